@@ -1,0 +1,47 @@
+"""The mixer contract and registry, residual backbone, norms, pooling, heads, and the LSTM and GRU baselines."""
+
+from seqkit.nn.backbone import Backbone, BackboneState, ResidualBlock
+from seqkit.nn.head import ClassHead, ValueHead
+from seqkit.nn.mixer import (
+    Mixer,
+    State,
+    get_mixer,
+    mask_past_end,
+    mixer_names,
+    mixer_options,
+    register_mixer,
+    sample_steps,
+    scan_by_step,
+)
+from seqkit.nn.norm import InputNorm, build_norm, norm_names
+from seqkit.nn.pool import LastPool, MaxPool, MeanPool, Pool, PoolState, build_pool, pool_names
+from seqkit.nn.recurrent import GRU, LSTM
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "Backbone",
+    "BackboneState",
+    "ClassHead",
+    "InputNorm",
+    "LastPool",
+    "MaxPool",
+    "MeanPool",
+    "Mixer",
+    "Pool",
+    "PoolState",
+    "ResidualBlock",
+    "State",
+    "ValueHead",
+    "build_norm",
+    "build_pool",
+    "get_mixer",
+    "mask_past_end",
+    "mixer_names",
+    "mixer_options",
+    "norm_names",
+    "pool_names",
+    "register_mixer",
+    "sample_steps",
+    "scan_by_step",
+]

@@ -1,0 +1,168 @@
+"""Pre-norm residual blocks around any mixer, and their stack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seqkit.checks import check_choice, check_unit_interval
+from seqkit.nn.mixer import Mixer, State
+from seqkit.nn.norm import build_norm
+
+__all__ = ["ACTIVATIONS", "OUTPUTS", "Backbone", "BackboneState", "ResidualBlock"]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU, "none": nn.Identity}
+OUTPUTS = ("gated", "linear", "none")
+
+
+class BackboneState(NamedTuple):
+    """States of the blocks' mixers, first block first."""
+
+    layers: tuple[State, ...]
+
+
+class ResidualBlock(nn.Module):
+    """Residual block `x + dropout(out(dropout(activation(mixer(norm(x))))))` around one mixer.
+
+    Args:
+        mixer: The layer that looks along time; it fixes d_model.
+        norm: "layer", "rms" or "none"; before the mixer.
+        activation: "gelu", "relu", "silu" or "none"; after the mixer.
+        output: "gated" for `a * sigmoid(b)` with (a, b) = W y of width 2 D, "linear" for W y, "none" for y.
+        dropout: Share of values set to zero before and after the output map, in [0, 1).
+
+    Source:
+        Gu et al. 2021, LSSL (arXiv:2110.13985), section 4 and appendix; the gated output is the later recipe of
+        S4 (arXiv:2111.00396).
+
+    Example:
+        >>> from seqkit.nn import GRU
+        >>> ResidualBlock(GRU(4))(torch.zeros(2, 7, 4)).shape
+        torch.Size([2, 7, 4])
+    """
+
+    def __init__(
+        self,
+        mixer: Mixer,
+        *,
+        norm: str = "layer",
+        activation: str = "gelu",
+        output: str = "gated",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        d_model = mixer.d_model
+        check_choice("output", output, OUTPUTS)
+        self.norm = build_norm(norm, d_model)
+        self.mixer = mixer
+        self.activation = ACTIVATIONS[check_choice("activation", activation, ACTIVATIONS)]()
+        self.dropout = nn.Dropout(check_unit_interval("dropout", dropout))
+        self.output = output
+        widths = {"gated": 2 * d_model, "linear": d_model}
+        self.out: nn.Module = nn.Linear(d_model, widths[output]) if output != "none" else nn.Identity()
+
+    def forward(
+        self, x: Tensor, *, lengths: Tensor | None = None, rate: float = 1.0, timestamps: Tensor | None = None
+    ) -> Tensor:
+        """Maps whole series (B, L, D); arguments as in `Mixer.forward`."""
+        return x + self._after(self.mixer(self.norm(x), lengths=lengths, rate=rate, timestamps=timestamps))
+
+    def step(self, x_t: Tensor, state: State, *, rate: float | Tensor = 1.0) -> tuple[Tensor, State]:
+        """Maps one sample (B, D)."""
+        y, state = self.mixer.step(self.norm(x_t), state, rate=rate)
+        return x_t + self._after(y), state
+
+    def scan(
+        self,
+        x: Tensor,
+        state: State,
+        *,
+        lengths: Tensor | None = None,
+        rate: float = 1.0,
+        timestamps: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """Maps a block (B, L, D) that continues from `state`."""
+        y, state = self.mixer.scan(self.norm(x), state, lengths=lengths, rate=rate, timestamps=timestamps)
+        return x + self._after(y), state
+
+    def _after(self, y: Tensor) -> Tensor:
+        if self.output != "none":
+            y = self.out(self.dropout(self.activation(y)))
+            if self.output == "gated":
+                y = F.glu(y, dim=-1)
+        else:
+            y = self.activation(y)
+        return self.dropout(y)
+
+
+class Backbone(nn.Module):
+    """Stack of residual blocks with a last normalisation.
+
+    Args:
+        blocks: Blocks of equal d_model, first one first.
+        norm: Normalisation after the last block.
+
+    Example:
+        >>> from seqkit.nn import GRU
+        >>> backbone = Backbone([ResidualBlock(GRU(4)), ResidualBlock(GRU(4))])
+        >>> y, state = backbone.step(torch.zeros(1, 4), backbone.initial_state(1))
+        >>> len(state.layers)
+        2
+    """
+
+    def __init__(self, blocks: Sequence[ResidualBlock], *, norm: str = "layer") -> None:
+        super().__init__()
+        if not blocks:
+            raise ValueError("`blocks` must hold at least one block, got none")
+        widths = {block.mixer.d_model for block in blocks}
+        if len(widths) > 1:
+            raise ValueError(f"`blocks` must all have the same d_model, got {sorted(widths)}")
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = build_norm(norm, blocks[0].mixer.d_model)
+
+    def mixers(self) -> list[Mixer]:
+        """The blocks' mixers, first block first."""
+        return [block.mixer for block in self._blocks()]
+
+    def forward(
+        self, x: Tensor, *, lengths: Tensor | None = None, rate: float = 1.0, timestamps: Tensor | None = None
+    ) -> Tensor:
+        """Maps whole series (B, L, D); arguments as in `Mixer.forward`."""
+        for block in self._blocks():
+            x = block(x, lengths=lengths, rate=rate, timestamps=timestamps)
+        return self.norm(x)
+
+    def initial_state(self, batch_size: int = 1) -> BackboneState:
+        """States before the first sample."""
+        return BackboneState(tuple(mixer.initial_state(batch_size) for mixer in self.mixers()))
+
+    def step(self, x_t: Tensor, state: BackboneState, *, rate: float | Tensor = 1.0) -> tuple[Tensor, BackboneState]:
+        """Maps one sample (B, D)."""
+        states = []
+        for block, layer in zip(self._blocks(), state.layers, strict=True):
+            x_t, new = block.step(x_t, layer, rate=rate)
+            states.append(new)
+        return self.norm(x_t), BackboneState(tuple(states))
+
+    def scan(
+        self,
+        x: Tensor,
+        state: BackboneState,
+        *,
+        lengths: Tensor | None = None,
+        rate: float = 1.0,
+        timestamps: Tensor | None = None,
+    ) -> tuple[Tensor, BackboneState]:
+        """Maps a block (B, L, D) that continues from `state`."""
+        states = []
+        for block, layer in zip(self._blocks(), state.layers, strict=True):
+            x, new = block.scan(x, layer, lengths=lengths, rate=rate, timestamps=timestamps)
+            states.append(new)
+        return self.norm(x), BackboneState(tuple(states))
+
+    def _blocks(self) -> list[ResidualBlock]:
+        # ModuleList does not know what it holds; a checker does after this.
+        return [block for block in self.blocks if isinstance(block, ResidualBlock)]
