@@ -51,9 +51,10 @@ class DissipativeMatrix(nn.Module):
         rows, columns = torch.triu_indices(order, order, offset=1)
         skew = ((start - start.T) / 2)[rows, columns]
         self.order = order
-        self.skew = nn.Parameter(skew.float(), requires_grad=trainable)
-        self.damping = nn.Parameter(floor.sqrt().expand(order).clone().float(), requires_grad=trainable)
-        self.low_rank = nn.Parameter(low_rank.float(), requires_grad=trainable)
+        dtype = torch.get_default_dtype()
+        self.skew = nn.Parameter(skew.to(dtype), requires_grad=trainable)
+        self.damping = nn.Parameter(floor.sqrt().expand(order).clone().to(dtype), requires_grad=trainable)
+        self.low_rank = nn.Parameter(low_rank.to(dtype), requires_grad=trainable)
 
     def forward(self) -> Tensor:
         """Returns A, (N, N)."""

@@ -78,7 +78,7 @@ class LSSL(StateSpaceMixer):
         self.discretization = check_choice("discretization", discretization, DISCRETIZATIONS)
         A, B = transition(measure, order)
         self.A = DissipativeMatrix(A, trainable=train_A)
-        self.B = nn.Parameter(B.float().repeat(d_model, 1), requires_grad=train_A)
+        self.B = nn.Parameter(B.to(torch.get_default_dtype()).repeat(d_model, 1), requires_grad=train_A)
         self.C = nn.Parameter(torch.randn(d_model, channels, order))
 
     def system(self) -> LinearSystem:

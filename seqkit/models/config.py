@@ -1,0 +1,144 @@
+"""Sizes of a model as plain values, and the named presets they start from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import seqkit.ssm
+from seqkit.checks import check_choice, check_keys, check_positive_int, check_unit_interval
+from seqkit.nn import mixer_options, norm_names, pool_names
+from seqkit.nn.backbone import ACTIVATIONS, OUTPUTS
+
+__all__ = ["PRESETS", "ModelConfig", "Preset", "model_names"]
+
+
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that fixes a model's shape, as plain values that go to YAML and JSON and back.
+
+    Args:
+        name: Preset, one of `model_names()`; it fixes the mixer and the defaults of the rest.
+        d_model: Channels D of the residual stream.
+        n_layers: Number of residual blocks.
+        dropout: Share of values dropped in each block, in [0, 1).
+        norm: "layer", "rms" or "none".
+        activation: "gelu", "relu", "silu" or "none".
+        output: Output map of each block: "gated", "linear" or "none".
+        pool: "mean", "last" or "max" over time; sequence targets use none.
+        options: Options of the mixer, such as `order`, `measure`, `dt_min`.
+
+    Example:
+        >>> ModelConfig.preset("s4d", d_model=32).options["order"]
+        64
+    """
+
+    name: str = "s4d"
+    d_model: int = 128
+    n_layers: int = 4
+    dropout: float = 0.1
+    norm: str = "layer"
+    activation: str = "gelu"
+    output: str = "gated"
+    pool: str = "mean"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> ModelConfig:
+        """Starts from a preset and changes what is named; mixer options may be named directly or in `options`.
+
+        Raises:
+            ValueError: an unknown preset, key or choice, or a size out of range.
+        """
+        preset = PRESETS[check_choice("model", name, model_names())]
+        own = {f.name for f in fields(cls)} - {"name", "options"}
+        allowed = mixer_options(preset.mixer)
+        options = {**preset.options, **(changes.pop("options", None) or {})}
+        check_keys(f"model {name}", changes, [*own, *allowed])
+        options.update({key: changes.pop(key) for key in list(changes) if key not in own})
+        config = replace(cls(name=name, **preset.sizes), **changes, options=mixer_options(preset.mixer, options))
+        config.check()
+        return config
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """Reads what `to_dict` wrote.
+
+        Raises:
+            ValueError: an unknown key or value.
+        """
+        values = dict(values)
+        return cls.preset(values.pop("name", cls.name), **values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for YAML or JSON."""
+        return asdict(self)
+
+    @property
+    def mixer(self) -> str:
+        """Name of the mixer in the registry."""
+        return PRESETS[self.name].mixer
+
+    def check(self) -> None:
+        """Refuses values that no model can be built from; mixers check their own options.
+
+        Raises:
+            ValueError: a size below 1, a share outside [0, 1) or an unknown choice.
+        """
+        check_positive_int("d_model", self.d_model)
+        check_positive_int("n_layers", self.n_layers)
+        check_unit_interval("dropout", self.dropout)
+        check_choice("norm", self.norm, norm_names())
+        check_choice("activation", self.activation, ACTIVATIONS)
+        check_choice("output", self.output, OUTPUTS)
+        check_choice("pool", self.pool, pool_names())
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named starting point.
+
+    Args:
+        summary: One line for `seqkit models`.
+        mixer: Name of the mixer.
+        sizes: Fields of `ModelConfig` that differ from its defaults.
+        options: Options of the mixer that differ from its defaults.
+    """
+
+    summary: str
+    mixer: str
+    sizes: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+PRESETS: dict[str, Preset] = {
+    "lssl": Preset("linear state-space layer, dense trained A", "lssl"),
+    "s4": Preset("the same map with A normal plus low rank", "s4"),
+    "s4d": Preset("the same map with a diagonal A: fastest", "s4d"),
+    "lssl_small": Preset(
+        "the small model of the LSSL paper (6 layers, H = N = 128)",
+        "lssl",
+        {"d_model": 128, "n_layers": 6, "dropout": 0.2, "output": "linear"},
+        {"order": 128},
+    ),
+    "lssl_large": Preset(
+        "the large model of the LSSL paper (4 layers, H = N = 256, M = 4)",
+        "lssl",
+        {"d_model": 256, "n_layers": 4, "dropout": 0.3, "output": "none", "activation": "none"},
+        {"order": 256, "channels": 4},
+    ),
+    "lstm": Preset("long short-term memory, the classic baseline", "lstm"),
+    "gru": Preset("gated recurrent units, the classic baseline", "gru"),
+}
+
+
+def model_names() -> list[str]:
+    """Names of the presets.
+
+    Example:
+        >>> "lssl" in model_names()
+        True
+    """
+    return list(PRESETS)

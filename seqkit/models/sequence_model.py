@@ -1,0 +1,247 @@
+"""The model over series: encoder, backbone, pooling, head, in parallel and in online form."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+import seqkit.ssm  # noqa: F401  registers the state-space mixers, so that every preset can be built
+from seqkit.batch import DataInfo
+from seqkit.checks import check_finite, check_lengths, check_positive, check_shape
+from seqkit.models.config import ModelConfig
+from seqkit.nn import (
+    Backbone,
+    BackboneState,
+    ClassHead,
+    InputNorm,
+    Pool,
+    PoolState,
+    ResidualBlock,
+    ValueHead,
+    build_pool,
+    get_mixer,
+)
+
+__all__ = ["ModelState", "SequenceModel"]
+
+
+class ModelState(NamedTuple):
+    """State of a model between samples: the blocks' states and what pooling remembers (None without pooling)."""
+
+    backbone: BackboneState
+    pool: PoolState | None
+
+
+class SequenceModel(nn.Module):
+    """Series in, class scores or values out; one set of weights as a convolution and as a recurrence.
+
+        standardise -> linear encoder -> residual blocks -> norm -> pooling over time -> head
+
+    Without pooling the head acts on every sample (sequence targets). Values come out in the target's units.
+
+    Args:
+        info: What the data are: channels, target kind, classes, sample rate.
+        encoder: Map from the C raw channels to d_model.
+        backbone: Residual blocks.
+        pool: Pooling over time, or None for one output per sample.
+        head: `ClassHead` or `ValueHead`.
+        config: The plain values it was built from, kept for saving.
+
+    Example:
+        >>> info = DataInfo("pulse", "classification", n_channels=2, classes=("rest", "run"), sample_rate=100.0)
+        >>> model = SequenceModel.from_config(ModelConfig.preset("s4d", d_model=8, n_layers=1, order=4), info)
+        >>> model(torch.randn(3, 50, 2)).shape
+        torch.Size([3, 2])
+        >>> model(torch.randn(3, 25, 2), sample_rate=50.0).shape
+        torch.Size([3, 2])
+    """
+
+    def __init__(
+        self,
+        *,
+        info: DataInfo,
+        encoder: nn.Module,
+        backbone: Backbone,
+        pool: Pool | None,
+        head: ClassHead | ValueHead,
+        config: ModelConfig,
+    ) -> None:
+        super().__init__()
+        self.info = info
+        self.config = config
+        self.input_norm = InputNorm(info.n_channels)
+        self.encoder = encoder
+        self.backbone = backbone
+        self.pool = pool
+        self.head = head
+
+    @classmethod
+    def from_config(cls, config: ModelConfig, info: DataInfo, *, seed: int | None = None) -> SequenceModel:
+        """Builds a model with fresh weights.
+
+        Args:
+            config: Sizes.
+            info: What the data are.
+            seed: Seed of the starting weights; the global generator stays as it was. None draws from it.
+
+        Raises:
+            ValueError: sizes or options that the mixer refuses.
+        """
+        with torch.random.fork_rng(devices=[], enabled=seed is not None):
+            if seed is not None:
+                torch.manual_seed(seed)
+            mixer = get_mixer(config.mixer)
+            blocks = [
+                ResidualBlock(
+                    mixer(config.d_model, **config.options),
+                    norm=config.norm,
+                    activation=config.activation,
+                    output=config.output,
+                    dropout=config.dropout,
+                )
+                for _ in range(config.n_layers)
+            ]
+            head = ClassHead if info.classes else ValueHead
+            return cls(
+                info=info,
+                encoder=nn.Linear(info.n_channels, config.d_model),
+                backbone=Backbone(blocks, norm=config.norm),
+                pool=None if info.task == "sequence" else build_pool(config.pool, config.d_model),
+                head=head(config.d_model, info.n_outputs),
+                config=config,
+            )
+
+    @property
+    def uses_rate(self) -> bool:
+        """Whether every mixer has a notion of the sampling step."""
+        return all(mixer.uses_rate for mixer in self.backbone.mixers())
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trained parameters."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    def forward(
+        self,
+        values: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        sample_rate: float | None = None,
+        timestamps: Tensor | None = None,
+    ) -> Tensor:
+        """Maps whole series.
+
+        Args:
+            values: Raw samples, (B, L, C).
+            lengths: Samples of each series, (B,).
+            sample_rate: Samples per second of `values` (Hz); None for that of the training data.
+            timestamps: Time of each sample in seconds, (B, L), for uneven sampling.
+
+        Returns:
+            Scores or values, (B, n_outputs); (B, L, n_outputs) for sequence targets.
+
+        Raises:
+            ValueError: wrong number of channels, empty series, or a sample rate where the model has none.
+        """
+        self._check(values, lengths)
+        x = self.backbone(
+            self._encode(values),
+            lengths=lengths,
+            rate=self.rate(sample_rate),
+            timestamps=self._steps(timestamps),
+        )
+        return self.head(x if self.pool is None else self.pool(x, lengths))
+
+    def initial_state(self, batch_size: int = 1) -> ModelState:
+        """State before the first sample of `batch_size` streams."""
+        pool = None if self.pool is None else self.pool.initial_state(batch_size)
+        return ModelState(self.backbone.initial_state(batch_size), pool)
+
+    def step(
+        self, values: Tensor, state: ModelState, *, sample_rate: float | None = None
+    ) -> tuple[Tensor, ModelState]:
+        """Takes one raw sample of each stream, (B, C); returns the output for all samples so far, and the new state.
+
+        The output equals `forward` on the series so far.
+        """
+        check_shape("values", values, ("B", self.info.n_channels), self._channel_advice())
+        x, backbone = self.backbone.step(self._encode(values), state.backbone, rate=self.rate(sample_rate))
+        if self.pool is None or state.pool is None:
+            return self.head(x), ModelState(backbone, None)
+        pooled, pool = self.pool.step(x, state.pool)
+        return self.head(pooled), ModelState(backbone, pool)
+
+    def scan(
+        self,
+        values: Tensor,
+        state: ModelState,
+        lengths: Tensor | None = None,
+        *,
+        sample_rate: float | None = None,
+        timestamps: Tensor | None = None,
+    ) -> tuple[Tensor, ModelState]:
+        """Takes a block of raw samples (B, L, C) that continues from `state`; returns the output after it."""
+        self._check(values, lengths)
+        x, backbone = self.backbone.scan(
+            self._encode(values),
+            state.backbone,
+            lengths=lengths,
+            rate=self.rate(sample_rate),
+            timestamps=self._steps(timestamps),
+        )
+        if self.pool is None or state.pool is None:
+            return self.head(x), ModelState(backbone, None)
+        pooled, pool = self.pool.scan(x, state.pool, lengths)
+        return self.head(pooled), ModelState(backbone, pool)
+
+    @torch.no_grad()
+    def predict(
+        self, values: Tensor, lengths: Tensor | None = None, *, sample_rate: float | None = None
+    ) -> Tensor:
+        """Predicts in evaluation mode: class probabilities, or values in the target's units.
+
+        Raises:
+            ValueError: as `forward`, and for NaN or infinite samples.
+        """
+        inside = values if lengths is None else values[torch.arange(values.shape[1]) < lengths.cpu()[:, None]]
+        check_finite("values", inside)
+        was_training = self.training
+        self.eval()
+        try:
+            outputs = self(values, lengths, sample_rate=sample_rate)
+        finally:
+            self.train(was_training)
+        return outputs.softmax(dim=-1) if self.info.classes else outputs
+
+    def rate(self, sample_rate: float | None) -> float:
+        """Sampling step in units of the training one, from samples per second (Hz).
+
+        Raises:
+            ValueError: `sample_rate` is not positive, or the training data had none.
+        """
+        if sample_rate is None:
+            return 1.0
+        check_positive("sample_rate", sample_rate)
+        if self.info.sample_rate is None:
+            raise ValueError(
+                f"the model was trained on {self.info.name}, which has no sample rate, so `sample_rate` "
+                f"(got {sample_rate} Hz) cannot be related to it; leave it out"
+            )
+        return self.info.sample_rate / sample_rate
+
+    def _steps(self, timestamps: Tensor | None) -> Tensor | None:
+        """Seconds to units of the training step."""
+        return None if timestamps is None else timestamps * (self.info.sample_rate or 1.0)
+
+    def _encode(self, values: Tensor) -> Tensor:
+        return self.encoder(self.input_norm(values))
+
+    def _check(self, values: Tensor, lengths: Tensor | None) -> None:
+        check_shape("values", values, ("B", "L", self.info.n_channels), self._channel_advice())
+        if lengths is not None:
+            check_lengths(lengths, values.shape[0], values.shape[1])
+
+    def _channel_advice(self) -> str:
+        return f"the model was trained on {self.info.n_channels} channels"
