@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,45 +11,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from seqkit.batch import DataInfo
+from seqkit.files import write_whole
 from seqkit.models.config import ModelConfig
 from seqkit.models.sequence_model import SequenceModel
 
-__all__ = ["FORMAT", "load_model", "save_model", "write_whole"]
+__all__ = ["FORMAT", "load_model", "save_model"]
 
 FORMAT = 1
 """Version of the description's layout; a reader refuses a newer one."""
 
 _WEIGHTS, _DESCRIPTION = "model.safetensors", "model.json"
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Calls `write` with a temporary path beside `path` and moves the result there, so it is whole or not there.
-
-    Args:
-        path: Final place.
-        write: Writes the file at the path that it is given.
-
-    Raises:
-        OSError: the disk is full or the folder cannot be written; `path` is as it was before.
-
-    Example:
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> write_whole(folder / "a.txt", lambda p: p.write_text("whole"))
-        >>> [p.name for p in folder.iterdir()]
-        ['a.txt']
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    part = Path(name)
-    try:
-        write(part)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.chmod(0o644)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def save_model(model: SequenceModel, folder: str | Path) -> None:
@@ -63,6 +31,7 @@ def save_model(model: SequenceModel, folder: str | Path) -> None:
         folder: Folder, made if needed.
 
     Example:
+        >>> import tempfile
         >>> from seqkit.models import ModelConfig
         >>> info = DataInfo("toy", "regression", n_channels=1)
         >>> model = SequenceModel.from_config(ModelConfig.preset("gru", d_model=4, n_layers=1), info)

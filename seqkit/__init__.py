@@ -1,0 +1,72 @@
+"""seqkit: time series and sequences with HiPPO memory and linear state-space layers.
+
+Names are imported on first use, so that `import seqkit` is quick and needs no optional package.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from seqkit.batch import Batch, DataInfo
+    from seqkit.models import ModelConfig, SequenceModel
+    from seqkit.models import load_model as load
+    from seqkit.runs import RunConfig, evaluate, predict, train
+    from seqkit.ssm import LSSL, S4, S4D
+    from seqkit.tasks import TrainingConfig, param_groups
+    from seqkit.tune import tune_cpu
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LSSL",
+    "S4",
+    "S4D",
+    "Batch",
+    "DataInfo",
+    "ModelConfig",
+    "RunConfig",
+    "SequenceModel",
+    "TrainingConfig",
+    "__version__",
+    "evaluate",
+    "load",
+    "param_groups",
+    "predict",
+    "train",
+    "tune_cpu",
+]
+
+_HOMES = {
+    "LSSL": ("seqkit.ssm", "LSSL"),
+    "S4": ("seqkit.ssm", "S4"),
+    "S4D": ("seqkit.ssm", "S4D"),
+    "Batch": ("seqkit.batch", "Batch"),
+    "DataInfo": ("seqkit.batch", "DataInfo"),
+    "ModelConfig": ("seqkit.models", "ModelConfig"),
+    "RunConfig": ("seqkit.runs", "RunConfig"),
+    "SequenceModel": ("seqkit.models", "SequenceModel"),
+    "TrainingConfig": ("seqkit.tasks", "TrainingConfig"),
+    "evaluate": ("seqkit.runs", "evaluate"),
+    "load": ("seqkit.models", "load_model"),
+    "param_groups": ("seqkit.tasks", "param_groups"),
+    "predict": ("seqkit.runs", "predict"),
+    "train": ("seqkit.runs", "train"),
+    "tune_cpu": ("seqkit.tune", "tune_cpu"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name from where it lives."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'seqkit' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Public names."""
+    return sorted(__all__)

@@ -1,0 +1,32 @@
+"""HiPPO memory: measures over the past, their bases and transition matrices, and how to discretise them.
+
+A measure weights the past; the memory keeps the N coefficients of the weighted-optimal projection of the signal on N
+basis functions. Differentiating the coefficients gives x' = A x + B u, here with the sign of a state-space model: the
+symmetric part of A is never positive in the orthonormal normalisation.
+"""
+
+from seqkit.hippo.basis import evaluate_basis, impulse_response, reconstruct
+from seqkit.hippo.discretize import METHODS, discretize, discretize_diagonal
+from seqkit.hippo.measures import MEASURES, Fourier, LagT, LegS, LegT, Measure, as_measure, transition
+from seqkit.hippo.nplr import DIAGONAL_STARTS, Nplr, diagonal_start, nplr
+
+__all__ = [
+    "DIAGONAL_STARTS",
+    "MEASURES",
+    "METHODS",
+    "Fourier",
+    "LagT",
+    "LegS",
+    "LegT",
+    "Measure",
+    "Nplr",
+    "as_measure",
+    "diagonal_start",
+    "discretize",
+    "discretize_diagonal",
+    "evaluate_basis",
+    "impulse_response",
+    "nplr",
+    "reconstruct",
+    "transition",
+]

@@ -1,0 +1,26 @@
+"""Training: the Lightning task and callbacks, parameter groups, settings and the run folder."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from seqkit.checks import missing_extra
+from seqkit.tasks.config import TrainingConfig
+from seqkit.tasks.param_groups import param_groups
+from seqkit.tasks.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from seqkit.tasks.task import SequenceTask
+
+__all__ = ["RunFolder", "SequenceTask", "TrainingConfig", "param_groups"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what needs Lightning on first use; parameter groups and run folders do not."""
+    if name != "SequenceTask":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return importlib.import_module("seqkit.tasks.task").SequenceTask
+    except ModuleNotFoundError as error:
+        raise missing_extra("lightning", "train", "Training") from error
