@@ -68,7 +68,9 @@ def check_dtypes(real: Mapping[str, Tensor], cplx: Mapping[str, Tensor]) -> None
     Example:
         >>> check_dtypes({"u": torch.zeros(1)}, {"Lambda": torch.zeros(1, dtype=torch.complex64)})
     """
-    named = [(name, value, False) for name, value in real.items()] + [(name, value, True) for name, value in cplx.items()]
+    named = [(name, value, False) for name, value in real.items()] + [
+        (name, value, True) for name, value in cplx.items()
+    ]
     first_name, first, first_is_complex = named[0]
     for name, value, is_complex in named:
         allowed = tuple(WIDE.values()) if is_complex else tuple(WIDE)

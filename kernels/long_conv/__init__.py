@@ -52,7 +52,9 @@ def long_conv(u: Tensor, k: Tensor, D: Tensor | None = None, backend: str = "aut
     single = k.dim() == 2
     check_shape("k", k, (n_channels, "taps") if single else ("M", n_channels, "taps"), "give each channel its kernel")
     if u.shape[-1] < 1 or k.shape[-1] < 1:
-        raise ValueError(f"`u` and `k` must have at least 1 sample, got {u.shape[-1]} and {k.shape[-1]}; drop empty series")
+        raise ValueError(
+            f"`u` and `k` must have at least 1 sample, got {u.shape[-1]} and {k.shape[-1]}; drop empty series"
+        )
     if D is not None:
         check_shape("D", D, (n_channels,) if single else (k.shape[0], n_channels), "give each output its skip weight")
     if choose_backend(backend) == "reference":

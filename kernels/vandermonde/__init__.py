@@ -56,4 +56,6 @@ def vandermonde(a: Tensor, weight: Tensor, length: int, backend: str = "auto") -
     n_channels, n_outputs = leading.numel(), weight.shape[-2]
     flat_a = a.expand(*leading, n_pairs).reshape(n_channels, n_pairs)
     flat_weight = weight.expand(*leading, n_outputs, n_pairs).reshape(n_channels, n_outputs, n_pairs)
-    return vandermonde_op(flat_a.resolve_conj(), flat_weight.resolve_conj(), length).reshape(*leading, n_outputs, length)
+    return vandermonde_op(flat_a.resolve_conj(), flat_weight.resolve_conj(), length).reshape(
+        *leading, n_outputs, length
+    )
