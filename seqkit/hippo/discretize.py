@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -152,8 +150,7 @@ def _step(dt: Tensor | float, A: Tensor, B: Tensor) -> tuple[Tensor, torch.dtype
     if not (dtype.is_floating_point or dtype.is_complex):
         raise ValueError(f"`A` and `B` must be floating point or complex, got {A.dtype} and {B.dtype}")
     if not isinstance(dt, Tensor):
-        if not math.isfinite(check_positive("dt", dt)):
-            raise ValueError(f"`dt` must be finite, got {dt!r}")
+        check_positive("dt", dt)
         return torch.tensor(dt, dtype=dtype.to_real(), device=A.device), dtype
     if not dt.is_floating_point():
         raise ValueError(f"`dt` must be real floating point, got dtype {dt.dtype}")
@@ -163,7 +160,7 @@ def _step(dt: Tensor | float, A: Tensor, B: Tensor) -> tuple[Tensor, torch.dtype
 
 def _broadcast(**leading: torch.Size) -> torch.Size:
     try:
-        return torch.broadcast_shapes(*leading.values())
+        return torch.Size(torch.broadcast_shapes(*leading.values()))  # type: ignore[no-untyped-call]
     except RuntimeError:
         given = ", ".join(f"{name} {tuple(shape)}" for name, shape in leading.items())
         raise ValueError(f"the leading dimensions must broadcast together, got {given}") from None
