@@ -208,6 +208,17 @@ def test_no_nan_at_extreme_eigenvalues(value, dtype):
         torch.testing.assert_close(B_bar.detach(), torch.full((2,), 0.5, dtype=dtype), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("measure", MEASURES, ids=str)
+@pytest.mark.parametrize("method", ["backward_euler", "bilinear", "zero_order_hold"])
+def test_single_precision(measure, method):
+    """Also where a step leaps over the whole memory, which float32 squarings of an exponential do not survive."""
+    A, B = transition(measure, 64)
+    for dt in (1e-3, 1e-1, 10.0):
+        singles = discretize(A.float(), B.float(), dt, method)
+        for single, double in zip(singles, discretize(A, B, dt, method), strict=True):
+            assert (single - double).norm() < 1e-5 * double.norm() + 1e-7
+
+
 def test_a_number_or_scalar_step_keeps_the_precision_of_the_system():
     A, B = transition("legs", 4, torch.float32)
     for dt in (0.1, 1, torch.tensor(0.1, dtype=torch.float64)):
