@@ -15,6 +15,9 @@ METHODS = ("forward_euler", "backward_euler", "bilinear", "generalized_bilinear"
 # The weight of the new state in the generalised bilinear rule of which these are cases.
 _FIXED_ALPHA = {"forward_euler": 0.0, "backward_euler": 1.0, "bilinear": 0.5}
 
+# dtype.to_real() says the same, but torch.compile cannot trace it.
+_REAL_OF = {torch.complex64: torch.float32, torch.complex128: torch.float64}
+
 
 def discretize(
     A: Tensor, B: Tensor, dt: Tensor | float, method: str = "bilinear", alpha: float = 0.5
@@ -152,11 +155,11 @@ def _step(dt: Tensor | float, A: Tensor, B: Tensor) -> tuple[Tensor, torch.dtype
         raise ValueError(f"`A` and `B` must be floating point or complex, got {A.dtype} and {B.dtype}")
     if not isinstance(dt, Tensor):
         check_positive("dt", dt)
-        return torch.tensor(dt, dtype=dtype.to_real(), device=A.device), dtype
+        return torch.tensor(dt, dtype=_REAL_OF.get(dtype, dtype), device=A.device), dtype
     if not dt.is_floating_point():
         raise ValueError(f"`dt` must be real floating point, got dtype {dt.dtype}")
     dtype = torch.promote_types(dtype, dt.dtype) if dt.dim() else dtype
-    return dt.to(dtype.to_real()), dtype
+    return dt.to(_REAL_OF.get(dtype, dtype)), dtype
 
 
 def _broadcast(**leading: torch.Size) -> torch.Size:

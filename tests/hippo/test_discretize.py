@@ -219,6 +219,23 @@ def test_single_precision(measure, method):
             assert (single - double).norm() < 1e-5 * double.norm() + 1e-7
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_traces_whole(method):
+    """torch.compile takes both functions in one graph; a layer that calls them in its forward depends on it."""
+    torch._dynamo.reset()  # its limit on recompilations counts the other methods of this test
+    A, B = transition("legs", 4, torch.float32)
+    Lambda = torch.complex(-torch.ones(4), torch.arange(4.0))
+    for function, system in [(discretize, A), (discretize_diagonal, Lambda)]:
+
+        def call(dt, function=function, system=system):
+            return function(system, B, dt, **options(method))
+
+        dt = torch.tensor([0.1, 0.2])
+        compiled = torch.compile(call, backend="eager", fullgraph=True)
+        for value, expected in zip(compiled(dt), call(dt), strict=True):
+            torch.testing.assert_close(value, expected)
+
+
 def test_a_number_or_scalar_step_keeps_the_precision_of_the_system():
     A, B = transition("legs", 4, torch.float32)
     for dt in (0.1, 1, torch.tensor(0.1, dtype=torch.float64)):
