@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from seqkit.tasks import TrainingConfig, param_groups
     from seqkit.tune import tune_cpu
 
-__version__ = "0.1.0"
+from seqkit.version import __version__
 
 __all__ = [
     "LSSL",

@@ -218,18 +218,14 @@ class SequenceModel(nn.Module):
     def rate(self, sample_rate: float | None) -> float:
         """Sampling step in units of the training one, from samples per second (Hz).
 
+        Data without a sample rate count as 1 Hz: then 0.5 means half as many samples as in training.
+
         Raises:
-            ValueError: `sample_rate` is not positive, or the training data had none.
+            ValueError: `sample_rate` is not positive.
         """
         if sample_rate is None:
             return 1.0
-        check_positive("sample_rate", sample_rate)
-        if self.info.sample_rate is None:
-            raise ValueError(
-                f"the model was trained on {self.info.name}, which has no sample rate, so `sample_rate` "
-                f"(got {sample_rate} Hz) cannot be related to it; leave it out"
-            )
-        return self.info.sample_rate / sample_rate
+        return (self.info.sample_rate or 1.0) / check_positive("sample_rate", sample_rate)
 
     def _steps(self, timestamps: Tensor | None) -> Tensor | None:
         """Seconds to units of the training step."""

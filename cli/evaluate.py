@@ -1,0 +1,50 @@
+"""`seqkit evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seqkit.cli.show import as_json, table
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    data: Annotated[
+        str | None, typer.Option(help="The run's data set, or a file or folder in its layout; the run's own if left out.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="train, val, test or all; test of the run's own data, all of a path.")
+    ] = None,
+    subsample: Annotated[int, typer.Option(help="Keep every K-th sample; the model is told the new rate.")] = 1,
+    sample_rate: Annotated[
+        float | None, typer.Option(help="Samples per second (Hz) at which the data were recorded.")
+    ] = None,
+    hide_rate: Annotated[bool, typer.Option("--hide-rate", help="Do not tell the model the rate.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json_: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on the last line.")] = False,
+) -> None:
+    """Measure a finished run on a part of its data or on a file."""
+    from seqkit.runs.evaluation import evaluate as run_evaluation
+
+    result = run_evaluation(
+        run,
+        data,
+        split=split,
+        subsample=subsample,
+        sample_rate=sample_rate,
+        hide_rate=hide_rate,
+        device=device,
+    )
+    for note in result.notes:
+        typer.echo(f"note: {note}", err=True)
+    if json_:
+        as_json({**asdict(result), "notes": list(result.notes)})
+        return
+    title = f"{result.run} on {result.data}, {result.split}: {result.n_series} series"
+    table(title, list(result.metrics), [[f"{value:.4g}" for value in result.metrics.values()]])

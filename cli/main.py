@@ -1,0 +1,83 @@
+"""Entry of the `seqkit` command: the commands, and plain words when something fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from seqkit.cli import data, doctor, evaluate, models, predict, train
+from seqkit.version import __version__
+
+__all__ = ["app", "main"]
+
+USER_MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
+
+app = typer.Typer(
+    name="seqkit",
+    help="Train, evaluate and use sequence models: HiPPO memory and linear state-space layers.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("models")(models.models)
+app.add_typer(data.app, name="data")
+app.command("doctor")(doctor.doctor)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"seqkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; allowed anywhere.")] = False,
+) -> None:
+    """Train, evaluate and use sequence models: HiPPO memory and linear state-space layers."""
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake ends with one sentence and status 2, without a traceback."""
+    # Spinning threads ruin a run on a busy machine, and this only works before torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    debug = "--debug" in sys.argv
+    arguments = [word for word in sys.argv[1:] if word != "--debug"]
+    try:
+        app(arguments, prog_name="seqkit")
+    except KeyboardInterrupt:
+        _say("stopped; `seqkit train --resume --out RUN` continues a training from its last finished epoch")
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if debug:
+            raise
+        sys.exit(_explain(error))
+
+
+def _explain(error: Exception) -> int:
+    """Says what went wrong in one sentence and returns the exit status."""
+    if isinstance(error, (ValueError, FileNotFoundError, FileExistsError, IsADirectoryError, ImportError)):
+        _say(str(error))
+        return USER_MISTAKE
+    if isinstance(error, OSError):
+        _say(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+        return FAILURE
+    if isinstance(error, FloatingPointError):
+        _say(str(error))
+        return FAILURE
+    _say(f"{type(error).__name__}: {error}; this is a fault of seqkit: run again with --debug and report what it shows")
+    return FAILURE
+
+
+def _say(words: str) -> None:
+    typer.echo(f"seqkit: {words}", err=True)

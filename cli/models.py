@@ -1,0 +1,33 @@
+"""`seqkit models`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from seqkit.cli.show import as_json, table
+
+__all__ = ["models"]
+
+
+def models(
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")] = False,
+) -> None:
+    """List the models by name, with their sizes and options."""
+    from seqkit.models.config import PRESETS, ModelConfig
+
+    configs = {name: ModelConfig.preset(name) for name in PRESETS}
+    if json_:
+        as_json({name: {"summary": PRESETS[name].summary, **config.to_dict()} for name, config in configs.items()})
+        return
+    rows = [
+        (
+            name,
+            PRESETS[name].summary,
+            f"d_model={config.d_model} n_layers={config.n_layers}",
+            " ".join(f"{key}={value}" for key, value in config.options.items()),
+        )
+        for name, config in configs.items()
+    ]
+    table("models", ["name", "what it is", "size", "options of its mixer"], rows)

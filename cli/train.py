@@ -1,0 +1,91 @@
+"""`seqkit train`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from seqkit.cli.show import as_json, table
+
+if TYPE_CHECKING:
+    from seqkit.runs.estimate import Estimate
+    from seqkit.runs.result import TrainResult
+
+__all__ = ["train"]
+
+
+def train(
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Settings key=value, such as epochs=20 or model.order=32.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Name of a data set (`seqkit data list`) or path of your own data.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Name of a model (`seqkit models`).")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file with sections data, model and training.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; runs/DATA-MODEL-NUMBER if left out.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out (or the latest one).")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew in a folder that holds a run.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show the configuration, the model's size and what it would take.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on the last line.")] = False,
+) -> None:
+    """Train a model and write a run folder with weights, metrics and pictures."""
+    from seqkit.runs import RunConfig, parse_settings
+    from seqkit.runs.training import train as run_training
+
+    values = parse_settings(settings or [])
+    if resume and (data or model or config or values):
+        raise ValueError("a resumed run keeps its own configuration; give nothing but --out")
+    if dry_run:
+        from seqkit.runs.estimate import estimate
+
+        if resume:
+            raise ValueError("--dry-run and --resume exclude each other; leave one out")
+        _show_estimate(estimate(RunConfig.build(data, model, settings=values, file=config)), json_)
+        return
+    configuration = None if resume else RunConfig.build(data, model, settings=values, file=config)
+    result = run_training(config=configuration, out=out, resume=resume, overwrite=overwrite)
+    if json_:
+        as_json({"run": str(result.path), **result.summary})
+    else:
+        _show_result(result)
+
+
+def _show_result(result: TrainResult) -> None:
+    summary = result.summary
+    rows = [(part, *(f"{value:.4g}" for value in metrics.values())) for part, metrics in summary["results"].items()]
+    names = list(next(iter(summary["results"].values())))
+    table(f"{summary['model']} on {summary['data']}", ["part", *names], rows)
+    typer.echo(
+        f"{summary['n_parameters']} parameters, {summary['epochs']} epochs in {summary['seconds']:.0f} s, "
+        f"best epoch {summary['best_epoch']}"
+    )
+    typer.echo(f"run folder: {result.path}")
+    for picture in summary["pictures"]:
+        typer.echo(f"  {result.path / picture}")
+
+
+def _show_estimate(estimate: Estimate, json_: bool) -> None:
+    import yaml
+
+    from seqkit.tasks.progress import words_for_seconds
+
+    values: dict[str, Any] = estimate.to_dict()
+    if json_:
+        as_json(json.loads(json.dumps(values)))
+        return
+    typer.echo(yaml.safe_dump(values["config"], sort_keys=False).rstrip())
+    typer.echo()
+    rows = [
+        ("series", ", ".join(f"{count} {part}" for part, count in estimate.n_series.items())),
+        ("parameters", str(estimate.n_parameters)),
+        ("memory", f"{estimate.memory_mib:.0f} MiB beside the data"),
+        ("steps", str(estimate.steps)),
+        ("time", f"about {words_for_seconds(estimate.seconds)} on {estimate.device}"),
+    ]
+    table("dry run", ["", ""], rows)
