@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 from seqkit.checks import check_choice
 
-__all__ = ["BACKENDS", "check_dtypes", "check_leading", "choose_backend", "full_precision"]
+__all__ = ["BACKENDS", "check_dtypes", "check_leading", "choose_backend", "full_precision", "without_autocast"]
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 BACKENDS = ("auto", "reference", "cpu")
 VARIABLE = "SEQKIT_BACKEND"
@@ -54,6 +59,24 @@ def full_precision(value: Tensor) -> Tensor:
     return value.float() if value.dtype in halves and torch.is_autocast_enabled(value.device.type) else value
 
 
+def without_autocast(kernel: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Runs `kernel` with autocast off: autocast reaches the products inside an operator too, and would round them.
+
+    Example:
+        >>> with torch.autocast("cpu"):
+        ...     without_autocast(torch.mm)(torch.ones(1, 1), torch.ones(1, 1)).dtype
+        torch.float32
+    """
+
+    @functools.wraps(kernel)
+    def exact(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        device = next(arg.device.type for arg in args if isinstance(arg, Tensor))
+        with torch.autocast(device, enabled=False):
+            return kernel(*args, **kwargs)
+
+    return exact
+
+
 def check_dtypes(real: Mapping[str, Tensor], cplx: Mapping[str, Tensor]) -> None:
     """Refuses dtypes other than float32 or float64 (complex64 or complex128), mixed widths and mixed devices.
 
@@ -83,7 +106,8 @@ def check_dtypes(real: Mapping[str, Tensor], cplx: Mapping[str, Tensor]) -> None
         first_width = first.dtype.itemsize // (2 if first_is_complex else 1)
         if width != first_width:
             raise TypeError(
-                f"`{name}` must have the precision of `{first_name}` ({first.dtype}), got {value.dtype}; convert one of them"
+                f"`{name}` must have the precision of `{first_name}` ({first.dtype}), got {value.dtype}; "
+                "convert one of them"
             )
 
 
@@ -98,7 +122,7 @@ def check_leading(leading: Mapping[str, torch.Size]) -> torch.Size:
         torch.Size([4])
     """
     try:
-        return torch.broadcast_shapes(*leading.values())
+        return torch.Size(torch.broadcast_shapes(*leading.values()))  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         given = ", ".join(f"`{name}` {tuple(shape)}" for name, shape in leading.items())
         raise ValueError(f"leading dimensions must broadcast, got {given}; make them equal or 1") from error

@@ -66,8 +66,8 @@ def cauchy(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, length: 
     n_pairs = Lambda.shape[-1]
     if P.dim() not in (Lambda.dim(), Lambda.dim() + 1) or P.shape[-1] != n_pairs:
         raise ValueError(
-            f"`P` must have shape (..., {n_pairs}) with as many dimensions as `Lambda` {tuple(Lambda.shape)}, or one more "
-            f"for the rank, got {tuple(P.shape)}"
+            f"`P` must have shape (..., {n_pairs}) with as many dimensions as `Lambda` {tuple(Lambda.shape)}, or one "
+            f"more for the rank, got {tuple(P.shape)}"
         )
     if B.dim() < 1 or B.shape[-1] != n_pairs:
         raise ValueError(f"`B` must have shape (..., {n_pairs}) to fit `Lambda`, got {tuple(B.shape)}")

@@ -38,7 +38,7 @@ def feedback_kernel(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor,
     ratio = (1 + step) / (1 - step)
     log_ratio = torch.where(ratio.abs() < SMALLEST, SMALLEST, ratio).log()
     paths = vandermonde(log_ratio, weight, length, backend="cpu")
-    paths = paths.unflatten(1, (rank + n_outputs, rank + 1)).permute(1, 2, 0, 3)
+    paths = paths.view(len(dt), rank + n_outputs, rank + 1, length).permute(1, 2, 0, 3)
     for _ in range(rank):
         paths = close_loop(paths)
     return paths.squeeze(1).transpose(0, 1)
@@ -66,8 +66,8 @@ def series_inverse(series: Tensor) -> Tensor:
     known = min(length, START)
     first = torch.zeros(known, 1, dtype=series.dtype, device=series.device)
     first[0] = 1
-    inverse = torch.linalg.solve_triangular(toeplitz(series, known), first.expand(len(series), -1, -1), upper=False)
-    inverse = inverse.squeeze(-1)
+    system = toeplitz(series, known)
+    inverse: Tensor = torch.linalg.solve_triangular(system, first.expand(len(series), -1, -1), upper=False).squeeze(-1)
     while known < length:
         target = min(2 * known, length)
         error = long_conv(pad(inverse, (0, target - known)).unsqueeze(0), series[:, :target], backend="cpu")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from seqkit.kernels.backend import without_autocast
 from seqkit.kernels.krylov.reference import krylov_reference
 
 __all__ = ["cauchy_reference"]
 
 
+@without_autocast
 def cauchy_reference(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, length: int) -> Tensor:
     """Builds A = diag(Lambda) - P P^* of all 2 N modes, its bilinear discretisation, and runs it.
 
-    Args:
-        Lambda: (..., N); P: (..., R, N); B: (..., N); C: (..., M, N): halves of conjugate pairs. dt: (...).
+    The arguments are those of `cauchy`, with P always (..., R, N).
 
     Example:
         >>> one = torch.ones(1) + 0j

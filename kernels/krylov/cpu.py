@@ -65,7 +65,7 @@ def krylov_forward(A: Tensor, B: Tensor, C: Tensor, length: int) -> Tensor:
     """Returns K (H, M, length) for A (H or 1, N, N), B (H, N), C (H, M, N)."""
     _, baby, giant = build(A, B, C, length)
     n_giant, n_outputs = giant.shape[1:3]
-    out = (giant.flatten(1, 2) @ baby).unflatten(1, (n_giant, n_outputs))
+    out = (giant.flatten(1, 2) @ baby).view(len(C), n_giant, n_outputs, -1)
     return out.transpose(1, 2).flatten(2)[..., :length].contiguous()
 
 
@@ -77,7 +77,7 @@ def krylov_backward(grad: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tens
     exponent = baby.shape[-1].bit_length() - 1
     padded = grad.new_zeros(*grad.shape[:2], n_giant * baby.shape[-1])
     padded[..., :length] = grad
-    blocks = padded.unflatten(-1, (n_giant, -1)).transpose(1, 2).flatten(1, 2)
+    blocks = padded.view(len(C), n_outputs, n_giant, -1).transpose(1, 2).flatten(1, 2)
     d_giant = (blocks @ baby.mH).view_as(giant)
     d_baby = giant.flatten(1, 2).mH @ blocks
     d_powers: list[Tensor | None] = [None] * len(powers)
@@ -86,7 +86,7 @@ def krylov_backward(grad: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tens
         start = first - (1 << level)
         source, change = giant[:, start : start + rows].flatten(1, 2), d_giant[:, first : first + rows].flatten(1, 2)
         add(d_powers, exponent + level, source.mH @ change)
-        d_giant[:, start : start + rows] += (change @ powers[exponent + level].mH).unflatten(1, (rows, n_outputs))
+        d_giant[:, start : start + rows] += (change @ powers[exponent + level].mH).view(len(C), rows, n_outputs, -1)
     for level in reversed(range(exponent)):
         half = 1 << level
         change = d_baby[..., half:]

@@ -7,19 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqkit.kernels.backend import without_autocast
 from seqkit.kernels.krylov import cpu
 
 __all__ = ["krylov_op"]
 
 krylov_op = torch.library.custom_op(
     "seqkit::krylov",
-    cpu.krylov_forward,
+    without_autocast(cpu.krylov_forward),
     mutates_args=(),
     schema="(Tensor A, Tensor B, Tensor C, int length) -> Tensor",
 )
 krylov_backward_op = torch.library.custom_op(
     "seqkit::krylov_backward",
-    cpu.krylov_backward,
+    without_autocast(cpu.krylov_backward),
     mutates_args=(),
     schema="(Tensor grad, Tensor A, Tensor B, Tensor C) -> (Tensor, Tensor, Tensor)",
 )

@@ -59,6 +59,7 @@ def long_conv(u: Tensor, k: Tensor, D: Tensor | None = None, backend: str = "aut
         check_shape("D", D, (n_channels,) if single else (k.shape[0], n_channels), "give each output its skip weight")
     if choose_backend(backend) == "reference":
         return long_conv_reference(u, k, D)
-    if not single:
-        return long_conv_op(u, k, D)
-    return long_conv_op(u, k.unsqueeze(0), None if D is None else D.unsqueeze(0)).squeeze(1)
+    if single:
+        k, D = k.unsqueeze(0), None if D is None else D.unsqueeze(0)
+    y: Tensor = long_conv_op(u, k, D)
+    return y.squeeze(1) if single else y

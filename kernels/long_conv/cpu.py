@@ -79,7 +79,8 @@ def diagonal_sums(matrices: Tensor) -> Tensor:
     """Sums each lower diagonal, (..., L, L) -> (..., L): entry d is the sum over l - s = d."""
     length = matrices.shape[-1]
     flipped = torch.nn.functional.pad(matrices.flip(-1), (0, length))  # row l holds s = L-1 .. 0, then zeros
-    skewed = flipped.flatten(-2)[..., : length * (2 * length - 1)].unflatten(-1, (length, 2 * length - 1))
+    rows = flipped.flatten(-2)[..., : length * (2 * length - 1)]
+    skewed = rows.reshape(*matrices.shape[:-1], 2 * length - 1)
     return skewed.sum(-2)[..., length - 1 :]
 
 

@@ -7,19 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqkit.kernels.backend import without_autocast
 from seqkit.kernels.long_conv import cpu
 
 __all__ = ["long_conv_op"]
 
 long_conv_op = torch.library.custom_op(
     "seqkit::long_conv",
-    cpu.long_conv_forward,
+    without_autocast(cpu.long_conv_forward),
     mutates_args=(),
     schema="(Tensor u, Tensor k, Tensor? D) -> Tensor",
 )
 long_conv_backward_op = torch.library.custom_op(
     "seqkit::long_conv_backward",
-    cpu.long_conv_backward,
+    without_autocast(cpu.long_conv_backward),
     mutates_args=(),
     schema="(Tensor grad, Tensor u, Tensor k, Tensor? D) -> (Tensor, Tensor, Tensor)",
 )

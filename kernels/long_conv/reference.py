@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from seqkit.kernels.backend import without_autocast
+
 __all__ = ["long_conv_reference", "toeplitz"]
 
 
@@ -24,6 +26,7 @@ def toeplitz(k: Tensor, length: int) -> Tensor:
     return padded[..., torch.where(lags < 0, length, lags)]
 
 
+@without_autocast
 def long_conv_reference(u: Tensor, k: Tensor, D: Tensor | None = None) -> Tensor:
     """Evaluates y[l] = sum_{s <= l} k[l - s] u[s] + D u[l] as a dense matrix product.
 

@@ -35,8 +35,9 @@ def vandermonde(a: Tensor, weight: Tensor, length: int, backend: str = "auto") -
         (arXiv:2206.11893), the Vandermonde product. Differs: two tables instead of the (N, L) matrix; exponentials in
         float64, so float32 results are 10 times more exact than the usual form at L = 16384.
 
-    Cost: 4 N L operations a channel in one matrix product, and about N sqrt(M L) exponentials; memory N sqrt(M L) + M L,
-    also backward, which computes the tables again. Backends: reference, cpu. Second derivatives need "reference".
+    Cost: 4 N L operations a channel in one matrix product, N sqrt(M L) multiplications and a few exponentials; memory
+    N sqrt(M L) + M L, also backward, which computes the tables again. Backends: reference, cpu.
+    Second derivatives need "reference".
 
     Example:
         >>> import torch
@@ -56,6 +57,5 @@ def vandermonde(a: Tensor, weight: Tensor, length: int, backend: str = "auto") -
     n_channels, n_outputs = leading.numel(), weight.shape[-2]
     flat_a = a.expand(*leading, n_pairs).reshape(n_channels, n_pairs)
     flat_weight = weight.expand(*leading, n_outputs, n_pairs).reshape(n_channels, n_outputs, n_pairs)
-    return vandermonde_op(flat_a.resolve_conj(), flat_weight.resolve_conj(), length).reshape(
-        *leading, n_outputs, length
-    )
+    kernel: Tensor = vandermonde_op(flat_a.resolve_conj(), flat_weight.resolve_conj(), length)
+    return kernel.reshape(*leading, n_outputs, length)

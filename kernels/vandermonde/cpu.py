@@ -14,7 +14,7 @@ __all__ = ["vandermonde_backward", "vandermonde_forward"]
 
 
 def split(length: int, n_outputs: int) -> tuple[int, int]:
-    """Returns the numbers of fine steps m and of coarse steps; a coarse row is paid once per output, a fine one once."""
+    """Returns the numbers of fine steps m and of coarse steps; a coarse row is paid per output, a fine one once."""
     fine = 1 << max(0, round(math.log2(max(1.0, math.sqrt(length * n_outputs)))))
     return fine, -(-length // fine)
 

@@ -7,19 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqkit.kernels.backend import without_autocast
 from seqkit.kernels.vandermonde import cpu
 
 __all__ = ["vandermonde_op"]
 
 vandermonde_op = torch.library.custom_op(
     "seqkit::vandermonde",
-    cpu.vandermonde_forward,
+    without_autocast(cpu.vandermonde_forward),
     mutates_args=(),
     schema="(Tensor a, Tensor weight, int length) -> Tensor",
 )
 vandermonde_backward_op = torch.library.custom_op(
     "seqkit::vandermonde_backward",
-    cpu.vandermonde_backward,
+    without_autocast(cpu.vandermonde_backward),
     mutates_args=(),
     schema="(Tensor grad, Tensor a, Tensor weight) -> (Tensor, Tensor)",
 )

@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from seqkit.kernels.backend import without_autocast
+
 __all__ = ["vandermonde_reference"]
 
 
+@without_autocast
 def vandermonde_reference(a: Tensor, weight: Tensor, length: int) -> Tensor:
     """Evaluates K[l] = 2 Re sum_n weight_n exp(l a_n) term by term; holds all (..., N, L) exponentials.
 
