@@ -1,0 +1,177 @@
+"""The Lightning data module over any data set: cut, count, batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from seqkit.batch import Batch, DataInfo
+from seqkit.checks import check_positive_int
+from seqkit.datasets.batching import loader
+from seqkit.datasets.series import Array, SeriesSet
+from seqkit.datasets.source import Source
+from seqkit.datasets.splits import check_share, cut_series
+from seqkit.datasets.targets import as_task, encode_targets, info_of
+
+__all__ = ["SeriesDataModule", "Statistics"]
+
+
+class Statistics(NamedTuple):
+    """Mean and standard deviation, (C,) or (T,), float32; 1 stands for a deviation of 0."""
+
+    mean: Tensor
+    std: Tensor
+
+
+class SeriesDataModule(LightningDataModule):
+    """Training, validation and test batches of a data set.
+
+    An official test part is kept. Without one, `test` of all series are cut off, and then `validation` of the rest,
+    by class where the target is one. Validation never comes from the test part.
+
+    Args:
+        source: The data set.
+        batch_size: Series in a batch.
+        validation: Share of the training part kept for validation where the set has no such part.
+        test: Share of all series kept for testing where the set has no such part.
+        seed: Seed of the cuts and of the order of training batches.
+        num_workers: Processes that make batches.
+
+    Raises:
+        ValueError: an argument out of range.
+
+    Example:
+        >>> from seqkit.datasets import get_source
+        >>> module = SeriesDataModule(get_source("japanese_vowels"))
+        >>> module.setup()
+        >>> {part: len(series) for part, series in module.sets.items()}
+        {'train': 216, 'val': 54, 'test': 370}
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        batch_size: int = 32,
+        validation: float = 0.2,
+        test: float = 0.2,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"`seed` must be a whole number of at least 0, got {seed!r}")
+        if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 0:
+            raise ValueError(f"`num_workers` must be a whole number of at least 0, got {num_workers!r}")
+        self.source = source
+        self.batch_size = check_positive_int("batch_size", batch_size)
+        self.validation = check_share("validation", validation)
+        self.test = check_share("test", test)
+        self.seed = seed
+        self.num_workers = num_workers
+        self._loaded: tuple[dict[str, SeriesSet], DataInfo] | None = None
+
+    def prepare_data(self) -> None:
+        """Makes the files be there."""
+        self.source.prepare()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Loads and cuts the series, once; every stage needs the same."""
+        if self._loaded is not None:
+            return
+        sets = self.source.load()
+        if "all" in sets:
+            rest, test = cut_series(sets["all"], self.test, [self.seed, 0])
+            sets = {"train": rest, "test": test}
+        if "val" not in sets:
+            train, val = cut_series(sets["train"], self.validation, [self.seed, 1])
+            sets = {**sets, "train": train, "val": val}
+        sets = {part: sets[part] for part in ("train", "val", "test") if part in sets}
+        info = info_of(self.source.info().name, sets)
+        sets = {part: as_task(series, info.task, labelled=bool(info.classes)) for part, series in sets.items()}
+        for series in sets.values():
+            encode_targets(series, info)  # a label that training lacks is found now, not after an epoch
+        self._loaded = sets, info
+
+    @property
+    def sets(self) -> dict[str, SeriesSet]:
+        """Series by part: "train", "val" and, unless the user's own files lack it, "test"."""
+        return self._after_setup()[0]
+
+    @property
+    def info(self) -> DataInfo:
+        """What the series hold; classes are those of the training part."""
+        return self._after_setup()[1]
+
+    def statistics(self) -> Statistics:
+        """Mean and deviation of each channel over all samples of the training part, (C,)."""
+        return _statistics(self.sets["train"].values)
+
+    def target_statistics(self) -> Statistics:
+        """Mean and deviation of each predicted value over the training part, (T,).
+
+        Raises:
+            ValueError: the target is a class.
+        """
+        target = encode_targets(self.sets["train"], self.info)
+        if self.info.classes or target is None:
+            raise ValueError("the target is a class, which has no mean; target statistics are for values")
+        return _statistics([one.numpy() for one in ([target] if isinstance(target, Tensor) else target)])
+
+    def loader(self, series: SeriesSet) -> DataLoader[Batch]:
+        """Batches of any series in their order, numbered as in training."""
+        return loader(series, self.info, batch_size=self.batch_size, num_workers=self.num_workers)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the training part, in a new order each epoch."""
+        return loader(
+            self.sets["train"], self.info, batch_size=self.batch_size, seed=self.seed, num_workers=self.num_workers
+        )
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the validation part, in order."""
+        return self.loader(self.sets["val"])
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the test part, in order.
+
+        Raises:
+            ValueError: the user's own files have a validation part and no test part.
+        """
+        return self.loader(self._test_part())
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the test part without targets, in order."""
+        return loader(
+            self._test_part(), self.info, batch_size=self.batch_size, with_target=False, num_workers=self.num_workers
+        )
+
+    def _test_part(self) -> SeriesSet:
+        if "test" not in self.sets:
+            raise ValueError(f"{self.info.name} has no test part; put a test file beside the training file")
+        return self.sets["test"]
+
+    def _after_setup(self) -> tuple[dict[str, SeriesSet], DataInfo]:
+        if self._loaded is None:
+            raise RuntimeError("the data module has not loaded its data; call prepare_data() and setup() first")
+        return self._loaded
+
+
+def _statistics(rows: list[Array]) -> Statistics:
+    """Two passes in float64, a few thousand rows at a time so that large sets need no second copy."""
+    count = sum(len(row) for row in rows)
+    mean = np.sum([block.sum(axis=0) for block in _blocks(rows)], axis=0) / count
+    std = np.sqrt(np.sum([((block - mean) ** 2).sum(axis=0) for block in _blocks(rows)], axis=0) / count)
+    std[std <= 1e-8 * np.abs(mean)] = 1.0  # a constant channel, up to rounding
+    return Statistics(torch.from_numpy(mean).float(), torch.from_numpy(std).float())
+
+
+def _blocks(rows: list[Array]) -> Iterator[Array]:
+    for i in range(0, len(rows), 2048):
+        yield np.concatenate(rows[i : i + 2048]).astype(np.float64)

@@ -1,0 +1,112 @@
+"""The contract of a data set: what it says of itself, how it is fetched, and how its files are read."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seqkit.batch import DataInfo
+from seqkit.checks import check_choice
+from seqkit.datasets.series import SeriesSet
+
+__all__ = ["PARTS", "Source", "data_root", "first_file", "pick_part"]
+
+PARTS = ("train", "val", "test")
+"""Names of the parts of a data set, in the order in which they are joined."""
+
+
+class Source(ABC):
+    """A data set: the same questions and answers for every one.
+
+    Example:
+        >>> from seqkit.datasets import get_source
+        >>> get_source("japanese_vowels").info().n_channels
+        12
+    """
+
+    @abstractmethod
+    def info(self) -> DataInfo:
+        """What the set holds; known without loading, but for a user's own files, which are looked at."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Plain facts: title, task, licence, origin, sizes."""
+
+    @abstractmethod
+    def prepare(self, *, offline: bool = False) -> None:
+        """Makes the files be there, fetching them if needed.
+
+        Args:
+            offline: Only look for them.
+
+        Raises:
+            FileNotFoundError: they are not there and cannot be fetched; the sentence says where to put them.
+        """
+
+    @abstractmethod
+    def load(self) -> dict[str, SeriesSet]:
+        """The series by part: "train" and "test", with "val" where the set has one; "all" without official parts.
+
+        Raises:
+            FileNotFoundError: the files are not there; `prepare` fetches them.
+            ValueError: a file is damaged or not what it should be.
+        """
+
+    @abstractmethod
+    def read(self, path: str | Path, split: str = "all") -> SeriesSet:
+        """Any file or folder in this set's layout; targets may be missing.
+
+        Args:
+            path: File or folder.
+            split: "train", "val" or "test" where the layout has parts, or "all".
+
+        Raises:
+            FileNotFoundError: there is nothing at `path`.
+            ValueError: the file is damaged, not in this layout, or has no such part.
+        """
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """Folder of downloaded data: `root`, else the environment variable SEQKIT_DATA, else the user's cache.
+
+    Example:
+        >>> data_root("/data")
+        PosixPath('/data')
+    """
+    if root is not None:
+        return Path(root).expanduser()
+    if os.environ.get("SEQKIT_DATA"):
+        return Path(os.environ["SEQKIT_DATA"]).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "seqkit"
+
+
+def first_file(folders: list[Path], names: list[str]) -> Path | None:
+    """First of the files `names` found in one of `folders`, or None.
+
+    Example:
+        >>> first_file([Path("/nowhere")], ["a.mat"]) is None
+        True
+    """
+    places = (folder / name for folder in folders for name in names)
+    return next((place for place in places if place.is_file()), None)
+
+
+def pick_part(parts: Mapping[str, SeriesSet], split: str, origin: str) -> SeriesSet:
+    """The part of a file or folder that was asked for; "all" joins whatever is there.
+
+    Raises:
+        ValueError: no such part; the sentence names those that exist.
+    """
+    check_choice("split", split, (*PARTS, "all"))
+    if split in parts:
+        return parts[split]
+    if split == "all":
+        return SeriesSet.join([parts[name] for name in PARTS if name in parts])
+    there = [name for name in PARTS if name in parts]
+    if not there:
+        raise ValueError(f"{origin} has no parts, so it has no part {split!r}; use split 'all'")
+    raise ValueError(f"{origin} has no part {split!r}; choose one of {', '.join(there)}, all")
