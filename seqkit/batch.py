@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from torch import Tensor
+if TYPE_CHECKING:  # for the types only: what a data set says of itself must not wait for torch
+    from torch import Tensor
 
 __all__ = ["Batch", "DataInfo", "TaskKind"]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # methods of tensors are enough here, and listing data sets must not wait for torch
+    from torch import Tensor
 
 __all__ = [
     "check_choice",
@@ -123,6 +124,7 @@ def check_shape(name: str, value: Tensor, shape: Sequence[int | str], advice: st
         ValueError: the number of dimensions or a fixed size differs.
 
     Example:
+        >>> import torch
         >>> check_shape("u", torch.zeros(2, 9, 3), ("B", "L", 3))
     """
     fits = value.dim() == len(shape) and all(
@@ -142,9 +144,10 @@ def check_finite(name: str, value: Tensor, advice: str = "remove or fill these s
         ValueError: a value is NaN or infinite.
 
     Example:
+        >>> import torch
         >>> check_finite("x", torch.ones(3))
     """
-    finite = torch.isfinite(value)
+    finite = value.isfinite()
     if not bool(finite.all()):
         place = tuple(int(i) for i in (~finite).nonzero()[0])
         count = int((~finite).sum())
@@ -158,11 +161,12 @@ def check_lengths(lengths: Tensor, batch_size: int, longest: int) -> None:
         ValueError: wrong shape, dtype or value; the sentence names the first wrong series.
 
     Example:
+        >>> import torch
         >>> check_lengths(torch.tensor([3, 5]), batch_size=2, longest=5)
     """
     if lengths.dim() != 1 or len(lengths) != batch_size:
         raise ValueError(f"`lengths` must have shape ({batch_size},), one per series, got {tuple(lengths.shape)}")
-    if lengths.is_floating_point() or lengths.dtype == torch.bool:
+    if lengths.is_floating_point() or str(lengths.dtype) == "torch.bool":
         raise ValueError(f"`lengths` must be whole numbers, got dtype {lengths.dtype}")
     bad = ((lengths < 1) | (lengths > longest)).nonzero()
     if len(bad):
