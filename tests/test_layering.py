@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,12 +16,13 @@ ROOTS = {"seqkit": "seqkit", "kernels": "seqkit.kernels", "datasets": "seqkit.da
 
 # Lowest first. A module may import its own package and rows below its own; the longest name that fits is the package.
 # What everyone uses (`checks` words errors) lies under the kernels; the facade `seqkit` gathers names from all rows.
+# The face of `seqkit.datasets` gathers readers and data modules, so it lies above both and they do not import it.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("seqkit.checks", "seqkit.files", "seqkit.tune", "seqkit.version"),
     ("seqkit.kernels", "seqkit.batch"),
     ("seqkit.nn", "seqkit.hippo", "seqkit.structured", "seqkit.datasets"),
     ("seqkit.ssm", "seqkit.attention", "seqkit.datasets.module"),
-    ("seqkit.models",),
+    ("seqkit.models", "seqkit.datasets.__init__"),
     ("seqkit.tasks", "seqkit.streaming", "seqkit.distributed", "seqkit.distill", "seqkit.search"),
     ("seqkit.runs", "seqkit.estimators", "seqkit.bench"),
     ("seqkit.cli",),
@@ -29,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 HEIGHT = {package: height for height, row in enumerate(LAYERS) for package in row}
 
 # What the rows alone would allow: data and learning meet in the row of `runs`, not before.
-DATA = ("seqkit.datasets", "seqkit.datasets.module")
+DATA = ("seqkit.datasets", "seqkit.datasets.module", "seqkit.datasets.__init__")
 MAY_ONLY_IMPORT = {
     "seqkit.kernels": ("seqkit.checks",),
     **dict.fromkeys(DATA, (*LAYERS[0], "seqkit.batch", *DATA)),
@@ -47,6 +49,9 @@ PLACES = {
     "torchaudio": ("seqkit.datasets.speech*",),
 }
 PLACES["pytorch_lightning"] = PLACES["lightning_fabric"] = PLACES["lightning"]
+
+# The arithmetic needs torch alone; numba and its arrays may serve the loops of a CPU path, triton has its place above.
+KERNEL_LIBRARIES = {"torch": "*", "triton": "*", "numba": "*.cpu", "numpy": "*.cpu"}
 
 
 class Import(NamedTuple):
@@ -98,9 +103,11 @@ def targets(tree: ast.Module, module: str, path: Path, known: dict[str, Path]) -
 
 
 def package_of(module: str) -> str | None:
-    """The longest name in the table of layers that `module` is or lies in; only the facade's own two files are it."""
+    """The longest name in the table of layers that `module` is or lies in; a facade is its own files alone."""
     if module in {"seqkit", "seqkit.__main__"}:
         return module
+    if module == "seqkit.datasets":
+        return "seqkit.datasets.__init__"
     parts = module.split(".")
     names = (".".join(parts[:length]) for length in range(len(parts), 1, -1))
     return next((name for name in names if name in HEIGHT), None)
@@ -115,6 +122,9 @@ def fault(found: Import) -> str | None:
     if library in PLACES and not any(fnmatchcase(found.module, place) for place in PLACES[library]):
         return f"may not import {library}"
     if library != "seqkit":
+        stranger = here == "seqkit.kernels" and library not in sys.stdlib_module_names
+        if stranger and not fnmatchcase(found.module, KERNEL_LIBRARIES.get(library, "")):
+            return f"may not import {library}; kernels need torch alone"
         return None
     there = package_of(found.target)
     if there is None:
@@ -167,9 +177,12 @@ BAD = {
     "facade from below": ("cli/train.py", "from seqkit import LSSL"),
     "facade, plain": ("seqkit/tasks/a.py", "import seqkit"),
     "kernels and batch": ("kernels/krylov/cpu.py", "from seqkit.batch import Batch"),
+    "kernels and scipy": ("kernels/krylov/cpu.py", "import scipy.fft"),
+    "kernels and numpy": ("kernels/krylov/reference.py", "import numpy as np"),
     "datasets and nn": ("datasets/module.py", "from seqkit.nn import GRU"),
     "datasets and kernels": ("datasets/mnist.py", "from seqkit.kernels import krylov"),
     "reader and data module": ("datasets/mnist.py", "from seqkit.datasets.module import DataModule"),
+    "reader and the face of datasets": ("datasets/mnist.py", "from seqkit.datasets import load"),
     "tasks and datasets": ("seqkit/tasks/a.py", "from seqkit.datasets import load"),
     "models and datasets": ("seqkit/models/a.py", "from seqkit.datasets.mnist import load"),
     "lightning in a reader": ("datasets/mnist.py", "import lightning as L"),
@@ -199,7 +212,9 @@ def test_a_good_tree_passes(tmp_path: Path) -> None:
         "seqkit/runs/train.py": "import lightning\nfrom seqkit.datasets.module import M\nfrom seqkit.tasks import T",
         "kernels/krylov/__init__.py": "from seqkit.checks import check_shape\nfrom seqkit.kernels.krylov import op",
         "kernels/krylov/triton.py": "import triton",
+        "kernels/krylov/cpu.py": "import math\nimport numba\nimport torch",
         "datasets/module.py": "import lightning\nfrom seqkit.datasets.mnist import load\nfrom seqkit import files",
+        "datasets/__init__.py": "from seqkit.datasets.module import M\nfrom seqkit.datasets.mnist import load",
         "datasets/speech_commands.py": "import torchaudio",
         "datasets/bundled.py": "import sktime",
         "cli/main.py": "def train():\n    from seqkit.runs import train",
