@@ -16,7 +16,8 @@ __all__ = ["evaluate"]
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     data: Annotated[
-        str | None, typer.Option(help="The run's data set, or a file or folder in its layout; the run's own if left out.")
+        str | None,
+        typer.Option(help="The run's data set, or a file or folder in its layout; the run's own if left out."),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="train, val, test or all; test of the run's own data, all of a path.")
@@ -27,7 +28,9 @@ def evaluate(
     ] = None,
     hide_rate: Annotated[bool, typer.Option("--hide-rate", help="Do not tell the model the rate.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    json_: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on the last line.")] = False,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object on the last line.")
+    ] = False,
 ) -> None:
     """Measure a finished run on a part of its data or on a file."""
     from seqkit.runs.evaluation import evaluate as run_evaluation

@@ -32,7 +32,9 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show the configuration, the model's size and what it would take.")
     ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on the last line.")] = False,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object on the last line.")
+    ] = False,
 ) -> None:
     """Train a model and write a run folder with weights, metrics and pictures."""
     from seqkit.runs import RunConfig, parse_settings

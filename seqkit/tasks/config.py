@@ -23,6 +23,7 @@ class TrainingConfig:
         warmup: Share of all steps over which the learning rate rises from 0; it then falls along a cosine.
         gradient_clip: Largest norm of the gradient; None for no limit.
         label_smoothing: Share of a class target spread over all classes, in [0, 1).
+        input_noise: Standard deviation of Gaussian noise added to training samples, in units of each channel's own.
         patience: Epochs without a better validation loss after which training stops; None to run them all.
         keep: Weights kept at the end: of the "best" epoch by validation loss, or of the "last" one.
         precision: "32", "bf16-mixed" or "16-mixed"; state-space parameters and states stay in float32.
@@ -40,6 +41,7 @@ class TrainingConfig:
     warmup: float = 0.1
     gradient_clip: float | None = 1.0
     label_smoothing: float = 0.0
+    input_noise: float = 0.0
     patience: int | None = None
     keep: str = "best"
     precision: str = "32"
@@ -57,6 +59,8 @@ class TrainingConfig:
         if self.gradient_clip is not None:
             check_positive("gradient_clip", self.gradient_clip)
         check_unit_interval("label_smoothing", self.label_smoothing)
+        if not (isinstance(self.input_noise, (int, float)) and self.input_noise >= 0):
+            raise ValueError(f"`input_noise` must be 0 or above, got {self.input_noise!r}")
         if self.patience is not None:
             check_positive_int("patience", self.patience)
         check_choice("keep", self.keep, ("best", "last"))

@@ -53,6 +53,7 @@ class SequenceTask(L.LightningModule):
         weight_decay: Decay of matrices outside the state-space parameters.
         warmup: Share of all steps spent rising to the peak.
         label_smoothing: Share of a class target spread over all classes.
+        input_noise: Standard deviation of Gaussian noise added to training samples, in units of each channel's own.
 
     Example:
         >>> from seqkit.batch import DataInfo
@@ -74,6 +75,7 @@ class SequenceTask(L.LightningModule):
         weight_decay: float = 0.01,
         warmup: float = 0.1,
         label_smoothing: float = 0.0,
+        input_noise: float = 0.0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["model"])
@@ -83,6 +85,7 @@ class SequenceTask(L.LightningModule):
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.label_smoothing = label_smoothing
+        self.input_noise = input_noise
         self.val_metrics = _metrics(model).clone(prefix="val_")
         self.test_metrics = _metrics(model).clone(prefix="test_")
 
@@ -107,6 +110,9 @@ class SequenceTask(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step; see `loss`."""
+        if self.input_noise > 0:
+            noise = torch.randn_like(batch.values) * self.model.input_norm.std
+            batch = batch._replace(values=batch.values + self.input_noise * noise)
         loss, _, _ = self.loss(batch)
         if self.device.type == "cpu" and not torch.isfinite(loss):
             raise FloatingPointError(self._explain_divergence())

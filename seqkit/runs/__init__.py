@@ -1,0 +1,42 @@
+"""Runs: data, model and training joined from one configuration, with evaluation and prediction."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from seqkit.runs.config import DataConfig, RunConfig, parse_settings
+
+if TYPE_CHECKING:
+    from seqkit.runs.evaluation import evaluate
+    from seqkit.runs.prediction import predict
+    from seqkit.runs.result import Evaluation, TrainResult
+    from seqkit.runs.training import train
+
+__all__ = [
+    "DataConfig",
+    "Evaluation",
+    "RunConfig",
+    "TrainResult",
+    "evaluate",
+    "parse_settings",
+    "predict",
+    "train",
+]
+
+_HOMES = {
+    "Evaluation": "result",
+    "TrainResult": "result",
+    "evaluate": "evaluation",
+    "predict": "prediction",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what needs Lightning on first use; configurations do not."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,105 @@
+"""What a training would take: one batch forward and backward, measured."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from seqkit.batch import Batch
+from seqkit.runs.config import RunConfig
+from seqkit.runs.data import build_data_module
+from seqkit.runs.inference import pick_device
+from seqkit.runs.steps import fit_step_sizes
+from seqkit.runs.training import build_model
+from seqkit.tasks.task import SequenceTask
+
+__all__ = ["Estimate", "estimate"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a configuration would take.
+
+    Args:
+        config: Resolved configuration.
+        n_parameters: Trained parameters.
+        n_series: Series of each part.
+        steps: Optimiser steps of the whole training.
+        seconds_per_step: Median time of a forward and backward pass.
+        seconds: Time of all steps; evaluation comes on top.
+        memory_mib: Weights, gradients, optimiser state and what the backward pass keeps of one batch, MiB.
+        device: Where it was measured.
+    """
+
+    config: RunConfig
+    n_parameters: int
+    n_series: dict[str, int]
+    steps: int
+    seconds_per_step: float
+    seconds: float
+    memory_mib: float
+    device: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "config": self.config.to_dict()}
+
+
+def estimate(config: RunConfig) -> Estimate:
+    """Measures three steps on a batch of the longest training series and extrapolates; nothing is written.
+
+    Args:
+        config: What to run.
+
+    Raises:
+        FileNotFoundError: the data are not there.
+        ValueError: unusable data or settings.
+    """
+    module = build_data_module(config)
+    config = fit_step_sizes(config, module)
+    device = pick_device(config.training.device)
+    task = SequenceTask(build_model(config, module)).to(device)
+    longest = sorted(range(len(module.sets["train"])), key=lambda i: -len(module.sets["train"].values[i]))
+    batch = next(iter(module.loader(module.sets["train"].select(longest[: config.data.batch_size]))))
+    batch = _to(batch, device)
+    kept: dict[tuple[int, int], int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr(), storage.nbytes()] = storage.nbytes()
+        return tensor
+
+    times = []
+    with torch.random.fork_rng(devices=[]):
+        for _ in range(3):
+            began = time.perf_counter()
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                loss = task.loss(batch)[0]
+            torch.autograd.backward(loss)
+            times.append(time.perf_counter() - began)
+    n_parameters = task.model.n_parameters
+    steps = config.training.epochs * math.ceil(len(module.sets["train"]) / config.data.batch_size)
+    seconds_per_step = sorted(times)[1]
+    return Estimate(
+        config=config,
+        n_parameters=n_parameters,
+        n_series={part: len(series) for part, series in module.sets.items()},
+        steps=steps,
+        seconds_per_step=seconds_per_step,
+        seconds=steps * seconds_per_step,
+        memory_mib=(16 * n_parameters + sum(kept.values()) / 3) / 2**20,
+        device=str(device),
+    )
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    return Batch(
+        batch.values.to(device),
+        None if batch.target is None else batch.target.to(device),
+        batch.lengths.to(device),
+        None if batch.timestamps is None else batch.timestamps.to(device),
+    )

@@ -1,0 +1,90 @@
+"""Metrics of a finished run on a part of its data, or on a file in the same layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seqkit.checks import check_choice, check_positive, check_positive_int
+from seqkit.datasets.batching import loader
+from seqkit.datasets.series import SeriesSet
+from seqkit.models import load_model
+from seqkit.runs.config import RunConfig
+from seqkit.runs.data import build_data_module
+from seqkit.runs.inference import SPLITS, measure, run_model, told_rate
+from seqkit.runs.result import Evaluation
+from seqkit.runs.source import build_source
+from seqkit.tasks.run_folder import RunFolder
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    run: str | Path,
+    data: str | Path | None = None,
+    *,
+    split: str | None = None,
+    subsample: int = 1,
+    sample_rate: float | None = None,
+    hide_rate: bool = False,
+    device: str = "auto",
+) -> Evaluation:
+    """Measures a finished run: the same as `seqkit evaluate`.
+
+    Args:
+        run: Run folder.
+        data: The name of the run's own data set, or a file or folder in that set's layout; the run's own data if None.
+        split: "train", "val", "test" or "all"; "test" of the run's own data and "all" of a path if None.
+        subsample: Keep every k-th sample; the model is told the new rate.
+        sample_rate: Samples per second at which the data were recorded (before subsampling).
+        hide_rate: Do not tell the model; this shows what telling it is worth.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        FileNotFoundError: no such run or data.
+        ValueError: data that do not fit the model.
+
+    Example:
+        >>> import seqkit
+        >>> seqkit.evaluate("runs/letters", subsample=2).metrics  # doctest: +SKIP
+        {'accuracy': 0.995, 'loss': 0.02}
+    """
+    check_positive_int("subsample", subsample)
+    if sample_rate is not None:
+        check_positive("sample_rate", sample_rate)
+    if split is not None:
+        check_choice("split", split, SPLITS)
+    folder = RunFolder(run)
+    model = load_model(folder.path)
+    config = RunConfig.from_file(folder.config)
+    series, name, split = _series(config, data, split)
+    if subsample > 1:
+        series = series.subsample(subsample)
+    rate, notes = told_rate(model, series, sample_rate=sample_rate, subsample=subsample, hide_rate=hide_rate)
+    batches = loader(series, model.info, batch_size=config.data.batch_size)
+    metrics = measure(run_model(model, batches, sample_rate=rate, device=device), model.info)
+    return Evaluation(str(folder.path), name, split, metrics, len(series), rate, notes)
+
+
+def _series(config: RunConfig, data: str | Path | None, split: str | None) -> tuple[SeriesSet, str, str]:
+    """Series to measure on, what to call them, and the split they are."""
+    if data is None or (str(data) == config.data.name and config.data.path is None):
+        module = build_data_module(config)
+        split = split or ("test" if "test" in module.sets else "val")
+        own = config.data.path or config.data.name
+        if split == "all":
+            return (
+                SeriesSet.join([module.sets[part] for part in ("train", "val", "test") if part in module.sets]),
+                own,
+                split,
+            )
+        if split not in module.sets:
+            raise ValueError(f"{own} has no part {split!r}; choose one of {', '.join(module.sets)}, all")
+        return module.sets[split], own, split
+    path = Path(data)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no file or folder {data}; the run was trained on {config.data.name}, so give that name or a "
+            "path in its layout"
+        )
+    split = split or "all"
+    return build_source(config.data).read(path, split), str(path), split

@@ -1,0 +1,150 @@
+"""Outputs of a model over a set of series, and metrics from them; no trainer is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from seqkit.batch import Batch, DataInfo
+from seqkit.datasets.series import SeriesSet
+from seqkit.models import SequenceModel
+
+__all__ = ["SPLITS", "Outputs", "confusion", "measure", "pick_device", "run_model", "told_rate"]
+
+SPLITS = ("train", "val", "test", "all")
+
+
+class Outputs(NamedTuple):
+    """Raw outputs of a model, series after series.
+
+    Args:
+        scores: Scores or values, (n, n_outputs); for sequence targets all samples in a row.
+        target: Class numbers or values in the same order, or None.
+        lengths: Samples of each series.
+    """
+
+    scores: Tensor
+    target: Tensor | None
+    lengths: Tensor
+
+
+def pick_device(name: str) -> torch.device:
+    """The device meant by "auto", "cpu" or "cuda".
+
+    Raises:
+        ValueError: "cuda" where there is none.
+
+    Example:
+        >>> pick_device("cpu").type
+        'cpu'
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, but torch finds no CUDA device; use device=auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@torch.no_grad()
+def run_model(
+    model: SequenceModel, batches: Iterator[Batch] | Any, *, sample_rate: float | None = None, device: str = "auto"
+) -> Outputs:
+    """Runs a model over batches in evaluation mode.
+
+    Args:
+        model: The model; it comes back on the device and in the mode it had.
+        batches: Batches in the order wanted.
+        sample_rate: Samples per second of the series; None for that of the training data.
+        device: "auto", "cpu" or "cuda".
+    """
+    where, home, was_training = pick_device(device), next(model.parameters()).device, model.training
+    model.to(where).eval()
+    scores, targets, lengths = [], [], []
+    try:
+        for batch in batches:
+            values, size = batch.values.to(where), batch.lengths.to(where)
+            times = None if batch.timestamps is None else batch.timestamps.to(where)
+            out, target = model(values, size, sample_rate=sample_rate, timestamps=times).cpu(), batch.target
+            if model.pool is None:
+                inside = torch.arange(out.shape[1]) < batch.lengths[:, None]
+                out, target = out[inside], None if target is None else target[inside]
+            scores.append(out)
+            lengths.append(batch.lengths)
+            if target is not None:
+                targets.append(target)
+    finally:
+        model.to(home).train(was_training)
+    return Outputs(torch.cat(scores).float(), torch.cat(targets) if targets else None, torch.cat(lengths))
+
+
+def measure(outputs: Outputs, info: DataInfo) -> dict[str, float]:
+    """Metrics of outputs with targets.
+
+    Returns:
+        "accuracy" and "loss" (cross-entropy) for classes; "rmse", "mae" and "loss" (mean squared error) for values,
+        in the target's units.
+
+    Raises:
+        ValueError: there are no targets.
+
+    Example:
+        >>> info = DataInfo("toy", "classification", n_channels=1, classes=("a", "b"))
+        >>> measure(Outputs(torch.tensor([[2.0, 0.0]]), torch.tensor([0]), torch.tensor([5])), info)["accuracy"]
+        1.0
+    """
+    if outputs.target is None:
+        raise ValueError("the data have no targets, so there is nothing to measure; use `seqkit predict` instead")
+    scores, target = outputs.scores, outputs.target
+    if info.classes:
+        accuracy = (scores.argmax(dim=-1) == target).double().mean()
+        return {"accuracy": float(accuracy), "loss": float(F.cross_entropy(scores, target))}
+    error = (scores - target.reshape(scores.shape)).double()
+    mse = error.square().mean()
+    return {"rmse": float(mse.sqrt()), "mae": float(error.abs().mean()), "loss": float(mse)}
+
+
+def confusion(outputs: Outputs, info: DataInfo) -> np.ndarray[Any, Any]:
+    """Confusion matrix (K, K): rows are true classes, columns predicted ones.
+
+    Example:
+        >>> info = DataInfo("toy", "classification", n_channels=1, classes=("a", "b"))
+        >>> confusion(Outputs(torch.tensor([[0.0, 1.0]]), torch.tensor([0]), torch.tensor([5])), info).tolist()
+        [[0, 1], [0, 0]]
+    """
+    k = len(info.classes)
+    target = outputs.target if outputs.target is not None else torch.empty(0, dtype=torch.int64)
+    pairs = target * k + outputs.scores.argmax(dim=-1)
+    return torch.bincount(pairs, minlength=k * k).reshape(k, k).numpy()
+
+
+def told_rate(
+    model: SequenceModel, series: SeriesSet, *, sample_rate: float | None, subsample: int = 1, hide_rate: bool = False
+) -> tuple[float | None, tuple[str, ...]]:
+    """Sample rate to tell the model, or None for that of its training data, and notes on the choice.
+
+    Args:
+        model: The model.
+        series: The series as they go in; their own rate counts if none is given.
+        sample_rate: Rate given by the user, before subsampling.
+        subsample: Every how many samples was kept.
+        hide_rate: Whether to tell nothing.
+    """
+    base = model.info.sample_rate or 1.0
+    if sample_rate is not None:
+        rate = sample_rate / subsample
+    else:
+        rate = series.sample_rate if series.sample_rate is not None else base / subsample
+    if abs(rate / base - 1) < 1e-9:
+        return None, ()
+    unit = "Hz" if model.info.sample_rate is not None else "samples per training sample"
+    if hide_rate:
+        return None, (f"the series have {rate:g} {unit} and the model was trained on {base:g}, which it was not told",)
+    if not model.uses_rate:
+        return None, (
+            f"{model.config.name} has no notion of the sampling step, so it could not be told that the series have "
+            f"{rate:g} {unit} instead of {base:g}",
+        )
+    return rate, ()

@@ -1,0 +1,116 @@
+"""Predictions of a finished run for new series, as a table."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqkit.checks import check_choice
+from seqkit.datasets.batching import loader
+from seqkit.datasets.series import SeriesSet
+from seqkit.files import write_whole
+from seqkit.models import SequenceModel, load_model
+from seqkit.runs.config import RunConfig
+from seqkit.runs.inference import SPLITS, run_model, told_rate
+from seqkit.runs.source import build_source
+from seqkit.tasks.run_folder import RunFolder
+
+__all__ = ["predict", "write_predictions"]
+
+
+def predict(
+    run: str | Path,
+    data: str | Path,
+    output: str | Path | None = None,
+    *,
+    split: str = "all",
+    sample_rate: float | None = None,
+    device: str = "auto",
+) -> list[dict[str, Any]]:
+    """Predicts for every series of a file: the same as `seqkit predict`.
+
+    Args:
+        run: Run folder.
+        data: File or folder in the layout of the data that the run was trained on; targets are not needed.
+        output: CSV or JSON file to write; None writes nothing.
+        split: Part of the file, where its layout has parts.
+        sample_rate: Samples per second at which the data were recorded.
+        device: "auto", "cpu" or "cuda".
+
+    Returns:
+        One row per series: "series", "prediction", and "probability LABEL" for each class or "prediction i" for each
+        of several values. Sequence targets give one row per sample, with "sample".
+
+    Raises:
+        FileNotFoundError: no such run or file.
+        ValueError: series that do not fit the model, or an output of unknown kind.
+
+    Example:
+        >>> import seqkit
+        >>> rows = seqkit.predict("runs/vowels", "new.ts", "answers.csv")  # doctest: +SKIP
+    """
+    check_choice("split", split, SPLITS)
+    if output is not None:
+        check_choice("output", Path(output).suffix, (".csv", ".json"))
+    folder = RunFolder(run)
+    model = load_model(folder.path)
+    config = RunConfig.from_file(folder.config)
+    if not Path(data).exists():
+        raise FileNotFoundError(f"there is no file or folder {data} to predict for")
+    series = build_source(config.data).read(Path(data), split)
+    rate, _ = told_rate(model, series, sample_rate=sample_rate)
+    batches = loader(series, model.info, batch_size=config.data.batch_size, with_target=False)
+    rows = _rows(model, series, run_model(model, batches, sample_rate=rate, device=device).scores.numpy())
+    if output is not None:
+        write_predictions(rows, Path(output))
+    return rows
+
+
+def write_predictions(rows: list[dict[str, Any]], path: Path) -> None:
+    """Writes rows as CSV or JSON, whole or not at all.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "answers.csv"
+        >>> write_predictions([{"series": "0", "prediction": "a"}], path)
+        >>> path.read_text().splitlines()
+        ['series,prediction', '0,a']
+    """
+
+    def write(part: Path) -> None:
+        if path.suffix == ".json":
+            part.write_text(json.dumps(rows, indent=1) + "\n")
+            return
+        with part.open("w", newline="") as file:
+            table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            table.writeheader()
+            table.writerows(rows)
+
+    write_whole(path, write)
+
+
+def _rows(model: SequenceModel, series: SeriesSet, scores: np.ndarray[Any, Any]) -> list[dict[str, Any]]:
+    if model.pool is None:
+        places = [
+            (name, k) for name, values in zip(series.names, series.values, strict=True) for k in range(len(values))
+        ]
+        heads: list[dict[str, Any]] = [{"series": name, "sample": k} for name, k in places]
+    else:
+        heads = [{"series": name} for name in series.names]
+    return [{**head, **_answer(model, score)} for head, score in zip(heads, scores, strict=True)]
+
+
+def _answer(model: SequenceModel, score: np.ndarray[Any, Any]) -> dict[str, Any]:
+    classes = model.info.classes
+    if not classes:
+        if len(score) == 1:
+            return {"prediction": float(score[0])}
+        return {f"prediction {i}": float(value) for i, value in enumerate(score)}
+    exponents = np.exp(score - score.max())
+    shares = exponents / exponents.sum()
+    probabilities = {f"probability {label}": round(float(p), 6) for label, p in zip(classes, shares, strict=True)}
+    return {"prediction": classes[int(score.argmax())], **probabilities}

@@ -1,0 +1,45 @@
+"""Starting step sizes from the data: the one size that no default fits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from seqkit.datasets.module import SeriesDataModule
+    from seqkit.runs.config import RunConfig
+
+__all__ = ["AUTO", "fit_step_sizes", "step_size_range"]
+
+AUTO = "auto"
+"""Value of `dt_min` and `dt_max` that asks for a choice from the data."""
+
+
+def step_size_range(typical_length: float) -> tuple[float, float]:
+    """Range of step sizes whose memories, 1/dt samples, bracket the length of the series.
+
+    Args:
+        typical_length: Samples of a typical series.
+
+    Source:
+        Gu et al. 2021, LSSL (arXiv:2110.13985): ends 100 times apart, chosen so that 1/dt brackets the length.
+
+    Example:
+        >>> step_size_range(100)
+        (0.001, 0.1)
+    """
+    return float(f"{0.1 / typical_length:.3g}"), float(f"{10 / typical_length:.3g}")
+
+
+def fit_step_sizes(config: RunConfig, module: SeriesDataModule) -> RunConfig:
+    """Replaces "auto" step sizes by the range for the training part's median length."""
+    chosen = dict(
+        zip(
+            ("dt_min", "dt_max"),
+            step_size_range(float(np.median([len(v) for v in module.sets["train"].values]))),
+            strict=True,
+        )
+    )
+    options = config.model.options
+    return config.with_model_options(**{key: value for key, value in chosen.items() if options.get(key) == AUTO})

@@ -1,0 +1,259 @@
+"""One training from configuration to run folder."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from rich.console import Console
+
+from seqkit.datasets.module import SeriesDataModule
+from seqkit.models import SequenceModel, save_model
+from seqkit.nn import ValueHead
+from seqkit.runs.config import RunConfig
+from seqkit.runs.data import build_data_module
+from seqkit.runs.inference import confusion, measure, pick_device, run_model
+from seqkit.runs.result import TrainResult
+from seqkit.runs.resume import read_checkpoint
+from seqkit.runs.steps import fit_step_sizes
+from seqkit.tasks.callbacks import Checkpoint, History, Progress, SeededSteps
+from seqkit.tasks.pictures import draw_confusion, draw_curves, draw_predictions
+from seqkit.tasks.progress import ProgressLine
+from seqkit.tasks.run_folder import RunFolder
+from seqkit.tasks.task import SequenceTask
+from seqkit.version import __version__
+
+__all__ = ["build_model", "train"]
+
+
+def train(
+    data: str | None = None,
+    model: str | None = None,
+    *,
+    config: str | Path | RunConfig | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    **settings: Any,
+) -> TrainResult:
+    """Trains a model on a data set and writes a run folder: the same as `seqkit train`.
+
+    Args:
+        data: Registered name ("japanese_vowels" if None), or path of your own data.
+        model: Name of a preset; the data set's recipe chooses if None.
+        config: YAML file, or a whole `RunConfig`.
+        out: Run folder; `runs/DATA-MODEL` with a number if None.
+        resume: Continue the run in `out` from its last finished epoch, with its own configuration.
+        overwrite: Start anew in a folder that holds a run.
+        progress: Whether to show progress on standard error.
+        settings: Values by last part of their key, such as `epochs=5` or `order=32`.
+
+    Returns:
+        The finished run with its test metrics.
+
+    Raises:
+        FileNotFoundError: no such data, configuration or run.
+        FileExistsError: `out` holds a run already.
+        ValueError: wrong settings or unusable data.
+
+    Example:
+        >>> import seqkit
+        >>> run = seqkit.train("japanese_vowels", epochs=3, out="runs/vowels")  # doctest: +SKIP
+        >>> run.metrics["accuracy"] > 0.9  # doctest: +SKIP
+        True
+    """
+    console = Console(stderr=True) if progress else None
+    if resume:
+        if data is not None or model is not None or config is not None or settings:
+            raise ValueError("a resumed run keeps its own configuration; give nothing but its folder")
+        folder = _folder_to_resume(out)
+        resolved = RunConfig.from_file(folder.config)
+        if folder.is_finished:
+            return _result(folder)
+    else:
+        if isinstance(config, RunConfig):
+            if data is not None or model is not None or settings:
+                raise ValueError("a whole RunConfig leaves nothing to set; give either it or single settings")
+            resolved = config
+        else:
+            resolved = RunConfig.build(data, model, settings=settings, file=config)
+        folder = RunFolder(out if out is not None else _new_folder(resolved))
+        if folder.exists and not overwrite:
+            raise FileExistsError(
+                f"{folder.path} holds a run already; resume it, overwrite it, or choose another folder"
+            )
+    module = build_data_module(resolved)
+    resolved = fit_step_sizes(resolved, module)
+    if not resume:
+        _clear(folder)
+        folder.write_config(resolved.to_dict())
+    return _run(resolved, module, folder, console)
+
+
+def build_model(config: RunConfig, module: SeriesDataModule) -> SequenceModel:
+    """Fresh model for prepared data, with the statistics of the training part in it."""
+    model = SequenceModel.from_config(config.model, module.info, seed=config.seed)
+    model.input_norm.set_statistics(*module.statistics())
+    if isinstance(model.head, ValueHead):
+        model.head.set_statistics(*module.target_statistics())
+    return model
+
+
+def _run(config: RunConfig, module: SeriesDataModule, folder: RunFolder, console: Console | None) -> TrainResult:
+    began = time.monotonic()
+    training = config.training
+    task = SequenceTask(
+        build_model(config, module),
+        learning_rate=training.learning_rate,
+        ssm_learning_rate=training.ssm_learning_rate,
+        weight_decay=training.weight_decay,
+        warmup=training.warmup,
+        label_smoothing=training.label_smoothing,
+        input_noise=training.input_noise,
+    )
+    history = History(training.patience)
+    checkpoint = read_checkpoint(folder.checkpoint) if folder.checkpoint.is_file() else None
+    if checkpoint is not None:
+        history.load_state_dict(checkpoint["callbacks"][history.state_key])
+    if not history.stopped and len(history.rows) < training.epochs:
+        callbacks = [
+            SeededSteps(config.seed),
+            history,
+            Checkpoint(folder.checkpoint, history, on_epoch=lambda h: folder.write_metrics(h.rows)),
+            Progress(history, ProgressLine(console)),
+        ]
+        _fit(config, task, module, folder, callbacks)
+    elif checkpoint is not None:
+        task.load_state_dict(checkpoint["state_dict"])
+    if training.keep == "best":
+        task.model.load_state_dict(history.best_weights)
+    return _finish(config, task.model, module, folder, history, time.monotonic() - began)
+
+
+def _fit(
+    config: RunConfig, task: SequenceTask, module: SeriesDataModule, folder: RunFolder, callbacks: list[L.Callback]
+) -> None:
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    device = pick_device(config.training.device)
+    with warnings.catch_warnings():
+        # Advice on loader workers and logging steps: decided here, not the user's to act on.
+        warnings.filterwarnings("ignore", module="lightning.*")
+        trainer = L.Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=1,
+            max_epochs=config.training.epochs,
+            precision=config.training.precision,  # type: ignore[arg-type]
+            gradient_clip_val=config.training.gradient_clip,
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            default_root_dir=folder.path,
+        )
+        resume_from = str(folder.checkpoint) if folder.checkpoint.is_file() else None
+        trainer.fit(task, datamodule=module, ckpt_path=resume_from, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def _finish(
+    config: RunConfig,
+    model: SequenceModel,
+    module: SeriesDataModule,
+    folder: RunFolder,
+    history: History,
+    seconds: float,
+) -> TrainResult:
+    """Measures on every held-out part and writes weights, pictures and, last, the summary."""
+    model = model.cpu().eval()
+    save_model(model, folder.path)
+    parts, results = [part for part in ("val", "test") if part in module.sets], {}
+    for part in parts:
+        loader = module.val_dataloader() if part == "val" else module.test_dataloader()
+        outputs = run_model(model, loader, device=config.training.device)
+        results[part] = measure(outputs, module.info)
+    split = parts[-1]
+    pictures = _draw(folder, history, model, outputs, split)
+    summary = {
+        "format": 1,
+        "run": str(folder.path),
+        "data": config.data.path or config.data.name,
+        "model": config.model.name,
+        "seed": config.seed,
+        "split": split,
+        "metrics": results[split],
+        "results": results,
+        "n_series": {part: len(values) for part, values in module.sets.items()},
+        "n_parameters": model.n_parameters,
+        "epochs": len(history.rows),
+        "best_epoch": history.best_epoch + 1,
+        "seconds": round(sum(row["seconds"] for row in history.rows), 2),
+        "seconds_in_all": round(seconds, 2),
+        "pictures": pictures,
+        "versions": {"seqkit": __version__, "torch": torch.__version__, "lightning": version("lightning")},
+    }
+    folder.write_summary(summary)
+    return _result(folder)
+
+
+def _draw(folder: RunFolder, history: History, model: SequenceModel, outputs: Any, split: str) -> list[str]:
+    """Pictures of the run; without matplotlib there are none, which the summary shows."""
+    info, target = model.info, outputs.target
+    try:
+        draw_curves(history.rows, folder.path / "curves.png")
+        if info.classes:
+            name = "confusion.png"
+            accuracy = measure(outputs, info)["accuracy"]
+            title = f"{info.name}, {split} part: accuracy {accuracy:.2%}"
+            draw_confusion(confusion(outputs, info), info.classes, folder.path / name, title)
+        else:
+            name = "predictions.png"
+            title = f"{info.name}, {split} part: rmse {measure(outputs, info)['rmse']:.4g}"
+            scores = outputs.scores.numpy()
+            draw_predictions(target.reshape(scores.shape).numpy(), scores, folder.path / name, title)
+    except ImportError:
+        return []
+    return ["curves.png", name]
+
+
+def _result(folder: RunFolder) -> TrainResult:
+    summary = folder.read_summary()
+    return TrainResult(folder.path, summary["metrics"], summary["split"], summary)
+
+
+def _folder_to_resume(out: str | Path | None) -> RunFolder:
+    if out is None:
+        runs = [RunFolder(path.parent) for path in Path("runs").glob("*/config.yaml")]
+        if not runs:
+            raise FileNotFoundError("there is no run to resume under runs/; name its folder")
+        return max(runs, key=lambda run: run.config.stat().st_mtime)
+    folder = RunFolder(out)
+    if not folder.exists:
+        raise FileNotFoundError(f"{folder.path} holds no run to resume (no config.yaml); start it without resuming")
+    return folder
+
+
+def _new_folder(config: RunConfig) -> Path:
+    data = Path(config.data.path).stem if config.data.path else config.data.name
+    stem = f"{data}-{config.model.name}"
+    number = 1
+    while (path := Path("runs") / f"{stem}-{number:03d}").exists():
+        number += 1
+    return path
+
+
+def _clear(folder: RunFolder) -> None:
+    """Takes away an earlier run's files, so that none of them is mistaken for this run's."""
+    names = ["summary.json", "model.json", "model.safetensors", "metrics.csv"]
+    pictures = ["curves.png", "confusion.png", "predictions.png"]
+    for path in (*(folder.path / name for name in [*names, *pictures]), folder.checkpoint):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,145 @@
+"""The command line as a person types it: results, exit status, and one sentence for each mistake."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from seqkit.cli.main import main
+
+SMALL = ["epochs=2", "d_model=8", "n_layers=1", "order=8", "device=cpu"]
+
+
+def run(monkeypatch, capfd, *words):
+    """Runs the command in this process; returns its status and what it printed."""
+    monkeypatch.setattr(sys, "argv", ["seqkit", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    out = capfd.readouterr()
+    return end.value.code or 0, out.out, out.err
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    lines = ["series,time,x,y,target"]
+    for i in range(40):
+        for k in range(int(rng.integers(10, 20))):
+            wave = np.sin((0.3 + 0.5 * (i % 2)) * k) + 0.1 * rng.standard_normal()
+            lines.append(f"s{i},{k / 50},{wave:.5f},{rng.standard_normal():.5f},{'slow' if i % 2 == 0 else 'fast'}")
+    path = tmp_path_factory.mktemp("data") / "mine.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    from seqkit.runs import train
+
+    settings = {"epochs": 2, "d_model": 8, "n_layers": 1, "order": 8, "device": "cpu"}
+    return train(str(data), "s4d", out=tmp_path_factory.mktemp("runs") / "run", progress=False, **settings).path
+
+
+def test_train_json_is_the_last_line(monkeypatch, capfd, data, tmp_path):
+    status, out, err = run(monkeypatch, capfd, "train", "--data", data, *SMALL, "--out", tmp_path / "r", "--json")
+    assert status == 0
+    result = json.loads(out.strip().splitlines()[-1])
+    assert result["run"] == str(tmp_path / "r")
+    assert result["split"] == "test"
+    assert 0 <= result["metrics"]["accuracy"] <= 1
+    assert "epoch 2/2" in err
+    assert yaml.safe_load((tmp_path / "r" / "config.yaml").read_text())["training"]["epochs"] == 2
+
+
+def test_train_shows_a_table_and_pictures(monkeypatch, capfd, data, tmp_path):
+    status, out, _ = run(monkeypatch, capfd, "train", "--data", data, *SMALL, "--out", tmp_path / "r")
+    assert status == 0
+    assert "accuracy" in out
+    assert "confusion.png" in out.replace("\n", "")
+
+
+def test_evaluate(monkeypatch, capfd, finished, data):
+    status, out, _ = run(monkeypatch, capfd, "evaluate", finished, "--json")
+    first = json.loads(out.strip().splitlines()[-1])
+    assert status == 0
+    assert first["run"] == str(finished)
+    assert first["split"] == "test"
+    status, out, err = run(monkeypatch, capfd, "evaluate", finished, "--subsample", 2, "--hide-rate", "--json")
+    assert status == 0
+    assert "not told" in err
+    status, out, _ = run(monkeypatch, capfd, "evaluate", finished, "--data", data, "--split", "all")
+    assert status == 0
+    assert "40 series" in out
+
+
+def test_predict(monkeypatch, capfd, finished, data, tmp_path):
+    status, out, _ = run(monkeypatch, capfd, "predict", finished, data, "-o", tmp_path / "answers.csv")
+    assert status == 0
+    assert "40 predictions" in out
+    assert (tmp_path / "answers.csv").read_text().startswith("series,prediction,probability fast,probability slow")
+
+
+def test_dry_run_writes_nothing(monkeypatch, capfd, data, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = run(monkeypatch, capfd, "train", "--data", data, *SMALL, "--dry-run")
+    assert status == 0
+    for word in ("learning_rate", "parameters", "memory", "about"):
+        assert word in out
+    assert list(tmp_path.iterdir()) == []
+    status, out, _ = run(monkeypatch, capfd, "train", "--data", data, *SMALL, "--dry-run", "--json")
+    assert json.loads(out.strip().splitlines()[-1])["n_parameters"] > 100
+
+
+def test_lists(monkeypatch, capfd):
+    status, out, _ = run(monkeypatch, capfd, "models")
+    assert status == 0
+    assert "lssl" in out
+    status, out, _ = run(monkeypatch, capfd, "data", "list")
+    assert status == 0
+    assert "japanese_vowels" in out
+    status, out, _ = run(monkeypatch, capfd, "data", "info", "japanese_vowels", "--json")
+    assert json.loads(out)["n_channels"] == 12
+    status, out, _ = run(monkeypatch, capfd, "doctor", "--json")
+    assert "torch" in json.loads(out)["packages"]
+
+
+MISTAKES = [
+    (["train", "--data", "nowhere.csv"], "no file or folder nowhere.csv"),
+    (["train", "--data", "japanese_vowel"], "did you mean japanese_vowels"),
+    (["train", "--model", "lsll"], "did you mean lssl"),
+    (["train", "epoch=3"], "did you mean epochs"),
+    (["train", "epochs"], "key=value"),
+    (["train", "epochs=0"], "`epochs` must be a whole number"),
+    (["train", "--config", "nowhere.yaml"], "no configuration file"),
+    (["evaluate", "nowhere"], "holds no model.json"),
+    (["predict", "nowhere", "nowhere.csv", "-o", "x.csv"], "holds no model.json"),
+    (["data", "info", "minst"], "did you mean mnist"),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"), MISTAKES, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_a_mistake_ends_with_one_sentence_and_status_2(monkeypatch, capfd, tmp_path, words, sentence):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run(monkeypatch, capfd, *words)
+    assert status == 2
+    assert sentence in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_wrong_option_has_status_2(monkeypatch, capfd):
+    status, _, err = run(monkeypatch, capfd, "train", "--dta", "x")
+    assert status == 2
+    assert "--data" in err
+
+
+def test_debug_shows_the_traceback():
+    words = [sys.executable, "-m", "seqkit", "train", "epoch=3", "--debug"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert "Traceback" in done.stderr
+    assert done.returncode != 0

@@ -1,0 +1,93 @@
+"""The configuration: where values come from, and what a wrong key or value says."""
+
+import pytest
+import yaml
+
+from seqkit.runs import RunConfig, parse_settings
+
+
+def build(**settings):
+    return RunConfig.build("japanese_vowels", "s4d", settings=settings)
+
+
+def test_later_sources_win(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("seed: 3\nmodel: {name: lssl, order: 12}\ntraining: {epochs: 7, learning_rate: 1e-3}\n")
+    config = RunConfig.build(file=file, settings={"epochs": 9})
+    assert (config.seed, config.model.name, config.model.options["order"]) == (3, "lssl", 12)
+    assert (config.training.epochs, config.training.learning_rate) == (9, 1e-3)
+    assert RunConfig.build(model="s4", file=file).model.name == "s4"
+
+
+def test_round_trip_through_yaml():
+    config = build(epochs=3, order=16, dropout=0)
+    assert RunConfig.from_dict(yaml.safe_load(yaml.safe_dump(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"epoch": 3}, "no key 'epoch'.*did you mean epochs"),
+        ({"model.ordr": 3}, "no key 'model.ordr'.*model.order"),
+        ({"measure": "legs"}, "no key 'measure' for data japanese_vowels and model s4d"),
+        ({"epochs": 0}, "`epochs` must be a whole number of at least 1, got 0"),
+        ({"dropout": 1.0}, "`dropout` must lie between 0 and 1"),
+        ({"learning_rate": -1}, "`learning_rate` must be a finite number above 0"),
+        ({"precision": "8"}, "`precision` must be one of"),
+        ({"seed": -1}, "`seed` must be a whole number"),
+        ({"validation": 0}, "`validation` must lie between 0 and 1"),
+        ({"pool": "meen"}, "did you mean mean"),
+        ({"permutation": "none"}, "no key 'permutation'"),
+    ],
+)
+def test_wrong_settings_say_what_is_allowed(settings, words):
+    with pytest.raises(ValueError, match=words):
+        build(**settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("format: 99\n", "has format 99, this seqkit reads up to 1; upgrade seqkit"),
+        ("modle: {}\n", "no key 'modle'; did you mean model"),
+        ("model: [1]\n", "section `model`"),
+        ("model: {name: [\n", "not a YAML file"),
+        ("- 1\n", "must hold sections"),
+        ("training: {epoch: 3}\n", "no key 'epoch'; did you mean epochs"),
+        ("data: {bath_size: 3}\n", "no key 'bath_size'; did you mean batch_size"),
+    ],
+)
+def test_wrong_files_say_what_is_wrong(tmp_path, text, words):
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=words):
+        RunConfig.build(file=file)
+
+
+def test_missing_file_and_unknown_names(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no configuration file"):
+        RunConfig.build(file=tmp_path / "none.yaml")
+    with pytest.raises(ValueError, match="did you mean japanese_vowels"):
+        RunConfig.build("japanese_vowel")
+    with pytest.raises(FileNotFoundError, match="no file or folder"):
+        RunConfig.build(str(tmp_path / "none.csv"))
+    with pytest.raises(ValueError, match="did you mean lssl"):
+        RunConfig.build(model="lsl")
+
+
+def test_own_data_by_path(tmp_path):
+    (tmp_path / "x.npz").touch()
+    data = RunConfig.build(str(tmp_path / "x.npz")).data
+    assert (data.name, data.path) == ("folder", str(tmp_path / "x.npz"))
+
+
+def test_settings_words():
+    assert parse_settings(["a=1e-3", "b=null", "c=x", "d=[1, 2]", "e="]) == {
+        "a": 1e-3,
+        "b": None,
+        "c": "x",
+        "d": [1, 2],
+        "e": "",
+    }
+    with pytest.raises(ValueError, match="key=value"):
+        parse_settings(["epochs"])

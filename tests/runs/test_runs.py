@@ -1,0 +1,233 @@
+"""A run from training to prediction, as a user of the Python interface meets it."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import seqkit
+from seqkit.runs import evaluate, predict, train
+
+FILES = {
+    "config.yaml",
+    "metrics.csv",
+    "checkpoints",
+    "model.safetensors",
+    "model.json",
+    "curves.png",
+    "confusion.png",
+    "summary.json",
+}
+SMALL = {"epochs": 2, "d_model": 8, "n_layers": 1, "order": 8, "device": "cpu"}
+
+
+def test_run_folder_holds_everything_and_nothing_else(small_run, waves_file):
+    assert {path.name for path in small_run.path.iterdir()} == FILES
+    assert {path.name for path in waves_file.parent.iterdir()} == {"waves.npz"}
+    with (small_run.path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2
+    assert {"epoch", "train_loss", "val_loss", "val_accuracy", "seconds"} <= set(rows[0])
+    for picture in ("curves.png", "confusion.png"):
+        assert (small_run.path / picture).read_bytes().startswith(b"\x89PNG")
+    summary = json.loads((small_run.path / "summary.json").read_text())
+    assert summary["metrics"] == small_run.metrics
+    assert summary["n_series"] == {"train": 38, "val": 10, "test": 12}
+
+
+def test_loaded_model_gives_the_summary_s_numbers(small_run):
+    result = evaluate(small_run.path)
+    assert result.split == "test"
+    assert result.metrics == pytest.approx(small_run.metrics, abs=1e-6)
+    assert seqkit.load(small_run.path).info.classes == ("a", "b", "c")
+
+
+def test_global_generators_are_left_alone(waves_file, tmp_path):
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002  the global generator is what is watched
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    train(str(waves_file), "s4d", out=tmp_path / "run", progress=False, **{**SMALL, "epochs": 1})
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+
+
+def test_equal_configurations_give_equal_weights_and_seeds_matter(waves_file, small_run, tmp_path):
+    torch.manual_seed(99)
+    again = train(str(waves_file), "s4d", out=tmp_path / "again", progress=False, **SMALL)
+    other = train(str(waves_file), "s4d", out=tmp_path / "other", progress=False, seed=1, **SMALL)
+    first, second, third = (load_file(run.path / "model.safetensors") for run in (small_run, again, other))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert not all(torch.equal(first[key], third[key]) for key in first)
+
+
+def test_subsample_tells_the_rate_and_hide_rate_does_not(small_run):
+    told = evaluate(small_run.path, subsample=2)
+    hidden = evaluate(small_run.path, subsample=2, hide_rate=True)
+    assert told.sample_rate == 5.0
+    assert hidden.sample_rate is None
+    assert "not told" in hidden.notes[0]
+    assert told.metrics["loss"] != hidden.metrics["loss"]
+    same = evaluate(small_run.path, sample_rate=10.0)
+    assert same.sample_rate is None
+    assert evaluate(small_run.path, subsample=2, sample_rate=20.0).metrics["loss"] != told.metrics["loss"]
+
+
+def test_baseline_without_rate_says_so(waves_file, tmp_path):
+    settings = {key: value for key, value in SMALL.items() if key != "order"}
+    run = train(str(waves_file), "gru", out=tmp_path / "gru", progress=False, **settings)
+    result = evaluate(run.path, subsample=2)
+    assert "no notion of the sampling step" in result.notes[0]
+
+
+def test_evaluate_parts_and_paths(small_run, waves_file):
+    assert evaluate(small_run.path, split="train").n_series == 38
+    assert evaluate(small_run.path, split="all").n_series == 60
+    assert evaluate(small_run.path, waves_file).n_series == 60
+    with pytest.raises(FileNotFoundError, match="no file or folder"):
+        evaluate(small_run.path, "nowhere.npz")
+    with pytest.raises(ValueError, match="split"):
+        evaluate(small_run.path, split="tset")
+    with pytest.raises(FileNotFoundError, match=r"holds no model\.json"):
+        evaluate(waves_file.parent)
+
+
+def test_predict_writes_a_table(small_run, waves_file, tmp_path):
+    rows = predict(small_run.path, waves_file, tmp_path / "answers.csv")
+    with (tmp_path / "answers.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 60
+    assert [row["prediction"] for row in table] == [row["prediction"] for row in rows]
+    shares = [sum(float(row[f"probability {label}"]) for label in "abc") for row in table]
+    assert np.allclose(shares, 1, atol=1e-5)
+    predict(small_run.path, waves_file, tmp_path / "answers.json")
+    assert len(json.loads((tmp_path / "answers.json").read_text())) == 60
+    with pytest.raises(ValueError, match="output"):
+        predict(small_run.path, waves_file, tmp_path / "answers.xlsx")
+
+
+def save(path, values, **more):
+    np.savez(path, values=np.concatenate(values), lengths=np.array([len(v) for v in values]), **more)
+    return path
+
+
+def test_bad_series_at_predict_time(small_run, tmp_path):
+    rng = np.random.default_rng(0)
+    good = [rng.standard_normal((9, 2)).astype(np.float32) for _ in range(3)]
+    wide = save(tmp_path / "wide.npz", [np.ones((5, 3), np.float32)])
+    with pytest.raises(ValueError, match="trained on 2 channels"):
+        predict(small_run.path, wide)
+    broken = [good[0], good[1].copy()]
+    broken[1][4, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        predict(small_run.path, save(tmp_path / "nan.npz", broken))
+    empty = save(tmp_path / "empty.npz", [good[0], np.empty((0, 2), np.float32)])
+    with pytest.raises(ValueError, match=r"lengths\[1\] is 0; every series needs at least one sample"):
+        predict(small_run.path, empty)
+    unseen = save(tmp_path / "unseen.npz", good, y=np.array(["a", "zzz", "b"]))
+    with pytest.raises(ValueError, match=r"'zzz'.*not seen in training"):
+        evaluate(small_run.path, unseen)
+    with pytest.raises(ValueError, match="no targets"):
+        evaluate(small_run.path, save(tmp_path / "bare.npz", good))
+
+
+def test_regression_and_sequence_targets(tmp_path):
+    rng = np.random.default_rng(1)
+    values = [rng.standard_normal((int(rng.integers(8, 20)), 1)).astype(np.float32) for _ in range(40)]
+    means = np.array([100 + 20 * v.mean() for v in values], dtype=np.float32)
+    regression = save(tmp_path / "r.npz", values, y=means)
+    run = train(str(regression), "s4d", out=tmp_path / "r", progress=False, **{**SMALL, "epochs": 40})
+    assert run.metrics["rmse"] < 0.5 * means.std()
+    assert (run.path / "predictions.png").is_file()
+    rows = predict(run.path, regression)
+    assert abs(np.mean([row["prediction"] for row in rows]) - means.mean()) < 10
+
+
+def test_existing_folder_is_not_overwritten(small_run, waves_file):
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        train(str(waves_file), "s4d", out=small_run.path, progress=False, **SMALL)
+
+
+def test_resume_of_a_finished_run_and_of_none(small_run, tmp_path):
+    assert train(out=small_run.path, resume=True, progress=False).metrics == small_run.metrics
+    with pytest.raises(FileNotFoundError, match="no run to resume"):
+        train(out=tmp_path / "none", resume=True, progress=False)
+    with pytest.raises(ValueError, match="keeps its own configuration"):
+        train(out=small_run.path, resume=True, epochs=9, progress=False)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign"])
+def test_damaged_checkpoint_is_refused_in_one_sentence(small_run, tmp_path, damage):
+    folder = tmp_path / "damaged"
+    shutil.copytree(small_run.path, folder)
+    (folder / "summary.json").unlink()
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    data = checkpoint.read_bytes()
+    checkpoint.write_bytes(data[: len(data) // 2] if damage == "truncated" else b"not a checkpoint")
+    with pytest.raises(ValueError, match="damaged or not a checkpoint"):
+        train(out=folder, resume=True, progress=False)
+
+
+SCRIPT = """
+import sys
+from seqkit.runs import train
+resume = sys.argv[3] == "resume"
+settings = {} if resume else dict(epochs=4, d_model=8, n_layers=2, order=8, dropout=0.3, device="cpu", keep="last")
+what = (None, None) if resume else (sys.argv[1], "s4d")
+train(*what, out=sys.argv[2], resume=resume, progress=False, **settings)
+"""
+
+
+def start(data, out, mode):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(data), str(out), mode], env=environment)
+
+
+@pytest.mark.parametrize(
+    "epochs_done", [0, 1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
+)
+def test_killed_and_resumed_equals_unbroken(waves_file, tmp_path, epochs_done):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert start(waves_file, whole, "new").wait() == 0
+    process = start(waves_file, broken, "new")
+    table = broken / "metrics.csv" if epochs_done else broken / "config.yaml"
+    while process.poll() is None:
+        if table.is_file() and (not epochs_done or len(table.read_text().splitlines()) > epochs_done):
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.002)
+    process.wait()
+    killed_in_time = not (broken / "summary.json").exists()
+    assert killed_in_time, "the run was over before it could be killed"
+    assert start(waves_file, broken, "resume").wait() == 0
+    first, second = (load_file(path / "model.safetensors") for path in (whole, broken))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert len(Path(broken / "metrics.csv").read_text().splitlines()) == 5
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(place)], capture_output=True)
+    if done.returncode != 0:
+        pytest.skip("mounting a small tmpfs is not permitted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_full_disk_is_said_in_one_sentence_and_leaves_nothing_half_written(waves_file, small_disk):
+    with pytest.raises(OSError, match="the disk is full"):
+        train(str(waves_file), "s4d", out=small_disk / "run", progress=False, **{**SMALL, "d_model": 64})
+    left = [path for path in small_disk.rglob("*") if path.is_file()]
+    assert [path for path in left if path.name.startswith(".part-")] == []
+    assert not (small_disk / "run" / "summary.json").exists()
