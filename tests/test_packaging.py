@@ -166,6 +166,17 @@ def test_links_are_relative_and_committed(name: str, repository: Path) -> None:
     assert mode == "120000"
 
 
+def test_no_source_is_ignored_by_git(repository: Path) -> None:
+    # A pattern such as `runs/` without its leading slash once hid a whole package from commits and from ruff.
+    if not (repository / ".git").exists():
+        pytest.skip("not a git clone: what is ignored cannot be seen")
+    names = "\n".join(str(path.relative_to(repository)) for path in sources(repository).values())
+    asked = ["git", "check-ignore", "--no-index", "--stdin"]
+    ignored = subprocess.run(asked, cwd=repository, input=names, capture_output=True, text=True, check=False)
+    assert ignored.stdout.split() == []
+    assert ignored.returncode == 1, ignored.stderr
+
+
 @pytest.mark.parametrize("name", LINKED)
 def test_top_level_import_is_refused(name: str, repository: Path) -> None:
     # `python -c` puts the working folder on the path, where ./datasets would otherwise shadow Hugging Face's package.
