@@ -29,10 +29,12 @@ class JapaneseVowels(Source):
         ('1', '2', '3', '4', '5', '6', '7', '8', '9')
     """
 
+    name = "japanese_vowels"
+
     def info(self) -> DataInfo:
         """What the set holds."""
         return DataInfo(
-            name="japanese_vowels",
+            name=self.name,
             task="classification",
             n_channels=12,
             classes=tuple("123456789"),

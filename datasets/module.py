@@ -93,7 +93,7 @@ class SeriesDataModule(LightningDataModule):
             train, val = cut_series(sets["train"], self.validation, [self.seed, 1])
             sets = {**sets, "train": train, "val": val}
         sets = {part: sets[part] for part in ("train", "val", "test") if part in sets}
-        info = info_of(self.source.info().name, sets)
+        info = info_of(self.source.name, sets)
         sets = {part: as_task(series, info.task, labelled=bool(info.classes)) for part, series in sets.items()}
         for series in sets.values():
             encode_targets(series, info)  # a label that training lacks is found now, not after an epoch

@@ -21,7 +21,10 @@ class _Entry(NamedTuple):
 
 
 _ENTRIES = {
+    "character_trajectories": _Entry("seqkit.datasets.character_trajectories", "CharacterTrajectories", {}),
     "japanese_vowels": _Entry("seqkit.datasets.japanese_vowels", "JapaneseVowels", {}),
+    "mnist": _Entry("seqkit.datasets.mnist", "MNIST", {"permutation": "none"}),
+    "permuted_mnist": _Entry("seqkit.datasets.mnist", "MNIST", {"permutation": "bit_reversal"}),
 }
 
 

@@ -27,6 +27,11 @@ class Source(ABC):
         12
     """
 
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name in the registry, or the file or folder of a user's own data."""
+
     @abstractmethod
     def info(self) -> DataInfo:
         """What the set holds; known without loading, but for a user's own files, which are looked at."""

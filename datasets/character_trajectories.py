@@ -1,0 +1,185 @@
+"""CharacterTrajectories: one writer's letters as pen movements at 200 Hz."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+
+from seqkit.batch import DataInfo
+from seqkit.datasets.download import fetch
+from seqkit.datasets.series import Array, SeriesSet
+from seqkit.datasets.source import Source, data_root, first_file, pick_part
+from seqkit.files import write_whole
+
+__all__ = ["CharacterTrajectories"]
+
+URL = "https://archive.ics.uci.edu/static/public/175/character+trajectories.zip"
+SHA256 = "sha256:5d2db017ef0d8cf0e65ed060c9e90399f78eb9f1e3cb63e22ca8c3ef4ba67d52"
+WHOLE, SUBSET = "mixoutALL_shifted.mat", "trajectories_train.mat"
+LETTERS = tuple("abcdeghlmnopqrsuvwyz")
+"""The twenty letters that are written without lifting the pen, in the order of their numbers 1 to 20."""
+
+SAMPLES_PER_SECOND = 200.0
+CHANNELS = ("x", "y", "force")
+
+
+class CharacterTrajectories(Source):
+    """2858 letters by one writer: velocity of the pen in x and y, and its force, smoothed; which letter is it?
+
+    The set has no official parts.
+
+    Args:
+        root: Folder of downloaded data; `data_root` says where it is if None.
+
+    Source:
+        Williams, Toussaint and Storkey 2006, Extracting motion primitives from natural handwriting data.
+
+    Example:
+        >>> CharacterTrajectories().info().n_outputs
+        20
+    """
+
+    name = "character_trajectories"
+
+    def __init__(self, *, root: str | Path | None = None) -> None:
+        self.root = data_root(root)
+
+    def info(self) -> DataInfo:
+        """What the set holds."""
+        return DataInfo(
+            name=self.name,
+            task="classification",
+            n_channels=len(CHANNELS),
+            classes=LETTERS,
+            sample_rate=SAMPLES_PER_SECOND,
+            max_length=205,
+            channels=CHANNELS,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Plain facts."""
+        return {
+            "title": "Character Trajectories: letters from the movement of a pen",
+            "task": "classification",
+            "series": {"all": 2858},
+            "lengths": "109 to 205 samples",
+            "licence": "CC BY 4.0",
+            "origin": "UCI Machine Learning Repository, Williams",
+            "files": str(self._find() or self._folder() / WHOLE),
+        }
+
+    def prepare(self, *, offline: bool = False) -> None:
+        """Fetches the file if it is not there yet, 8 MB."""
+        if self._find() is not None:
+            return
+        archive = self._folder() / "character+trajectories.zip"
+        if not archive.is_file():
+            fetch([URL], archive, SHA256, offline=offline, what="the files of CharacterTrajectories")
+        try:
+            with zipfile.ZipFile(archive) as packed:
+                data = packed.read(WHOLE)
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise ValueError(
+                f"{archive} is damaged or not the data set ({error}); remove it and fetch it again"
+            ) from None
+        write_whole(self._folder() / WHOLE, lambda path: path.write_bytes(data))
+        archive.unlink()
+
+    def load(self) -> dict[str, SeriesSet]:
+        """All series that are there, as one part."""
+        path = self._find()
+        if path is None:
+            raise FileNotFoundError(
+                f"the files of CharacterTrajectories are not under {self.root}; "
+                "run `seqkit data prepare character_trajectories`"
+            )
+        return {"all": self.read(path)}
+
+    def read(self, path: str | Path, split: str = "all") -> SeriesSet:
+        """A .mat file with `mixout` and `consts`, or with cells xNAME and yNAME (as xtrain, ytrain); or a folder of one."""
+        path = Path(path)
+        if path.is_dir():
+            found = first_file([path], [WHOLE, SUBSET])
+            if found is None:
+                raise FileNotFoundError(f"{path} has no file {WHOLE} or {SUBSET}; give the .mat file itself")
+            path = found
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no file or folder {path}")
+        return pick_part(_parts(path), split, str(path))
+
+    def _folder(self) -> Path:
+        return self.root / "CharacterTrajectories"
+
+    def _find(self) -> Path | None:
+        folders = [self._folder(), self.root / "character_trajectories", self.root]
+        return first_file(folders, [WHOLE]) or first_file(folders, [SUBSET])
+
+
+def _parts(path: Path) -> dict[str, SeriesSet]:
+    content = _open(path)
+    if "mixout" in content:
+        labels, key = _consts(content, path)
+        return {"all": _series(content["mixout"], labels, key, "mixout", path)}
+    cells = [name for name in content if name.startswith("x") and content[name].dtype == object]
+    if not cells:
+        raise ValueError(
+            f"{path} has no pen trajectories: it needs the cells mixout and consts, or xtrain and ytrain, and has "
+            f"{', '.join(content) or 'nothing'}"
+        )
+    key = _letters(content["key"], path) if "key" in content else LETTERS
+    parts = {name[1:]: _series(content[name], content.get(f"y{name[1:]}"), key, name, path) for name in cells}
+    if len(parts) == 1 and not set(parts) <= {"train", "val", "test"}:
+        return {"all": next(iter(parts.values()))}
+    return parts
+
+
+def _open(path: Path) -> dict[str, Array]:
+    try:
+        with warnings.catch_warnings():  # scipy warns of what it cannot make sense of; below that is an error
+            warnings.simplefilter("error")
+            content = scipy.io.loadmat(path)
+    except NotImplementedError:
+        raise ValueError(
+            f"{path} is a MATLAB file of version 7.3, which scipy does not read; save it with -v7"
+        ) from None
+    except Exception as error:  # a damaged file fails inside scipy in about ten ways
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path} is damaged or not a MATLAB file ({reason}); fetch it again") from None
+    return {name: value for name, value in content.items() if not name.startswith("__")}
+
+
+def _consts(content: dict[str, Array], path: Path) -> tuple[Array, tuple[str, ...]]:
+    try:
+        fields = content["consts"][0, 0]
+        return fields["charlabels"], _letters(fields["key"], path)
+    except (KeyError, IndexError, ValueError, TypeError):
+        raise ValueError(f"{path} has no struct consts with charlabels and key; it is not the whole file") from None
+
+
+def _letters(key: Array, path: Path) -> tuple[str, ...]:
+    letters = tuple(str(np.ravel(cell)[0]) for cell in key.ravel() if np.size(cell))
+    if not letters or any(not letter for letter in letters):
+        raise ValueError(f"{path} has a key without letters; it should name the letter of each number")
+    return letters
+
+
+def _series(cells: Array, numbers: Array | None, key: tuple[str, ...], name: str, path: Path) -> SeriesSet:
+    values = []
+    for i, cell in enumerate(cells.ravel()):
+        cell = np.asarray(cell)
+        if cell.ndim != 2 or (cell.size and cell.shape[0] != len(CHANNELS)) or cell.dtype.kind not in "fiu":
+            raise ValueError(f"cell {i + 1} of {name} in {path} must be 3 x samples numbers, got shape {cell.shape}")
+        values.append(cell.T if cell.size else np.empty((0, len(CHANNELS))))
+    target = None
+    if numbers is not None:
+        target = []
+        for i, number in enumerate(np.ravel(numbers).tolist()):
+            if not (float(number).is_integer() and 1 <= number <= len(key)):
+                raise ValueError(f"label {i + 1} of {name} in {path} is {number}, the key has letters 1 to {len(key)}")
+            target.append(key[int(number) - 1])
+    return SeriesSet(values, target, sample_rate=SAMPLES_PER_SECOND, channels=CHANNELS, origin=str(path))
