@@ -46,8 +46,8 @@ def not_there(what: str, path: Path, url: str, reason: str) -> FileNotFoundError
     """Words the error for a file that is neither there nor to be had.
 
     Example:
-        >>> print(not_there("they", Path("/data/a"), "URL", "no net"))
-        they are not there and could not be fetched (no net); download URL elsewhere and put it in /data (or set SEQKIT_DATA)
+        >>> print(not_there("they", Path("/data/a"), "URL", "no net"))  # doctest: +ELLIPSIS
+        they are not there and could not be fetched (no net); download URL elsewhere and put it in /data ...
     """
     return FileNotFoundError(
         f"{what} are not there and could not be fetched ({reason}); download {url} elsewhere and put it in "

@@ -21,6 +21,7 @@ class _Entry(NamedTuple):
 
 
 _ENTRIES = {
+    "folder": _Entry("seqkit.datasets.folder", "Folder", {}),
     "character_trajectories": _Entry("seqkit.datasets.character_trajectories", "CharacterTrajectories", {}),
     "japanese_vowels": _Entry("seqkit.datasets.japanese_vowels", "JapaneseVowels", {}),
     "mnist": _Entry("seqkit.datasets.mnist", "MNIST", {"permutation": "none"}),
