@@ -18,7 +18,7 @@ def krylov_reference(A: Tensor, B: Tensor, C: Tensor, length: int) -> Tensor:
         >>> krylov_reference(torch.tensor([[0.5]]), torch.ones(1), torch.ones(1, 1), 3)
         tensor([[1.0000, 0.5000, 0.2500]])
     """
-    state = torch.broadcast_tensors(B.unsqueeze(-1), A[..., :1])[0]
+    state: Tensor = torch.broadcast_tensors(B.unsqueeze(-1), A[..., :1])[0]  # type: ignore[no-untyped-call]
     samples = []
     for _ in range(length):
         samples.append(C @ state)

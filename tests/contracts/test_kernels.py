@@ -1,0 +1,302 @@
+"""What every operator promises: each backend equals the reference, in its output and in each gradient, by name."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from seqkit.kernels.cauchy import cauchy
+from seqkit.kernels.krylov import krylov
+from seqkit.kernels.long_conv import long_conv
+from seqkit.kernels.vandermonde import vandermonde
+
+FAST = ["cpu", "auto"]
+LENGTHS = [1, 2, 7, 63, 100, 1000]
+LIMITS = {torch.float64: {"output": 1e-12, "gradient": 1e-11}, torch.float32: {"output": 2e-6, "gradient": 1e-5}}
+
+
+def normal(*shape: int, dtype: torch.dtype) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64 if dtype.is_floating_point else torch.complex128).to(dtype)
+
+
+def stable_matrix(*shape: int, dtype: torch.dtype) -> Tensor:
+    noise = normal(*shape, shape[-1], dtype=torch.float64) * 0.1
+    return torch.linalg.matrix_exp(noise - noise.mT - 0.01 * torch.eye(shape[-1], dtype=torch.float64)).to(dtype)
+
+
+def decays(*shape: int, dtype: torch.dtype, fastest: float) -> Tensor:
+    real, imag = -0.02 - torch.rand(*shape, dtype=torch.float64), torch.randn(*shape, dtype=torch.float64) * 3
+    return (fastest * torch.complex(real, imag)).to(dtype.to_complex())
+
+
+def krylov_inputs(dtype: torch.dtype, length: int, n_outputs: int = 1, shared: bool = False) -> dict[str, Tensor]:
+    A = stable_matrix(*(() if shared else (3,)), 6, dtype=dtype)
+    return {"A": A, "B": normal(3, 6, dtype=dtype), "C": normal(3, n_outputs, 6, dtype=dtype)}
+
+
+def vandermonde_inputs(dtype: torch.dtype, length: int, n_outputs: int = 1) -> dict[str, Tensor]:
+    a = decays(3, 5, dtype=dtype, fastest=0.5)
+    return {"a": a, "weight": normal(3, n_outputs, 5, dtype=dtype.to_complex())}
+
+
+def cauchy_inputs(
+    dtype: torch.dtype, length: int, n_outputs: int = 1, rank: tuple[int, ...] = (), n_pairs: int = 5
+) -> dict[str, Tensor]:
+    Lambda = decays(3, n_pairs, dtype=dtype, fastest=1.0)
+    Lambda[0, 0] = 0  # an integrator: a pole at the first root of unity
+    wide = dtype.to_complex()
+    vectors = {"P": normal(3, *rank, n_pairs, dtype=wide) * n_pairs**-0.5, "B": normal(3, n_pairs, dtype=wide)}
+    dt = (0.1 + 0.1 * torch.rand(3, dtype=torch.float64)).to(dtype)
+    return {"Lambda": Lambda, **vectors, "C": normal(3, n_outputs, n_pairs, dtype=wide), "dt": dt}
+
+
+def conv_inputs(
+    dtype: torch.dtype, length: int, outputs: tuple[int, ...] = (), skip: bool = False, taps: float = 1.0
+) -> dict[str, Tensor]:
+    n_taps = max(1, round(taps * length))
+    tensors = {"u": normal(2, 3, length, dtype=dtype), "k": normal(*outputs, 3, n_taps, dtype=dtype)}
+    return {**tensors, "D": normal(*outputs, 3, dtype=dtype)} if skip else tensors
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    call: Callable[..., Tensor]  # call(backend, length, **tensors)
+    inputs: Callable[..., dict[str, Tensor]]
+    options: tuple[tuple[str, object], ...] = ()
+    op: str = ""
+
+    def make(self, dtype: torch.dtype, length: int) -> dict[str, Tensor]:
+        torch.manual_seed(length)
+        return self.inputs(dtype, length, **dict(self.options))
+
+
+def sized(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda backend, length, **tensors: function(**tensors, length=length, backend=backend)
+
+
+def conv(backend: str, length: int, **tensors: Tensor) -> Tensor:
+    return long_conv(**tensors, backend=backend)
+
+
+CASES = [
+    Case("krylov", sized(krylov), krylov_inputs, op="krylov"),
+    Case("krylov-outputs", sized(krylov), krylov_inputs, (("n_outputs", 3),), "krylov"),
+    Case("krylov-shared-A", sized(krylov), krylov_inputs, (("n_outputs", 2), ("shared", True)), "krylov"),
+    Case("vandermonde", sized(vandermonde), vandermonde_inputs, op="vandermonde"),
+    Case("vandermonde-outputs", sized(vandermonde), vandermonde_inputs, (("n_outputs", 3),), "vandermonde"),
+    Case("cauchy", sized(cauchy), cauchy_inputs),
+    Case("cauchy-rank-outputs", sized(cauchy), cauchy_inputs, (("n_outputs", 2), ("rank", (2,)))),
+    Case("cauchy-many-modes", sized(cauchy), cauchy_inputs, (("n_pairs", 50),)),
+    Case("long_conv", conv, conv_inputs, op="long_conv"),
+    Case("long_conv-skip-short", conv, conv_inputs, (("skip", True), ("taps", 0.4)), "long_conv"),
+    Case("long_conv-outputs-long", conv, conv_inputs, (("outputs", (2,)), ("skip", True), ("taps", 1.3)), "long_conv"),
+]
+by_name = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+@pytest.fixture(autouse=True)
+def poisoned_memory() -> Iterator[None]:
+    """Fills what `torch.empty` returns with NaN, so that a value never written shows."""
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def run(case: Case, backend: str, length: int, tensors: dict[str, Tensor], wanted: list[str] | None = None):
+    """Returns the output and the named gradients of a fixed random functional of it."""
+    wanted = list(tensors) if wanted is None else wanted
+    leaves = {name: value.detach().requires_grad_(name in wanted) for name, value in tensors.items()}
+    output = case.call(backend, length, **leaves)
+    torch.manual_seed(1)
+    direction = torch.randn(output.shape, dtype=torch.float64).to(output.dtype)
+    # A single sample reads neither A nor Lambda in some operators: an absent gradient is a zero one.
+    gradients = torch.autograd.grad(output, [leaves[name] for name in wanted], direction, materialize_grads=True)
+    return output.detach(), dict(zip(wanted, gradients, strict=True))
+
+
+def error(got: Tensor, want: Tensor) -> float:
+    """RMS of the difference over RMS of the reference; absolute where the reference is 0."""
+    got, want = got.to(torch.complex128), want.to(torch.complex128)
+    scale = want.abs().pow(2).mean().sqrt()
+    difference = (got - want).abs().pow(2).mean().sqrt()
+    return float(difference / scale if scale > 0 else difference)
+
+
+def widened(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: value.to(torch.complex128 if value.is_complex() else torch.float64) for name, value in tensors.items()
+    }
+
+
+@by_name
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("dtype", LIMITS, ids=str)
+@pytest.mark.parametrize("backend", FAST)
+def test_backend_equals_reference(case: Case, length: int, dtype: torch.dtype, backend: str) -> None:
+    tensors = case.make(dtype, length)
+    output, gradients = run(case, backend, length, tensors)
+    want, want_gradients = run(case, "reference", length, widened(tensors))
+    assert output.dtype == dtype
+    assert output.shape == want.shape
+    assert error(output, want) < LIMITS[dtype]["output"]
+    for name, gradient in gradients.items():
+        assert gradient.shape == tensors[name].shape, name
+        assert gradient.dtype == tensors[name].dtype, name
+        assert error(gradient, want_gradients[name]) < LIMITS[dtype]["gradient"], name
+
+
+@by_name
+def test_strided_inputs(case: Case) -> None:
+    tensors = case.make(torch.float64, 70)
+    strided = {name: torch.stack([value, value], dim=-1)[..., 0] for name, value in tensors.items()}
+    turned = {
+        name: value.transpose(0, -1).contiguous().transpose(0, -1) if value.dim() > 1 else value
+        for name, value in tensors.items()
+    }
+    want, want_gradients = run(case, "reference", 70, tensors)
+    for given in (strided, turned):
+        output, gradients = run(case, "cpu", 70, given)
+        assert error(output, want) < 1e-12
+        for name, gradient in gradients.items():
+            assert error(gradient, want_gradients[name]) < 1e-11, name
+
+
+@by_name
+def test_gradient_of_one_input_alone(case: Case) -> None:
+    tensors = case.make(torch.float64, 70)
+    _, want = run(case, "reference", 70, tensors)
+    for name in tensors:
+        _, gradients = run(case, "cpu", 70, tensors, wanted=[name])
+        assert error(gradients[name], want[name]) < 1e-11, name
+
+
+@by_name
+@pytest.mark.parametrize("length", [1, 6])
+def test_gradcheck(case: Case, length: int) -> None:
+    tensors = case.make(torch.float64, length)
+    if "n_pairs" in dict(case.options):
+        pytest.skip("too many numbers to differentiate one by one; compared with the reference above")
+    names = list(tensors)
+    leaves = [tensors[name].requires_grad_() for name in names]
+    assert torch.autograd.gradcheck(
+        lambda *values: case.call("cpu", length, **dict(zip(names, values, strict=True))), leaves, fast_mode=False
+    )
+
+
+@by_name
+def test_opcheck(case: Case) -> None:
+    if not case.op:
+        pytest.skip("composed of the other operators, which are checked here")
+    tensors = case.make(torch.float64, 70)
+    if case.op == "long_conv":
+        outputs = "outputs" in dict(case.options)
+        skip = tensors.get("D")
+        k = tensors["k"] if outputs else tensors["k"].unsqueeze(0)
+        args = (tensors["u"], k, skip if outputs or skip is None else skip.unsqueeze(0))
+    else:
+        args = (*tensors.values(), 70)
+        if tensors.get("A") is not None and tensors["A"].dim() == 2:
+            args = (tensors["A"].unsqueeze(0), *args[1:])
+    leaves = tuple(arg.requires_grad_() if isinstance(arg, Tensor) else arg for arg in args)
+    torch.library.opcheck(getattr(torch.ops.seqkit, case.op).default, leaves)
+
+
+@by_name
+def test_compiles_whole(case: Case) -> None:
+    tensors = case.make(torch.float64, 70)
+    torch._dynamo.reset()
+    compiled = torch.compile(case.call, backend="aot_eager", fullgraph=True)
+    output, gradients = run(Case(case.name, compiled, case.inputs), "auto", 70, tensors)
+    want, want_gradients = run(case, "reference", 70, tensors)
+    assert error(output, want) < 1e-12
+    for name, gradient in gradients.items():
+        assert error(gradient, want_gradients[name]) < 1e-11, name
+
+
+@by_name
+def test_autocast_does_not_reach_inside(case: Case) -> None:
+    tensors = case.make(torch.float32, 100)
+    want, want_gradients = run(case, "reference", 100, widened(tensors))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output, gradients = run(case, "auto", 100, tensors)
+        assert error(case.call("reference", 100, **tensors), want) < 1e-5  # a float32 recurrence
+    assert error(output, want) < 2e-6
+    for name, gradient in gradients.items():
+        assert error(gradient, want_gradients[name]) < 1e-5, name
+
+
+@by_name
+def test_inputs_stay_untouched(case: Case) -> None:
+    tensors = case.make(torch.float32, 100)
+    before = {name: value.clone() for name, value in tensors.items()}
+    run(case, "cpu", 100, tensors)
+    assert all(torch.equal(value, before[name]) for name, value in tensors.items())
+
+
+@by_name
+def test_unknown_backend_is_named(case: Case) -> None:
+    with pytest.raises(ValueError, match="`backend` must be one of auto, reference, cpu, got 'gpu'"):
+        case.call("gpu", 7, **case.make(torch.float32, 7))
+
+
+@by_name
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float16, torch.bfloat16])
+def test_other_dtypes_are_refused(case: Case, dtype: torch.dtype) -> None:
+    tensors = case.make(torch.float32, 7)
+    for name, value in tensors.items():
+        allowed = "complex64 or complex128" if value.is_complex() else "float32 or float64"
+        with pytest.raises(TypeError, match=f"`{name}` must be {allowed}, got {dtype}; convert it"):
+            case.call("auto", 7, **{**tensors, name: value.real.to(dtype)})
+
+
+@by_name
+def test_mixed_precision_is_refused(case: Case) -> None:
+    tensors = case.make(torch.float32, 7)
+    last = list(tensors)[-1] if "dt" not in tensors else "C"
+    with pytest.raises(TypeError, match=f"`{last}` must have the precision of"):
+        case.call("auto", 7, **{**tensors, last: widened(tensors)[last]})
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.call is not conv], ids=lambda case: case.name)
+@pytest.mark.parametrize("length", [0, -3, 2.0])
+def test_length_must_be_at_least_one(case: Case, length: int) -> None:
+    with pytest.raises(ValueError, match="`length` must be a whole number of at least 1"):
+        case.call("auto", length, **case.make(torch.float32, 7))
+
+
+SHAPES = [
+    ("krylov", {"A": (3, 6, 5)}, r"`A` must have shape \(..., N, N\), got \(3, 6, 5\)"),
+    ("krylov", {"B": (3, 5)}, r"`B` must have shape \(..., 6\) to fit `A`, got \(3, 5\)"),
+    ("krylov", {"C": (6,)}, r"`C` must have shape \(..., M, 6\) to fit `A`, got \(6,\)"),
+    ("krylov", {"B": (4, 6)}, r"leading dimensions must broadcast, got `A` \(3,\), `B` \(4,\)"),
+    ("vandermonde", {"a": ()}, r"`a` must have shape \(..., N\), got \(\)"),
+    ("vandermonde", {"weight": (4, 1, 5)}, r"leading dimensions must broadcast"),
+    ("vandermonde", {"weight": (3, 1, 4)}, r"`weight` must have shape \(..., M, 5\) to fit `a`"),
+    ("cauchy", {"Lambda": ()}, r"`Lambda` must have shape \(..., N\), got \(\)"),
+    ("cauchy", {"P": (3, 4)}, r"`P` must have shape \(..., 5\) with as many dimensions as `Lambda` \(3, 5\)"),
+    ("cauchy", {"P": (5,)}, r"`P` must have shape \(..., 5\) with as many dimensions as `Lambda` \(3, 5\)"),
+    ("cauchy", {"B": (3, 6)}, r"`B` must have shape \(..., 5\) to fit `Lambda`"),
+    ("cauchy", {"C": (3, 1, 6)}, r"`C` must have shape \(..., M, 5\) to fit `Lambda`"),
+    ("cauchy", {"dt": (4,)}, r"leading dimensions must broadcast, got .*`dt` \(4,\)"),
+    ("long_conv", {"u": (3, 7)}, r"`u` must have shape \(B, H, L\), got \(3, 7\)"),
+    ("long_conv", {"u": (2, 3, 0)}, r"`u` and `k` must have at least 1 sample, got 0 and 7"),
+    ("long_conv", {"k": (3, 0)}, r"`u` and `k` must have at least 1 sample, got 7 and 0"),
+    ("long_conv", {"k": (4, 7)}, r"`k` must have shape \(3, taps\), got \(4, 7\)"),
+    ("long_conv", {"k": (2, 4, 7)}, r"`k` must have shape \(M, 3, taps\), got \(2, 4, 7\)"),
+    ("long_conv", {"D": (2, 3)}, r"`D` must have shape \(3\), got \(2, 3\)"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "words"), SHAPES)
+def test_wrong_shapes_are_named(name: str, change: dict[str, tuple[int, ...]], words: str) -> None:
+    case = next(case for case in CASES if case.name == name)
+    tensors = case.make(torch.float32, 7)
+    for key, shape in change.items():
+        complex_input = key in tensors and tensors[key].is_complex()
+        tensors[key] = torch.zeros(shape, dtype=torch.complex64 if complex_input else torch.float32)
+    with pytest.raises(ValueError, match=words):
+        case.call("auto", 7, **tensors)
