@@ -140,16 +140,34 @@ def test_bad_series_at_predict_time(small_run, tmp_path):
         evaluate(small_run.path, save(tmp_path / "bare.npz", good))
 
 
-def test_regression_and_sequence_targets(tmp_path):
+def test_regression_in_the_target_s_units(tmp_path):
     rng = np.random.default_rng(1)
-    values = [rng.standard_normal((int(rng.integers(8, 20)), 1)).astype(np.float32) for _ in range(40)]
-    means = np.array([100 + 20 * v.mean() for v in values], dtype=np.float32)
-    regression = save(tmp_path / "r.npz", values, y=means)
-    run = train(str(regression), "s4d", out=tmp_path / "r", progress=False, **{**SMALL, "epochs": 40})
-    assert run.metrics["rmse"] < 0.5 * means.std()
+    levels = rng.standard_normal(60)
+    values = [level + 0.3 * rng.standard_normal((int(rng.integers(8, 20)), 1)).astype(np.float32) for level in levels]
+    targets = (100 + 20 * levels).astype(np.float32)
+    regression = save(tmp_path / "r.npz", values, y=targets)
+    settings = {**SMALL, "epochs": 20, "batch_size": 8}
+    run = train(str(regression), "s4d", out=tmp_path / "r", progress=False, **settings)
+    assert run.metrics["rmse"] < 0.5 * targets.std()
     assert (run.path / "predictions.png").is_file()
-    rows = predict(run.path, regression)
-    assert abs(np.mean([row["prediction"] for row in rows]) - means.mean()) < 10
+    predicted = np.array([row["prediction"] for row in predict(run.path, regression)])
+    assert np.corrcoef(predicted, targets)[0, 1] > 0.9
+    assert abs(predicted.mean() - targets.mean()) < 5
+
+
+def test_a_target_per_sample(tmp_path):
+    rng = np.random.default_rng(2)
+    lines = ["series,x,target"]
+    for i in range(30):
+        x = rng.standard_normal(int(rng.integers(8, 20)))
+        lines += [f"{i},{a:.4f},{5 + 2 * a:.4f}" for a in x]
+    (tmp_path / "s.csv").write_text("\n".join(lines) + "\n")
+    settings = {**SMALL, "epochs": 20, "batch_size": 8}
+    run = train(str(tmp_path / "s.csv"), "s4d", out=tmp_path / "s", progress=False, **settings)
+    assert run.metrics["rmse"] < 1.0
+    rows = predict(run.path, tmp_path / "s.csv")
+    assert len(rows) == len(lines) - 1
+    assert rows[1]["sample"] == 1
 
 
 def test_existing_folder_is_not_overwritten(small_run, waves_file):
