@@ -101,7 +101,7 @@ class CharacterTrajectories(Source):
         return {"all": self.read(path)}
 
     def read(self, path: str | Path, split: str = "all") -> SeriesSet:
-        """A .mat file with `mixout` and `consts` or with cells xNAME and yNAME (xtrain, ytrain), or a folder with one."""
+        """A .mat file with `mixout` and `consts` or cells xNAME and yNAME (xtrain, ytrain), or a folder with one."""
         path = Path(path)
         if path.is_dir():
             found = first_file([path], [WHOLE, SUBSET])

@@ -189,6 +189,7 @@ class SeriesSet:
             return
         if len(self.target) != len(self.values):
             raise ValueError(f"{self.origin} has {len(self.values)} series but {len(self.target)} targets")
+        self.target = _labels_or_values(self.target)
         if isinstance(self.target, np.ndarray):
             self.target = _numbers(self.target if self.target.ndim == 2 else self.target[:, None])
             bad = ~np.isfinite(self.target).all(axis=1)
@@ -197,7 +198,7 @@ class SeriesSet:
                     f"the target of series {self.names[int(bad.argmax())]!r} of {self.origin} is NaN or infinite; "
                     "remove the series or fill its target first"
                 )
-        elif not isinstance(self.target[0], str):
+        elif np.ndim(self.target[0]) > 0:
             self.target = [self._checked_sequence(i, np.asarray(one)) for i, one in enumerate(self.target)]
 
     def _checked_sequence(self, i: int, target: Array) -> Array:
@@ -229,6 +230,16 @@ class SeriesSet:
                 raise ValueError(
                     f"timestamps of series {name!r} of {self.origin} must increase, but sample {k} does not"
                 )
+
+
+def _labels_or_values(target: Any) -> Any:
+    """Whole numbers of a list are labels, those of an array are values; targets per sample stay as they are."""
+    if np.ndim(target[0]) > 0:
+        return target
+    kind = target.dtype.kind if isinstance(target, np.ndarray) else np.asarray(target[0]).dtype.kind
+    if kind == "f" or (isinstance(target, np.ndarray) and kind in "iub"):
+        return np.asarray(target)
+    return [str(label) for label in target]
 
 
 def _numbers(target: Array) -> Array:

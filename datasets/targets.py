@@ -109,7 +109,9 @@ def encode_targets(series: SeriesSet, info: DataInfo) -> Tensor | list[Tensor] |
     out = []
     for one, name in zip(target, series.names, strict=True):
         if info.classes:
-            out.append(torch.tensor([_code(str(label), name, numbers, info) for label in one], dtype=torch.int64))
+            out.append(
+                torch.tensor([_code(str(label), name, numbers, info) for label in np.asarray(one)], dtype=torch.int64)
+            )
         else:
             _check_width(np.asarray(one), info, series.origin)
             out.append(torch.from_numpy(np.ascontiguousarray(one, dtype=np.float32)))
@@ -132,7 +134,7 @@ def as_task(series: SeriesSet, task: TaskKind, *, labelled: bool | None = None) 
         ['3']
     """
     kind, target = series.kind, series.target
-    if target is None:
+    if target is None or (kind == task and task != "sequence"):
         return series
     if task != "sequence" and kind == "sequence":
         raise ValueError(
@@ -140,9 +142,9 @@ def as_task(series: SeriesSet, task: TaskKind, *, labelled: bool | None = None) 
         )
     new: Target
     if task == "classification":
-        new = target if kind == "classification" else [_label(row, series.origin) for row in np.asarray(target)]
+        new = [_label(row, series.origin) for row in np.asarray(target)]
     elif task == "regression":
-        new = target if kind == "regression" else _values(np.asarray(target), series.origin)
+        new = _values(np.asarray(target), series.origin)
     else:
         rows = [np.asarray(one) for one in target]
         if kind != "sequence":  # one target for all samples of a series

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from seqkit.datasets.series import Array, SeriesSet
+from seqkit.datasets.source import PARTS
 
 __all__ = ["read_ts", "ts_parts"]
 
@@ -72,7 +73,7 @@ def read_ts(path: str | Path, *, prefix: str = "") -> SeriesSet:
 
 
 def ts_parts(folder: Path) -> dict[str, Path]:
-    """Files NAME_TRAIN.ts, NAME_VAL.ts and NAME_TEST.ts of a folder by part.
+    """Files NAME_TRAIN.ts, NAME_VAL.ts and NAME_TEST.ts of a folder by part, in this order.
 
     Raises:
         ValueError: there are several of one part.
@@ -82,9 +83,9 @@ def ts_parts(folder: Path) -> dict[str, Path]:
         part = path.stem.lower().rpartition("_")[2]
         if part in parts:
             raise ValueError(f"{folder} has two {part} files, {parts[part].name} and {path.name}; keep one")
-        if part in ("train", "val", "test"):
+        if part in PARTS:
             parts[part] = path
-    return parts
+    return {part: parts[part] for part in PARTS if part in parts}
 
 
 def _read_header(lines: list[str], path: Path) -> tuple[dict[str, list[str]], int]:

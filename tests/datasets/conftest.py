@@ -1,0 +1,20 @@
+"""Twins of the published files for the readers' tests."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def twins() -> ModuleType:
+    path = Path(__file__).parent.parent / "fake" / "twins.py"
+    spec = importlib.util.spec_from_file_location("seqkit_test_twins", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
