@@ -10,7 +10,7 @@ PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$name; break; }; done)
 
 JOBS ?= 2
-DEMO ?= train --out runs/demo
+DEMO ?= train --out runs/demo --overwrite
 # doctests are found through the links seqkit/kernels, seqkit/datasets and seqkit/cli, so they run under their real names.
 PYTEST := $(BIN)/pytest -n $(JOBS) --dist loadfile -q
 
@@ -39,7 +39,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: venv ## train on the default data set and show the result, in runs/demo
-	rm -rf runs/demo
 	$(BIN)/seqkit $(DEMO)
 
 test: lint types unit doctest examples ## everything that must pass before a commit
@@ -64,8 +63,8 @@ examples: venv ## run each script of examples/
 test-slow: venv ## the tests marked slow
 	$(PYTEST) -m slow tests
 
-bench: venv ## run each script of benchmarks/ that needs no peer package
-	@set -e; for script in $(sort $(wildcard benchmarks/bench_*.py)); do \
+bench: venv ## run each script of benchmarks/
+	@set -e; for script in $(sort $(wildcard benchmarks/*.py)); do \
 		echo "$(BIN)/python $$script"; $(BIN)/python $$script; done
 
 format: venv ## sort imports, mend what ruff can mend, format
