@@ -91,8 +91,8 @@ def main() -> None:
     head = [
         f"# {args.data}",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores {platform.machine()}, Python {platform.python_version()}, "
-        f"{versions}.",
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores {platform.machine()}, "
+        f"Python {platform.python_version()}, {versions}.",
         f"Series: {', '.join(f'{n} {part}' for part, n in sizes.items())}. The recipe of `seqkit train`; a seed fixes "
         "splits, weights and batches. MiniRocket trains on the validation series too.",
         "",

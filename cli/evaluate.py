@@ -17,7 +17,7 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     data: Annotated[
         str | None,
-        typer.Option(help="The run's data set, or a file or folder in its layout; the run's own if left out."),
+        typer.Option(help="File or folder in the layout of the run's data, or a set's name; its own if left out."),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="train, val, test or all; test of the run's own data, all of a path.")

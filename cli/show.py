@@ -26,4 +26,6 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         shown.add_column(column, overflow="fold")
     for row in rows:
         shown.add_row(*row)
-    Console().print(shown)
+    console = Console()
+    # A file or a pipe has no width of its own; 80 columns would cut paths apart.
+    (console if console.is_terminal else Console(width=200)).print(shown)

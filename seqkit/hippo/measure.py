@@ -23,6 +23,11 @@ class Measure(ABC):
         time_varying: Whether the measure itself stretches with time, so that its exact system is
             x' = (A x + B u) / t; a state-space layer uses the system without 1 / t, which is the same in log time.
         normalizations: Scalings of the coefficients that the measure offers, the default first.
+
+    Example:
+        >>> from seqkit.hippo import LegS
+        >>> isinstance(LegS(), Measure), LegS().rank
+        (True, 1)
     """
 
     name: ClassVar[str]

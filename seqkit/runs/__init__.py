@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from seqkit.checks import missing_extra
 from seqkit.runs.config import DataConfig, RunConfig, parse_settings
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ def __getattr__(name: str) -> Any:
     """Imports what needs Lightning on first use; configurations do not."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in ("lightning", "torchmetrics"):
+            raise
+        raise missing_extra("lightning", "train", f"`{name}`") from error
     globals()[name] = value
     return value

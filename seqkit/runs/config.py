@@ -238,7 +238,7 @@ def _name_or_path(data: str) -> dict[str, Any]:
     if data in source_names():
         return {"name": data}
     if Path(data).exists():
-        return {"name": "folder", "path": str(data)}
+        return {"name": "folder", "path": str(Path(data).resolve())}  # found again from any folder
     if "/" in data or "." in data:
         raise FileNotFoundError(f"there is no file or folder {data}; give an existing path or a registered name")
     raise ValueError(f"there is no data set and no file named {data!r}; {nearest(data, source_names())}")

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from seqkit.checks import missing_extra
+from seqkit.datasets.module import SeriesDataModule
 from seqkit.runs.config import RunConfig
 from seqkit.runs.source import build_source
-
-try:
-    from seqkit.datasets.module import SeriesDataModule
-except ModuleNotFoundError as error:
-    if error.name not in ("lightning", "lightning.pytorch"):
-        raise
-    raise missing_extra("lightning", "train", "Running experiments") from error
 
 __all__ = ["build_data_module"]
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from seqkit.checks import check_choice, check_positive, check_positive_int
 from seqkit.datasets.batching import loader
+from seqkit.datasets.registry import source_names
 from seqkit.datasets.series import SeriesSet
+from seqkit.datasets.source import pick_part
 from seqkit.models import load_model
 from seqkit.runs.config import RunConfig
 from seqkit.runs.data import build_data_module
@@ -32,8 +35,8 @@ def evaluate(
 
     Args:
         run: Run folder.
-        data: The name of the run's own data set, or a file or folder in that set's layout; the run's own data if None.
-        split: "train", "val", "test" or "all"; "test" of the run's own data and "all" of a path if None.
+        data: A file or folder in the layout of the run's data set, or the name of a set; the run's own data if None.
+        split: "train", "val", "test" or "all"; "test" of a set by name and "all" of a path if None.
         subsample: Keep every k-th sample; the model is told the new rate.
         sample_rate: Samples per second at which the data were recorded (before subsampling).
         hide_rate: Do not tell the model; this shows what telling it is worth.
@@ -67,19 +70,12 @@ def evaluate(
 
 def _series(config: RunConfig, data: str | Path | None, split: str | None) -> tuple[SeriesSet, str, str]:
     """Series to measure on, what to call them, and the split they are."""
-    if data is None or (str(data) == config.data.name and config.data.path is None):
-        module = build_data_module(config)
-        split = split or ("test" if "test" in module.sets else "val")
-        own = config.data.path or config.data.name
-        if split == "all":
-            return (
-                SeriesSet.join([module.sets[part] for part in ("train", "val", "test") if part in module.sets]),
-                own,
-                split,
-            )
-        if split not in module.sets:
-            raise ValueError(f"{own} has no part {split!r}; choose one of {', '.join(module.sets)}, all")
-        return module.sets[split], own, split
+    if data is None or str(data) in source_names():
+        if data is not None and data != config.data.name:
+            config = replace(config, data=replace(config.data, name=str(data), path=None, options={}))
+        sets = build_data_module(config).sets
+        split = split or ("test" if "test" in sets else "val")
+        return pick_part(sets, split, name := config.data.path or config.data.name), name, split
     path = Path(data)
     if not path.exists():
         raise FileNotFoundError(

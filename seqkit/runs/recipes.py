@@ -8,7 +8,35 @@ __all__ = ["recipe"]
 
 Sections = dict[str, dict[str, Any]]
 
-_RECIPES: dict[str, Sections] = {}
+_RECIPES: dict[str, Sections] = {
+    # A few hundred short noisy series: wide and shallow, all regularisers, and too few left over to choose an epoch by.
+    "japanese_vowels": {
+        "data": {"validation": 0.1},
+        "model": {"name": "s4d", "d_model": 256, "n_layers": 2, "order": 16, "dropout": 0.4},
+        "training": {
+            "epochs": 30,
+            "weight_decay": 0.1,
+            "label_smoothing": 0.1,
+            "input_noise": 0.3,
+            "patience": None,
+            "keep": "last",
+        },
+    },
+    "character_trajectories": {
+        "model": {"name": "s4d", "d_model": 64, "n_layers": 3, "order": 64, "dropout": 0.2},
+        "training": {"epochs": 30, "weight_decay": 0.1, "label_smoothing": 0.1, "patience": None, "keep": "last"},
+    },
+    "mnist": {
+        "data": {"batch_size": 64, "validation": 0.1},
+        "model": {"name": "s4d", "d_model": 128, "n_layers": 4, "dropout": 0.1},
+        "training": {"epochs": 30},
+    },
+    "permuted_mnist": {
+        "data": {"batch_size": 64, "validation": 0.1},
+        "model": {"name": "s4d", "d_model": 128, "n_layers": 4, "dropout": 0.1},
+        "training": {"epochs": 30},
+    },
+}
 
 
 def recipe(data: str, model: str | None = None) -> Sections:

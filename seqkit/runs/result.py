@@ -23,6 +23,10 @@ class Evaluation:
         n_series: Number of series.
         sample_rate: Samples per second that the model was told, or None for the training one.
         notes: What a reader should know, one sentence each.
+
+    Example:
+        >>> Evaluation("runs/vowels", "japanese_vowels", "test", {"accuracy": 0.99}, 370).metrics["accuracy"]
+        0.99
     """
 
     run: str
@@ -43,6 +47,10 @@ class TrainResult:
         metrics: Test metrics, or validation ones where the data have no test part.
         split: The part they were measured on.
         summary: Everything in summary.json.
+
+    Example:
+        >>> TrainResult(Path("runs/vowels"), {"accuracy": 0.99}, "test", {}).split
+        'test'
     """
 
     path: Path

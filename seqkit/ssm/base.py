@@ -59,6 +59,11 @@ class StateSpaceMixer(Mixer):
 
     Source:
         Gu et al. 2021, LSSL (arXiv:2110.13985), sections 3 and 4. Differs: a rate scales B_bar as well.
+
+    Example:
+        >>> from seqkit.ssm import S4D
+        >>> isinstance(S4D(4, order=8), StateSpaceMixer)
+        True
     """
 
     def __init__(

@@ -70,7 +70,8 @@ def dense_final_state(A: Tensor, B: Tensor, newest_first: Tensor, x: Tensor, len
     length = newest_first.shape[-1]
     m = _block(length)
     orbit, giant = _orbit(A, B[:, :, None], m)
-    blocks = torch.nn.functional.pad(newest_first, (0, -length % m)).unflatten(2, (-1, m))
+    padded = torch.nn.functional.pad(newest_first, (0, -length % m))
+    blocks = padded.reshape(*padded.shape[:2], -1, m)
     parts = torch.einsum("hjk,bhij->ibhk", orbit[..., 0], blocks)
     total = parts[-1]
     for part in reversed(parts[:-1].unbind()):

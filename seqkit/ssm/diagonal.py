@@ -53,7 +53,7 @@ def diagonal_response(exponent: Tensor, C: Tensor, x: Tensor, length: int) -> Te
     """
     weight = (C * exponent.exp()[:, None])[:, None] * x.transpose(0, 1)[:, :, None]
     y = vandermonde(exponent, weight.flatten(1, 2), length)
-    return y.unflatten(1, (x.shape[0], -1)).permute(1, 2, 0, 3)
+    return y.reshape(len(y), x.shape[0], -1, length).permute(1, 2, 0, 3)
 
 
 def diagonal_final_state(exponent: Tensor, B: Tensor, newest_first: Tensor, x: Tensor, lengths: Tensor) -> Tensor:
@@ -77,7 +77,8 @@ def diagonal_final_state(exponent: Tensor, B: Tensor, newest_first: Tensor, x: T
     """
     length = newest_first.shape[-1]
     m = max(1, math.isqrt(length))
-    blocks = torch.nn.functional.pad(newest_first, (0, -length % m)).unflatten(2, (-1, m))
+    padded = torch.nn.functional.pad(newest_first, (0, -length % m))
+    blocks = padded.reshape(*padded.shape[:2], -1, m)
     near = _powers(exponent, m, 1)
     far = _powers(exponent, blocks.shape[2], m)
     # One real matrix product for both parts: blocks are real.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from seqkit.checks import check_choice, check_positive, check_positive_int, check_unit_interval
+from seqkit.checks import check_choice, check_not_negative, check_positive, check_positive_int, check_unit_interval
 
 __all__ = ["PRECISIONS", "TrainingConfig"]
 
@@ -29,6 +29,9 @@ class TrainingConfig:
         precision: "32", "bf16-mixed" or "16-mixed"; state-space parameters and states stay in float32.
         device: "auto", "cpu" or "cuda".
 
+    Raises:
+        ValueError: a value out of range; the sentence names it.
+
     Example:
         >>> TrainingConfig(epochs=5).keep
         'best'
@@ -42,7 +45,7 @@ class TrainingConfig:
     gradient_clip: float | None = 1.0
     label_smoothing: float = 0.0
     input_noise: float = 0.0
-    patience: int | None = None
+    patience: int | None = 20
     keep: str = "best"
     precision: str = "32"
     device: str = "auto"
@@ -53,14 +56,12 @@ class TrainingConfig:
         check_positive("learning_rate", self.learning_rate)
         if self.ssm_learning_rate is not None:
             check_positive("ssm_learning_rate", self.ssm_learning_rate)
-        if not (isinstance(self.weight_decay, (int, float)) and self.weight_decay >= 0):
-            raise ValueError(f"`weight_decay` must be 0 or above, got {self.weight_decay!r}")
+        check_not_negative("weight_decay", self.weight_decay)
         check_unit_interval("warmup", self.warmup)
         if self.gradient_clip is not None:
             check_positive("gradient_clip", self.gradient_clip)
         check_unit_interval("label_smoothing", self.label_smoothing)
-        if not (isinstance(self.input_noise, (int, float)) and self.input_noise >= 0):
-            raise ValueError(f"`input_noise` must be 0 or above, got {self.input_noise!r}")
+        check_not_negative("input_noise", self.input_noise)
         if self.patience is not None:
             check_positive_int("patience", self.patience)
         check_choice("keep", self.keep, ("best", "last"))
