@@ -75,7 +75,8 @@ def _series(config: RunConfig, data: str | Path | None, split: str | None) -> tu
             config = replace(config, data=replace(config.data, name=str(data), path=None, options={}))
         sets = build_data_module(config).sets
         split = split or ("test" if "test" in sets else "val")
-        return pick_part(sets, split, name := config.data.path or config.data.name), name, split
+        name = config.data.path or config.data.name
+        return pick_part(sets, split, name), name, split
     path = Path(data)
     if not path.exists():
         raise FileNotFoundError(

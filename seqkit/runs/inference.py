@@ -12,11 +12,12 @@ from torch.nn import functional as F
 
 from seqkit.batch import Batch, DataInfo
 from seqkit.datasets.series import SeriesSet
+from seqkit.datasets.source import PARTS
 from seqkit.models import SequenceModel
 
 __all__ = ["SPLITS", "Outputs", "confusion", "measure", "pick_device", "run_model", "told_rate"]
 
-SPLITS = ("train", "val", "test", "all")
+SPLITS = (*PARTS, "all")
 
 
 class Outputs(NamedTuple):
