@@ -12,7 +12,7 @@ from seqkit.datasets.npz import read_npz
 from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.source import PARTS, Source, pick_part
 from seqkit.datasets.table import Columns, read_columns, series_of_columns
-from seqkit.datasets.targets import as_task, info_of
+from seqkit.datasets.targets import alike, as_task, info_of
 from seqkit.datasets.ts import read_ts, ts_parts
 
 __all__ = ["Folder"]
@@ -98,8 +98,6 @@ class Folder(Source):
             return sets
         if "train" not in sets:
             raise ValueError(f"{self.path} has no training part, only {', '.join(sets)}; name a file train")
-        info = info_of(self.name, sets)
-        sets = {part: as_task(series, info.task, labelled=bool(info.classes)) for part, series in sets.items()}
         return {"all": sets["train"]} if len(sets) == 1 else sets
 
     def read(self, path: str | Path, split: str = "all") -> SeriesSet:
@@ -117,7 +115,7 @@ class Folder(Source):
             self._tell_rate(series)
         if self.task is not None:
             parts = {part: as_task(series, self.task) for part, series in parts.items()}
-        return parts
+        return alike(parts)
 
     def _series(self, path: Path, *, need_target: bool) -> SeriesSet:
         if path.suffix == ".ts":

@@ -17,7 +17,7 @@ from seqkit.datasets.batching import loader
 from seqkit.datasets.series import Array, SeriesSet
 from seqkit.datasets.source import Source
 from seqkit.datasets.splits import check_share, cut_series
-from seqkit.datasets.targets import as_task, encode_targets, info_of
+from seqkit.datasets.targets import alike, encode_targets, info_of
 
 __all__ = ["SeriesDataModule", "Statistics"]
 
@@ -93,8 +93,8 @@ class SeriesDataModule(LightningDataModule):
             train, val = cut_series(sets["train"], self.validation, [self.seed, 1])
             sets = {**sets, "train": train, "val": val}
         sets = {part: sets[part] for part in ("train", "val", "test") if part in sets}
+        sets = alike(sets)
         info = info_of(self.source.name, sets)
-        sets = {part: as_task(series, info.task, labelled=bool(info.classes)) for part, series in sets.items()}
         for series in sets.values():
             encode_targets(series, info)  # a label that training lacks is found now, not after an epoch
         self._loaded = sets, info

@@ -52,8 +52,8 @@ def read_npz(path: Path, task: TaskKind | None = None) -> dict[str, SeriesSet]:
 
 def _open(path: Path) -> dict[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
     except ValueError as error:
         if "pickle" in str(error):
             raise ValueError(
@@ -61,7 +61,7 @@ def _open(path: Path) -> dict[str, Array]:
                 "unequal lengths as values (total, C) and lengths (n,)"
             ) from None
         raise ValueError(f"{path} is not a readable .npz file ({error})") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, AttributeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged or not a .npz file ({error})") from None
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from seqkit.batch import DataInfo, TaskKind
 from seqkit.datasets.series import Array, SeriesSet, Target
 
-__all__ = ["as_task", "encode_targets", "info_of", "sorted_labels"]
+__all__ = ["alike", "as_task", "encode_targets", "info_of", "sorted_labels"]
 
 
 def sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:
@@ -165,6 +165,24 @@ def as_task(series: SeriesSet, task: TaskKind, *, labelled: bool | None = None) 
     )
 
 
+def alike(parts: dict[str, SeriesSet]) -> dict[str, SeriesSet]:
+    """The parts with targets in the form that the training part has; a small part may look like another task.
+
+    Raises:
+        ValueError: the targets of a part cannot be read that way.
+
+    Example:
+        >>> train = SeriesSet([np.zeros((2, 1))] * 2, ["0", "1"])
+        >>> alike({"train": train, "test": SeriesSet([np.zeros((2, 1))], np.array([1]))})["test"].target
+        ['1']
+    """
+    train = parts.get("train")
+    if train is None or train.kind is None or train.target is None:
+        return parts
+    labelled = _is_text(train.target[0])
+    return {part: as_task(series, train.kind, labelled=labelled) for part, series in parts.items()}
+
+
 def _words_and_numbers(label: str) -> list[tuple[bool, int, str]]:
     parts = (part for part in re.split(r"(\d+)", label) if part)
     return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
@@ -186,7 +204,7 @@ def _values(labels: Array, origin: str) -> Array:
         return labels.astype(np.float64)[:, None]
     except ValueError:
         raise ValueError(
-            f"{origin} has targets that are not numbers, such as {labels[0]!r}; values are needed"
+            f"{origin} has targets that are not numbers, such as {str(labels[0])!r}; values are needed"
         ) from None
 
 
