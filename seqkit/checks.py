@@ -15,6 +15,7 @@ __all__ = [
     "check_finite",
     "check_keys",
     "check_lengths",
+    "check_not_negative",
     "check_positive",
     "check_positive_int",
     "check_shape",
@@ -34,7 +35,8 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
         'choose one of lssl, s4d'
     """
     names = sorted(str(item) for item in allowed)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    close = [item for item in names if item.lower() == name.lower()]
+    close = close or difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
         return f"did you mean {' or '.join(close)}?"
     return f"choose one of {', '.join(names)}" if names else "no other name is allowed here"
@@ -86,6 +88,21 @@ def check_positive(name: str, value: float) -> float:
     return value
 
 
+def check_not_negative(name: str, value: float) -> float:
+    """Returns `value` when it is a finite number, 0 or above.
+
+    Raises:
+        ValueError: it is not.
+
+    Example:
+        >>> check_not_negative("weight_decay", 0.0)
+        0.0
+    """
+    if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
+        raise ValueError(f"`{name}` must be a finite number, 0 or above, got {value!r}")
+    return value
+
+
 def check_positive_int(name: str, value: int) -> int:
     """Returns `value` when it is a whole number of at least 1.
 
@@ -111,7 +128,7 @@ def check_unit_interval(name: str, value: float, *, open_end: bool = True) -> fl
         >>> check_unit_interval("dropout", 0.2)
         0.2
     """
-    inside = isinstance(value, (int, float)) and 0 <= value and (value < 1 if open_end else value <= 1)
+    inside = isinstance(value, (int, float)) and value >= 0 and (value < 1 if open_end else value <= 1)
     if not inside:
         raise ValueError(f"`{name}` must lie between 0 and 1{' (1 excluded)' if open_end else ''}, got {value!r}")
     return value
