@@ -2,50 +2,61 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 __all__ = ["write_whole"]
 
 
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Calls `write` with a temporary path beside `path` and moves the result there, so it is whole or not there.
 
     Args:
-        path: Final place.
+        path: Final place; its folder is made if needed.
         write: Writes the file at the path that it is given.
 
     Raises:
         OSError: the disk is full or the folder cannot be written; `path` is as it was before.
 
     Example:
+        >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> write_whole(folder / "a.txt", lambda p: p.write_text("whole"))
         >>> [p.name for p in folder.iterdir()]
         ['a.txt']
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    part = Path(name)
+    part = path.with_name(f".part-{secrets.token_hex(6)}{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mode = _create(part)
         write(part)
         with part.open("rb+") as file:
             os.fsync(file.fileno())
-        part.chmod(0o666 & ~_umask())
+        part.chmod(mode)
         part.replace(path)
     except Exception as error:
-        if _says_full(error) or shutil.disk_usage(path.parent).free < 4096:
+        if _says_full(error) or _is_full(path.parent):
             words = f"the disk is full, so {path.name} was not written; free some space and resume"
             raise OSError(errno.ENOSPC, words, str(path)) from error
         raise
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong before matters more
+            part.unlink(missing_ok=True)
+
+
+def _create(path: Path) -> int:
+    """Makes an empty file and returns the permissions a new file gets: some writers would leave a private one."""
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(handle).st_mode)
+    finally:
+        os.close(handle)
 
 
 def _says_full(error: BaseException) -> bool:
@@ -53,8 +64,6 @@ def _says_full(error: BaseException) -> bool:
     return (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or "No space left" in str(error)
 
 
-def _umask() -> int:
-    """The process's mask for new files: temporary files are private, results are as any other file."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _is_full(folder: Path) -> bool:
+    """Whether not even a page is left: some writers do not say why they failed."""
+    return folder.is_dir() and shutil.disk_usage(folder).free < 4096

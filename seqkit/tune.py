@@ -29,13 +29,16 @@ def tune_cpu(*, threads: int | None = None) -> list[str]:
         What was done, one sentence each.
 
     Raises:
-        ValueError: `threads` is below 1.
+        ValueError: `threads` is not a whole number of at least 1; then nothing was changed.
 
     Example:
         >>> done = tune_cpu(threads=1)
         >>> done[-1]
         'torch uses 1 thread(s)'
     """
+    # Worded here and not in seqkit.checks: this file may import nothing of the toolkit.
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"`threads` must be a whole number of at least 1, got {threads!r}")
     done = []
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -44,8 +47,6 @@ def tune_cpu(*, threads: int | None = None) -> list[str]:
     if torch.set_flush_denormal(True):
         done.append("denormal numbers are flushed to 0")
     if threads is not None:
-        if threads < 1:
-            raise ValueError(f"`threads` must be a whole number of at least 1, got {threads}")
         torch.set_num_threads(threads)
         done.append(f"torch uses {threads} thread(s)")
     return done

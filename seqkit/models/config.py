@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-import seqkit.ssm
+import seqkit.ssm  # noqa: F401  registers the state-space mixers that the presets name
 from seqkit.checks import check_choice, check_keys, check_positive_int, check_unit_interval
 from seqkit.nn import mixer_options, norm_names, pool_names
 from seqkit.nn.backbone import ACTIVATIONS, OUTPUTS
 
 __all__ = ["PRESETS", "ModelConfig", "Preset", "model_names"]
-
-
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,11 @@ class ModelConfig:
         activation: "gelu", "relu", "silu" or "none".
         output: Output map of each block: "gated", "linear" or "none".
         pool: "mean", "last" or "max" over time; sequence targets use none.
-        options: Options of the mixer, such as `order`, `measure`, `dt_min`.
+        options: Options of the mixer, such as `order`, `measure`, `dt_min`; the mixer's defaults for what is not named.
+
+    Raises:
+        ValueError: an unknown name, option or choice, a size below 1, or a share outside [0, 1). Values of the
+            mixer's options are checked by the mixer when a model is built.
 
     Example:
         >>> ModelConfig.preset("s4d", d_model=32).options["order"]
@@ -45,6 +47,18 @@ class ModelConfig:
     pool: str = "mean"
     options: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuses values that no model can be built from, each with its name."""
+        check_choice("model", self.name, model_names())
+        check_positive_int("d_model", self.d_model)
+        check_positive_int("n_layers", self.n_layers)
+        check_unit_interval("dropout", self.dropout)
+        check_choice("norm", self.norm, norm_names())
+        check_choice("activation", self.activation, ACTIVATIONS)
+        check_choice("output", self.output, OUTPUTS)
+        check_choice("pool", self.pool, pool_names())
+        mixer_options(self.mixer, _mapping("options", self.options))
+
     @classmethod
     def preset(cls, name: str, **changes: Any) -> ModelConfig:
         """Starts from a preset and changes what is named; mixer options may be named directly or in `options`.
@@ -54,13 +68,10 @@ class ModelConfig:
         """
         preset = PRESETS[check_choice("model", name, model_names())]
         own = {f.name for f in fields(cls)} - {"name", "options"}
-        allowed = mixer_options(preset.mixer)
-        options = {**preset.options, **(changes.pop("options", None) or {})}
-        check_keys(f"model {name}", changes, [*own, *allowed])
+        options = {**preset.options, **_mapping("options", changes.pop("options", None) or {})}
+        check_keys(f"model {name}", changes, [*own, *mixer_options(preset.mixer)])
         options.update({key: changes.pop(key) for key in list(changes) if key not in own})
-        config = replace(cls(name=name, **preset.sizes), **changes, options=mixer_options(preset.mixer, options))
-        config.check()
-        return config
+        return cls(name=name, **{**preset.sizes, **changes}, options=mixer_options(preset.mixer, options))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
@@ -80,20 +91,6 @@ class ModelConfig:
     def mixer(self) -> str:
         """Name of the mixer in the registry."""
         return PRESETS[self.name].mixer
-
-    def check(self) -> None:
-        """Refuses values that no model can be built from; mixers check their own options.
-
-        Raises:
-            ValueError: a size below 1, a share outside [0, 1) or an unknown choice.
-        """
-        check_positive_int("d_model", self.d_model)
-        check_positive_int("n_layers", self.n_layers)
-        check_unit_interval("dropout", self.dropout)
-        check_choice("norm", self.norm, norm_names())
-        check_choice("activation", self.activation, ACTIVATIONS)
-        check_choice("output", self.output, OUTPUTS)
-        check_choice("pool", self.pool, pool_names())
 
 
 @dataclass(frozen=True)
@@ -142,3 +139,9 @@ def model_names() -> list[str]:
         True
     """
     return list(PRESETS)
+
+
+def _mapping(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"`{name}` must be a mapping of names to values, got {value!r}; write them as name: value")
+    return value

@@ -7,8 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from seqkit.batch import DataInfo
 from seqkit.files import write_whole
@@ -30,6 +32,9 @@ def save_model(model: SequenceModel, folder: str | Path) -> None:
         model: Any `SequenceModel`.
         folder: Folder, made if needed.
 
+    Raises:
+        OSError: the disk is full or the folder cannot be written; no file is left half written.
+
     Example:
         >>> import tempfile
         >>> from seqkit.models import ModelConfig
@@ -43,8 +48,9 @@ def save_model(model: SequenceModel, folder: str | Path) -> None:
     folder = Path(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     description = {"format": FORMAT, "config": model.config.to_dict(), "info": asdict(model.info)}
+    text = json.dumps(description, indent=2) + "\n"
     write_whole(folder / _WEIGHTS, lambda path: save_file(tensors, path))
-    write_whole(folder / _DESCRIPTION, lambda path: path.write_text(json.dumps(description, indent=2) + "\n"))
+    write_whole(folder / _DESCRIPTION, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def load_model(folder: str | Path) -> SequenceModel:
@@ -56,6 +62,11 @@ def load_model(folder: str | Path) -> SequenceModel:
     Raises:
         FileNotFoundError: the folder or one of the two files is missing.
         ValueError: a file is damaged, does not fit the other, or was written by a newer version.
+
+    Example:
+        >>> import seqkit
+        >>> seqkit.load("runs/vowels").info.n_channels  # doctest: +SKIP
+        12
     """
     folder = Path(folder)
     for name in (_DESCRIPTION, _WEIGHTS):
@@ -68,25 +79,34 @@ def load_model(folder: str | Path) -> SequenceModel:
     try:
         info = DataInfo(**_tuples(description["info"]))
         model = SequenceModel.from_config(ModelConfig.from_dict(description["config"]), info, seed=0)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{folder / _DESCRIPTION} does not describe a model ({error}); restore it or retrain") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        path = folder / _DESCRIPTION
+        raise ValueError(f"{path} does not describe a model ({error}); restore it or retrain") from error
     try:
-        model.load_state_dict(load_file(folder / _WEIGHTS))
+        weights = load_file(folder / _WEIGHTS)
+        model.to(_dtype(weights)).load_state_dict(weights)
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(
             f"{folder / _WEIGHTS} is damaged or does not belong to {_DESCRIPTION} "
-            f"({str(error).splitlines()[0]}); restore it or retrain"
+            f"({str(error).splitlines()[-1].strip()}); restore it or retrain"
         ) from error
     return model.eval()
 
 
+def _dtype(weights: dict[str, Tensor]) -> torch.dtype:
+    """Dtype of a model with these weights: one saved in float64 must not come back rounded."""
+    return next((w.dtype for w in weights.values() if w.is_floating_point()), torch.get_default_dtype())
+
+
 def _read_description(path: Path) -> dict[str, Any]:
     try:
-        description = json.loads(path.read_text())
+        description = json.loads(path.read_text(encoding="utf-8"))
         version = description["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); restore it or retrain") from error
-    if not isinstance(version, int) or version > FORMAT:
+    if not isinstance(version, int):
+        raise ValueError(f"{path} is damaged (its format is {version!r}); restore it or retrain")
+    if version > FORMAT:
         raise ValueError(f"{path} has format {version}, this seqkit reads up to {FORMAT}; upgrade seqkit")
     return dict(description)
 

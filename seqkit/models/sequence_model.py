@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-import seqkit.ssm  # noqa: F401  registers the state-space mixers, so that every preset can be built
 from seqkit.batch import DataInfo
 from seqkit.checks import check_finite, check_lengths, check_positive, check_shape
 from seqkit.models.config import ModelConfig
@@ -22,6 +21,7 @@ from seqkit.nn import (
     ValueHead,
     build_pool,
     get_mixer,
+    mask_past_end,
 )
 
 __all__ = ["ModelState", "SequenceModel"]
@@ -39,7 +39,8 @@ class SequenceModel(nn.Module):
 
         standardise -> linear encoder -> residual blocks -> norm -> pooling over time -> head
 
-    Without pooling the head acts on every sample (sequence targets). Values come out in the target's units.
+    Without pooling the head acts on every sample (sequence targets). Values come out in the target's units. What lies
+    past a series' end changes nothing, NaN included.
 
     Args:
         info: What the data are: channels, target kind, classes, sample rate.
@@ -84,14 +85,19 @@ class SequenceModel(nn.Module):
         Args:
             config: Sizes.
             info: What the data are.
-            seed: Seed of the starting weights; the global generator stays as it was. None draws from it.
+            seed: Seed of the starting weights; the global generators stay as they were. None draws from the CPU's.
+
+        Returns:
+            The model on the CPU, in training mode.
 
         Raises:
-            ValueError: sizes or options that the mixer refuses.
+            ValueError: sizes or options that the mixer refuses, or classes that do not fit the kind of target.
         """
-        with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        _check_classes(info)
+        with torch.random.fork_rng(devices=[], enabled=seed is not None), torch.device("cpu"):
             if seed is not None:
-                torch.manual_seed(seed)
+                # Not torch.manual_seed, which would seed the accelerators' generators as well.
+                torch.default_generator.manual_seed(seed)
             mixer = get_mixer(config.mixer)
             blocks = [
                 ResidualBlock(
@@ -140,38 +146,49 @@ class SequenceModel(nn.Module):
             timestamps: Time of each sample in seconds, (B, L), for uneven sampling.
 
         Returns:
-            Scores or values, (B, n_outputs); (B, L, n_outputs) for sequence targets.
+            Scores or values, (B, n_outputs); (B, L, n_outputs) for sequence targets, 0 past a series' end.
 
         Raises:
-            ValueError: wrong number of channels, empty series, or a sample rate where the model has none.
+            ValueError: wrong number of channels, empty series, times that do not increase, or another sample rate
+                than in training where a mixer has no notion of it.
         """
         self._check(values, lengths)
         x = self.backbone(
-            self._encode(values),
+            self._encode(mask_past_end(values, lengths)),
             lengths=lengths,
             rate=self.rate(sample_rate),
             timestamps=self._steps(timestamps),
         )
-        return self.head(x if self.pool is None else self.pool(x, lengths))
+        if self.pool is None:
+            return mask_past_end(self._head(x), lengths)
+        return self._head(self.pool(x, lengths))
 
     def initial_state(self, batch_size: int = 1) -> ModelState:
         """State before the first sample of `batch_size` streams."""
         pool = None if self.pool is None else self.pool.initial_state(batch_size)
         return ModelState(self.backbone.initial_state(batch_size), pool)
 
-    def step(
-        self, values: Tensor, state: ModelState, *, sample_rate: float | None = None
-    ) -> tuple[Tensor, ModelState]:
-        """Takes one raw sample of each stream, (B, C); returns the output for all samples so far, and the new state.
+    def step(self, values: Tensor, state: ModelState, *, sample_rate: float | None = None) -> tuple[Tensor, ModelState]:
+        """Takes one raw sample of each stream.
 
-        The output equals `forward` on the series so far.
+        Args:
+            values: Raw samples, (B, C).
+            state: What `initial_state` or the previous call returned.
+            sample_rate: One over the seconds since the sample before (Hz); None for that of the training data.
+
+        Returns:
+            The output, (B, n_outputs), that `forward` gives for the series so far (for its last sample with sequence
+            targets), and the new state.
+
+        Raises:
+            ValueError: wrong number of channels, or a sample rate that the model cannot use.
         """
         check_shape("values", values, ("B", self.info.n_channels), self._channel_advice())
         x, backbone = self.backbone.step(self._encode(values), state.backbone, rate=self.rate(sample_rate))
-        if self.pool is None or state.pool is None:
-            return self.head(x), ModelState(backbone, None)
-        pooled, pool = self.pool.step(x, state.pool)
-        return self.head(pooled), ModelState(backbone, pool)
+        if self.pool is None:
+            return self._head(x), ModelState(backbone, None)
+        pooled, pool = self.pool.step(x, cast("PoolState", state.pool))
+        return self._head(pooled), ModelState(backbone, pool)
 
     def scan(
         self,
@@ -182,38 +199,71 @@ class SequenceModel(nn.Module):
         sample_rate: float | None = None,
         timestamps: Tensor | None = None,
     ) -> tuple[Tensor, ModelState]:
-        """Takes a block of raw samples (B, L, C) that continues from `state`; returns the output after it."""
+        """Takes a block of raw samples that continues from `state`.
+
+        Args:
+            values: Raw samples, (B, L, C).
+            state: What `initial_state` or the previous call returned.
+            lengths: Samples of each series in this block, (B,).
+            sample_rate: Samples per second (Hz); with `timestamps`, one over the seconds from the sample before the
+                block to its first.
+            timestamps: Time of each sample in seconds, (B, L).
+
+        Returns:
+            The output for all samples so far, (B, n_outputs), or for each sample of the block, (B, L, n_outputs),
+            with sequence targets; and the new state.
+
+        Raises:
+            ValueError: as `forward`.
+        """
         self._check(values, lengths)
         x, backbone = self.backbone.scan(
-            self._encode(values),
+            self._encode(mask_past_end(values, lengths)),
             state.backbone,
             lengths=lengths,
             rate=self.rate(sample_rate),
             timestamps=self._steps(timestamps),
         )
-        if self.pool is None or state.pool is None:
-            return self.head(x), ModelState(backbone, None)
-        pooled, pool = self.pool.scan(x, state.pool, lengths)
-        return self.head(pooled), ModelState(backbone, pool)
+        if self.pool is None:
+            return mask_past_end(self._head(x), lengths), ModelState(backbone, None)
+        pooled, pool = self.pool.scan(x, cast("PoolState", state.pool), lengths)
+        return self._head(pooled), ModelState(backbone, pool)
 
     @torch.no_grad()
     def predict(
-        self, values: Tensor, lengths: Tensor | None = None, *, sample_rate: float | None = None
+        self,
+        values: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        sample_rate: float | None = None,
+        timestamps: Tensor | None = None,
     ) -> Tensor:
-        """Predicts in evaluation mode: class probabilities, or values in the target's units.
+        """Predicts in evaluation mode; arguments as in `forward`.
+
+        Returns:
+            Class probabilities, or values in the target's units, in the shape that `forward` has.
 
         Raises:
             ValueError: as `forward`, and for NaN or infinite samples.
+
+        Example:
+            >>> info = DataInfo("pulse", "classification", n_channels=1, classes=("rest", "run"))
+            >>> model = SequenceModel.from_config(ModelConfig.preset("gru", d_model=4, n_layers=1), info)
+            >>> model.predict(torch.randn(1, 9, 1)).sum().round().item()
+            1.0
         """
-        inside = values if lengths is None else values[torch.arange(values.shape[1]) < lengths.cpu()[:, None]]
-        check_finite("values", inside)
+        self._check(values, lengths)
+        check_finite("values", mask_past_end(values, lengths))
         was_training = self.training
         self.eval()
         try:
-            outputs = self(values, lengths, sample_rate=sample_rate)
+            outputs: Tensor = self(values, lengths, sample_rate=sample_rate, timestamps=timestamps)
         finally:
             self.train(was_training)
-        return outputs.softmax(dim=-1) if self.info.classes else outputs
+        if not self.info.classes:
+            return outputs
+        shares = outputs.softmax(dim=-1)
+        return mask_past_end(shares, lengths) if self.pool is None else shares
 
     def rate(self, sample_rate: float | None) -> float:
         """Sampling step in units of the training one, from samples per second (Hz).
@@ -229,15 +279,36 @@ class SequenceModel(nn.Module):
 
     def _steps(self, timestamps: Tensor | None) -> Tensor | None:
         """Seconds to units of the training step."""
-        return None if timestamps is None else timestamps * (self.info.sample_rate or 1.0)
+        if timestamps is None:
+            return None
+        if not timestamps.is_floating_point():  # a whole number times a float would become a float of few digits
+            timestamps = timestamps.double()
+        return timestamps * (self.info.sample_rate or 1.0)
 
     def _encode(self, values: Tensor) -> Tensor:
-        return self.encoder(self.input_norm(values))
+        return cast("Tensor", self.encoder(self.input_norm(values)))
+
+    def _head(self, x: Tensor) -> Tensor:
+        return cast("Tensor", self.head(x))
 
     def _check(self, values: Tensor, lengths: Tensor | None) -> None:
         check_shape("values", values, ("B", "L", self.info.n_channels), self._channel_advice())
+        if values.shape[1] == 0:
+            raise ValueError("`values` must hold at least one sample a series, got length 0; leave empty series out")
         if lengths is not None:
             check_lengths(lengths, values.shape[0], values.shape[1])
 
     def _channel_advice(self) -> str:
         return f"the model was trained on {self.info.n_channels} channels"
+
+
+def _check_classes(info: DataInfo) -> None:
+    """The kind of target and the classes decide on head and loss together, so they must not contradict each other."""
+    if info.task == "classification" and len(info.classes) < 2:
+        raise ValueError(
+            f"a classification needs at least two classes, got {list(info.classes)}; give `classes`, or data with more"
+        )
+    if info.task == "regression" and info.classes:
+        raise ValueError(
+            f"a regression has no classes, got {list(info.classes)}; leave `classes` empty or set task='classification'"
+        )

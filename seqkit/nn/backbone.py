@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqkit.checks import check_choice, check_unit_interval
-from seqkit.nn.mixer import Mixer, State
+from seqkit.nn.mixer import Mixer, State, mask_past_end
 from seqkit.nn.norm import build_norm
 
 __all__ = ["ACTIVATIONS", "OUTPUTS", "Backbone", "BackboneState", "ResidualBlock"]
@@ -25,20 +25,27 @@ class BackboneState(NamedTuple):
 
 
 class ResidualBlock(nn.Module):
-    """Residual block `x + dropout(out(dropout(activation(mixer(norm(x))))))` around one mixer.
+    """Residual block around one mixer, `x + dropout(W dropout(activation(mixer(norm(x)))))`.
+
+    What lies past a series' end changes nothing before it, but must be finite and does not come out as 0; `Backbone`
+    sees to both once for all its blocks.
 
     Args:
         mixer: The layer that looks along time; it fixes d_model.
         norm: "layer", "rms" or "none"; before the mixer.
         activation: "gelu", "relu", "silu" or "none"; after the mixer.
         output: "gated" for `a * sigmoid(b)` with (a, b) = W y of width 2 D, "linear" for W y, "none" for y.
-        dropout: Share of values set to zero before and after the output map, in [0, 1).
+        dropout: Share of values set to zero before and after the output map, in [0, 1); once if there is no map.
+
+    Raises:
+        ValueError: an unknown choice, or a share outside [0, 1).
 
     Source:
         Gu et al. 2021, LSSL (arXiv:2110.13985), section 4 and appendix; the gated output is the later recipe of
         S4 (arXiv:2111.00396).
 
     Example:
+        >>> import torch
         >>> from seqkit.nn import GRU
         >>> ResidualBlock(GRU(4))(torch.zeros(2, 7, 4)).shape
         torch.Size([2, 7, 4])
@@ -68,7 +75,8 @@ class ResidualBlock(nn.Module):
         self, x: Tensor, *, lengths: Tensor | None = None, rate: float = 1.0, timestamps: Tensor | None = None
     ) -> Tensor:
         """Maps whole series (B, L, D); arguments as in `Mixer.forward`."""
-        return x + self._after(self.mixer(self.norm(x), lengths=lengths, rate=rate, timestamps=timestamps))
+        y: Tensor = self.mixer(self.norm(x), lengths=lengths, rate=rate, timestamps=timestamps)
+        return x + self._after(y)
 
     def step(self, x_t: Tensor, state: State, *, rate: float | Tensor = 1.0) -> tuple[Tensor, State]:
         """Maps one sample (B, D)."""
@@ -95,17 +103,23 @@ class ResidualBlock(nn.Module):
                 y = F.glu(y, dim=-1)
         else:
             y = self.activation(y)
-        return self.dropout(y)
+        return cast("Tensor", self.dropout(y))
 
 
 class Backbone(nn.Module):
     """Stack of residual blocks with a last normalisation.
 
+    What lies past a series' end changes nothing, NaN included, and comes out as 0.
+
     Args:
         blocks: Blocks of equal d_model, first one first.
-        norm: Normalisation after the last block.
+        norm: Normalisation after the last block: "layer", "rms" or "none".
+
+    Raises:
+        ValueError: no blocks, or blocks of different d_model.
 
     Example:
+        >>> import torch
         >>> from seqkit.nn import GRU
         >>> backbone = Backbone([ResidualBlock(GRU(4)), ResidualBlock(GRU(4))])
         >>> y, state = backbone.step(torch.zeros(1, 4), backbone.initial_state(1))
@@ -131,9 +145,11 @@ class Backbone(nn.Module):
         self, x: Tensor, *, lengths: Tensor | None = None, rate: float = 1.0, timestamps: Tensor | None = None
     ) -> Tensor:
         """Maps whole series (B, L, D); arguments as in `Mixer.forward`."""
+        # Not left to the mixers: a norm's weights would get NaN as gradient from NaN in the padding.
+        x = mask_past_end(x, lengths)
         for block in self._blocks():
             x = block(x, lengths=lengths, rate=rate, timestamps=timestamps)
-        return self.norm(x)
+        return mask_past_end(self.norm(x), lengths)
 
     def initial_state(self, batch_size: int = 1) -> BackboneState:
         """States before the first sample."""
@@ -158,11 +174,12 @@ class Backbone(nn.Module):
     ) -> tuple[Tensor, BackboneState]:
         """Maps a block (B, L, D) that continues from `state`."""
         states = []
+        x = mask_past_end(x, lengths)
         for block, layer in zip(self._blocks(), state.layers, strict=True):
             x, new = block.scan(x, layer, lengths=lengths, rate=rate, timestamps=timestamps)
             states.append(new)
-        return self.norm(x), BackboneState(tuple(states))
+        return mask_past_end(self.norm(x), lengths), BackboneState(tuple(states))
 
     def _blocks(self) -> list[ResidualBlock]:
-        # ModuleList does not know what it holds; a checker does after this.
-        return [block for block in self.blocks if isinstance(block, ResidualBlock)]
+        # Said to the type checker only: a compiled or wrapped block is another class and must not be left out.
+        return cast("list[ResidualBlock]", list(self.blocks))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
-from seqkit.checks import check_positive_int, check_shape
+from seqkit.checks import check_positive_int
+from seqkit.nn.statistics import check_statistics
 
 __all__ = ["ClassHead", "ValueHead"]
 
@@ -28,7 +31,7 @@ class ClassHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps features (..., D) to scores (..., n_outputs)."""
-        return self.linear(x)
+        return cast("Tensor", self.linear(x))
 
 
 class ValueHead(nn.Module):
@@ -59,13 +62,12 @@ class ValueHead(nn.Module):
         """Takes mean and standard deviation of the training targets, (T,) each.
 
         Raises:
-            ValueError: wrong number of values.
+            ValueError: wrong number of values, one that is not finite, or a standard deviation that is not above 0.
         """
-        check_shape("mean", mean, tuple(self.offset.shape))
-        check_shape("std", std, tuple(self.scale.shape))
+        check_statistics(mean, std, len(self.offset))
         self.offset.copy_(mean)
         self.scale.copy_(std)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps features (..., D) to values (..., T) in the target's units."""
-        return self.linear(x) * self.scale + self.offset
+        return cast("Tensor", self.linear(x)) * self.scale + self.offset

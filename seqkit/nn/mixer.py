@@ -167,20 +167,26 @@ def sample_steps(timestamps: Tensor, rate: float, lengths: Tensor | None = None)
         Steps, (B, L).
 
     Raises:
-        ValueError: times within a series do not increase.
+        ValueError: times within a series do not increase, or are not finite.
 
     Example:
         >>> sample_steps(torch.tensor([[3.0, 4.0, 6.0]]), rate=1.0)
         tensor([[1., 1., 2.]])
     """
-    steps = torch.cat([torch.full_like(timestamps[:, :1], rate), timestamps.diff(dim=1)], dim=1)
+    differences = timestamps.diff(dim=1)
+    if not differences.is_floating_point():  # whole numbers differ exactly, but the first step need not be whole
+        differences = differences.to(torch.get_default_dtype())
+    steps = torch.cat([differences.new_full((len(timestamps), 1), rate), differences], dim=1)
     if lengths is not None:
         inside = torch.arange(steps.shape[1], device=steps.device) < lengths.to(steps.device)[:, None]
         steps = torch.where(inside, steps, torch.ones((), dtype=steps.dtype, device=steps.device))
-    bad = (~(steps > 0)).nonzero()
+    bad = (~((steps > 0) & steps.isfinite())).nonzero()
     if len(bad):
         i, k = (int(index) for index in bad[0])
-        raise ValueError(f"`timestamps` of series {i} must increase, but sample {k} is not later than sample {k - 1}")
+        raise ValueError(
+            f"`timestamps` of series {i} must increase and be finite, but sample {k} is not later than sample {k - 1}; "
+            "sort the samples, or give times in float64"
+        )
     return steps
 
 
@@ -200,6 +206,13 @@ def scan_by_step(
         Output (B, L, D) and the state after each series' last sample.
 
     Cost: L calls of `step`; use `scan` for even steps.
+
+    Example:
+        >>> from seqkit.ssm import S4D
+        >>> mixer, u = S4D(2, order=4), torch.randn(1, 3, 2)
+        >>> y, state = scan_by_step(mixer, u, mixer.initial_state(1), steps=torch.tensor([[1.0, 0.5, 2.0]]))
+        >>> y.shape
+        torch.Size([1, 3, 2])
     """
     u = mask_past_end(u, lengths)
     outputs = []
@@ -227,6 +240,11 @@ def register_mixer(name: str) -> Callable[[M], M]:
 
     Raises:
         ValueError: the name is already taken.
+
+    Example:
+        >>> from seqkit.nn import GRU
+        >>> register_mixer("gru")(GRU) is GRU  # the same class again is no harm
+        True
     """
 
     def register(cls: M) -> M:

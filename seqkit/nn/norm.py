@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from seqkit.checks import check_choice, check_positive_int, check_shape
+from seqkit.checks import check_choice, check_positive_int
+from seqkit.nn.statistics import check_statistics
 
 __all__ = ["InputNorm", "build_norm", "norm_names"]
 
@@ -38,18 +39,15 @@ class InputNorm(nn.Module):
         """Takes mean and standard deviation of the training samples, (C,) each.
 
         Raises:
-            ValueError: wrong number of channels, or a standard deviation that is not above 0.
+            ValueError: wrong number of channels, one that is not finite, or a standard deviation that is not above 0.
         """
-        check_shape("mean", mean, tuple(self.mean.shape))
-        check_shape("std", std, tuple(self.std.shape))
-        if not bool((std > 0).all()):
-            raise ValueError(f"`std` must be above 0 for every channel, got {std.tolist()}; use 1 for a constant one")
+        check_statistics(mean, std, len(self.mean))
         self.mean.copy_(mean)
         self.std.copy_(std)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Standardises samples (..., C)."""
-        return (x - self.mean) / self.std
+        """Standardises samples (..., C) of any real dtype; the result has the dtype of the statistics."""
+        return ((x - self.mean) / self.std).to(self.mean.dtype)
 
     def extra_repr(self) -> str:
         """Number of channels."""

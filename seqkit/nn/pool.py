@@ -8,16 +8,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from seqkit.checks import check_choice, check_positive_int
+from seqkit.checks import check_choice, check_lengths, check_positive_int
 
 __all__ = ["LastPool", "MaxPool", "MeanPool", "Pool", "PoolState", "build_pool", "pool_names"]
 
 
 class PoolState(NamedTuple):
-    """What pooling remembers: the running value, (B, D), and the number of samples so far, (B,)."""
+    """What pooling remembers: the running value, (B, D), and the number of samples seen so far, (B,)."""
 
     value: Tensor
-    count: Tensor
+    seen: Tensor
 
 
 class Pool(nn.Module, ABC):
@@ -25,6 +25,13 @@ class Pool(nn.Module, ABC):
 
     Args:
         d_model: Channels D.
+
+    Example:
+        >>> pool = MeanPool(1)
+        >>> pooled, state = pool.step(torch.tensor([[1.0]]), pool.initial_state(1))
+        >>> pooled, state = pool.step(torch.tensor([[3.0]]), state)
+        >>> pooled.item()
+        2.0
     """
 
     def __init__(self, d_model: int) -> None:
@@ -43,6 +50,9 @@ class Pool(nn.Module, ABC):
 
         Returns:
             Pooled values, (B, D).
+
+        Raises:
+            ValueError: lengths that do not fit the block.
         """
         return self.scan(x, self.initial_state(x.shape[0]), lengths)[0]
 
@@ -66,7 +76,9 @@ def _inside(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
     """Mask (B, L, 1) of the samples that count, and how many there are, (B,)."""
     if lengths is None:
         lengths = torch.full((x.shape[0],), x.shape[1], dtype=torch.int64, device=x.device)
-    lengths = lengths.to(x.device)
+    else:
+        check_lengths(lengths, x.shape[0], x.shape[1])
+        lengths = lengths.to(x.device)
     return (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[:, :, None], lengths
 
 
@@ -81,9 +93,10 @@ class MeanPool(Pool):
     def scan(self, x: Tensor, state: PoolState, lengths: Tensor | None = None) -> tuple[Tensor, PoolState]:
         """Running mean; the state keeps the sum."""
         inside, lengths = _inside(x, lengths)
-        total = state.value + torch.where(inside, x, x.new_zeros(())).sum(dim=1)
-        count = state.count + lengths
-        return total / count.clamp(min=1)[:, None].to(total.dtype), PoolState(total, count)
+        # In the state's dtype: under autocast a sum of many samples in 8 bits would stop growing.
+        total = state.value + torch.where(inside, x, x.new_zeros(())).sum(dim=1, dtype=state.value.dtype)
+        seen = state.seen + lengths
+        return total / seen[:, None].to(total.dtype), PoolState(total, seen)
 
 
 class LastPool(Pool):
@@ -98,7 +111,7 @@ class LastPool(Pool):
         """The last sample of the block."""
         _, lengths = _inside(x, lengths)
         last = x.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, x.shape[2]))[:, 0]
-        return last, PoolState(last, state.count + lengths)
+        return last, PoolState(last, state.seen + lengths)
 
 
 class MaxPool(Pool):
@@ -110,13 +123,13 @@ class MaxPool(Pool):
     """
 
     def scan(self, x: Tensor, state: PoolState, lengths: Tensor | None = None) -> tuple[Tensor, PoolState]:
-        """Running maximum; before the first sample there is none, which the count tells."""
+        """Running maximum; before the first sample there is none, which `seen` tells."""
         inside, lengths = _inside(x, lengths)
         lowest = x.new_full((), -torch.inf)
         largest = torch.where(inside, x, lowest).amax(dim=1)
-        before = torch.where((state.count > 0)[:, None], state.value, lowest)
+        before = torch.where((state.seen > 0)[:, None], state.value, lowest)
         value = torch.maximum(largest, before)
-        return value, PoolState(value, state.count + lengths)
+        return value, PoolState(value, state.seen + lengths)
 
 
 _POOLS: dict[str, type[Pool]] = {"mean": MeanPool, "last": LastPool, "max": MaxPool}

@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from seqkit.checks import check_positive_int
+from seqkit.checks import check_positive_int, check_shape
 from seqkit.nn.mixer import Mixer, State, mask_past_end, register_mixer
 
 __all__ = ["GRU", "LSTM", "GRUState", "LSTMState"]
@@ -41,6 +41,7 @@ class _Recurrent(Mixer):
 
     def step(self, u_t: Tensor, state: State, *, rate: float | Tensor = 1.0) -> tuple[Tensor, State]:
         """Maps one sample; see `Mixer.step`."""
+        check_shape("u_t", u_t, ("B", self.d_model), f"d_model is {self.d_model}")
         self.check_rate(rate)
         y, new = self._run(u_t[:, None], state)
         return y[:, 0], new
@@ -69,7 +70,7 @@ class _Recurrent(Mixer):
         return y, self._from_torch(new)
 
     def _zeros(self, batch_size: int) -> Tensor:
-        weight = self.core.weight_hh_l0
+        weight = cast("Tensor", self.core.weight_hh_l0)
         return torch.zeros(batch_size, self.d_model, dtype=weight.dtype, device=weight.device)
 
     @abstractmethod

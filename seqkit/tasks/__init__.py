@@ -23,4 +23,4 @@ def __getattr__(name: str) -> Any:
     try:
         return importlib.import_module("seqkit.tasks.task").SequenceTask
     except ModuleNotFoundError as error:
-        raise missing_extra("lightning", "train", "Training") from error
+        raise missing_extra(error.name or "lightning", "train", "Training") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,29 @@ class SeededSteps(L.Callback):
 
     Args:
         seed: Seed of the run.
+
+    Example:
+        >>> callbacks = [SeededSteps(seed=0), History(patience=10)]
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self._outside: tuple[Tensor, Tensor | None] | None = None
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Keeps the global state and seeds this step."""
-        cuda = torch.cuda.get_rng_state(pl_module.device) if pl_module.device.type == "cuda" else None
-        self._outside = (torch.get_rng_state(), cuda)
-        torch.manual_seed((self.seed * 1_000_003 + trainer.global_step) % 2**63)
+        # The batch counts too: with accumulated gradients several batches make one step.
+        seed = ((self.seed * 1_000_003 + trainer.global_step) * 1_000_003 + batch_idx) % 2**63
+        cpu, cuda = torch.get_rng_state(), None
+        # Not torch.manual_seed, which would seed every accelerator while only this one is put back.
+        torch.default_generator.manual_seed(seed)
+        if pl_module.device.type == "cuda":
+            cuda = torch.cuda.get_rng_state(pl_module.device)
+            with torch.cuda.device(pl_module.device):
+                torch.cuda.manual_seed(seed)
+        self._outside = (cpu, cuda)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Puts the global state back."""
@@ -60,8 +73,16 @@ class History(L.Callback):
     All of it travels in the checkpoint, so that a resumed run goes on exactly where the last one stood.
 
     Args:
-        patience: Epochs without a better validation loss after which training stops; None for never.
+        patience: Epochs without a better validation loss after which training stops; None for never. Without a
+            validation part the training loss counts.
+
+    Example:
+        >>> history = History(patience=10)
+        >>> history.stopped, len(history.rows)
+        (False, 0)
     """
+
+    _KEPT = ("rows", "best_loss", "best_epoch", "best_weights", "stopped")
 
     def __init__(self, patience: int | None = None) -> None:
         self.patience = patience
@@ -83,8 +104,9 @@ class History(L.Callback):
         rates = {f"lr_{group['name'].replace(' ', '_')}": group["lr"] for group in trainer.optimizers[0].param_groups}
         self.rows.append({"epoch": epoch, **metrics, **rates, "seconds": time.monotonic() - self._started})
         loss = metrics.get("val_loss", metrics.get("train_loss", math.inf))
-        if loss < self.best_loss:
-            self.best_loss, self.best_epoch = loss, epoch
+        if not self.best_weights or loss < self.best_loss:
+            # The first epoch counts whatever its loss, so that there always are best weights.
+            self.best_loss, self.best_epoch = (loss if math.isfinite(loss) else math.inf), epoch
             model = pl_module.get_submodule("model")
             self.best_weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
         if self.patience is not None and epoch - self.best_epoch >= self.patience:
@@ -92,30 +114,28 @@ class History(L.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything above, as plain values and tensors."""
-        return {
-            "rows": self.rows,
-            "best_loss": self.best_loss,
-            "best_epoch": self.best_epoch,
-            "best_weights": self.best_weights,
-            "stopped": self.stopped,
-        }
+        return {key: getattr(self, key) for key in self._KEPT}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes what `state_dict` gave."""
-        for key, value in state_dict.items():
-            setattr(self, key, value)
+        for key in self._KEPT:
+            setattr(self, key, state_dict[key])
 
 
 class Checkpoint(L.Callback):
-    """Writes one checkpoint after every epoch, whole or not at all, and the metrics table beside it.
+    """Writes one checkpoint after every epoch, whole or not at all.
 
     Args:
         path: The checkpoint; the one before is replaced.
-        history: The callback that keeps the metrics.
+        history: The callback that keeps the metrics; it must come before this one.
         on_epoch: Called with the history after each checkpoint, to write what belongs to it.
+
+    Example:
+        >>> history = History()
+        >>> callbacks = [history, Checkpoint(Path("run/last.ckpt"), history)]
     """
 
-    def __init__(self, path: Path, history: History, on_epoch: Any = None) -> None:
+    def __init__(self, path: Path, history: History, on_epoch: Callable[[History], object] | None = None) -> None:
         self.path = path
         self.history = history
         self.on_epoch = on_epoch
@@ -131,8 +151,12 @@ class Progress(L.Callback):
     """Shows one line that moves on a terminal, and one line per epoch elsewhere.
 
     Args:
-        history: The callback that keeps the metrics.
+        history: The callback that keeps the metrics; it must come before this one.
         line: Where and how to show it.
+
+    Example:
+        >>> history = History()
+        >>> callbacks = [history, Progress(history, ProgressLine(None))]
     """
 
     def __init__(self, history: History, line: ProgressLine) -> None:

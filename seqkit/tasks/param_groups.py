@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from seqkit.checks import check_positive
+from seqkit.checks import check_not_negative, check_positive
 from seqkit.nn import Mixer
 
 __all__ = ["param_groups"]
@@ -24,13 +24,13 @@ def param_groups(
         model: Any module; mixers inside say which of their parameters are slow (`Mixer.slow_parameters`).
         learning_rate: Learning rate of everything else.
         ssm_learning_rate: Learning rate of A, B and dt; `min(learning_rate, 0.001)` if None.
-        weight_decay: Decay of the matrices.
+        weight_decay: Decay of the matrices outside A, B and dt, per step and unit of learning rate as in AdamW.
 
     Returns:
         Groups with "name", "params", "lr" and "weight_decay"; empty groups are left out.
 
     Raises:
-        ValueError: a learning rate that is not positive.
+        ValueError: a learning rate that is not positive, a negative decay, or a model with nothing to train.
 
     Source:
         The recipe of LSSL and S4 (arXiv:2110.13985, arXiv:2111.00396), there hidden in tensor attributes.
@@ -45,23 +45,27 @@ def param_groups(
     check_positive("learning_rate", learning_rate)
     slow_rate = min(learning_rate, 1e-3) if ssm_learning_rate is None else ssm_learning_rate
     check_positive("ssm_learning_rate", slow_rate)
-    if not weight_decay >= 0:
-        raise ValueError(f"`weight_decay` must be 0 or above, got {weight_decay!r}")
+    check_not_negative("weight_decay", weight_decay)
     slow = {
         id(module.get_parameter(name))
         for module in model.modules()
         if isinstance(module, Mixer)
         for name in module.slow_parameters
     }
-    matrices, vectors, state_space = [], [], []
+    matrices: list[nn.Parameter] = []
+    vectors: list[nn.Parameter] = []
+    state_space: list[nn.Parameter] = []
     for parameter in model.parameters():
         if not parameter.requires_grad:
             continue
         group = state_space if id(parameter) in slow else matrices if parameter.dim() > 1 else vectors
         group.append(parameter)
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"name": "matrices", "params": matrices, "lr": learning_rate, "weight_decay": weight_decay},
         {"name": "vectors", "params": vectors, "lr": learning_rate, "weight_decay": 0.0},
         {"name": "state space", "params": state_space, "lr": slow_rate, "weight_decay": 0.0},
     ]
-    return [group for group in groups if group["params"]]
+    groups = [group for group in groups if group["params"]]
+    if not groups:
+        raise ValueError(f"`model` must have parameters to train, got {type(model).__name__} with none; unfreeze some")
+    return groups

@@ -37,12 +37,16 @@ def draw_curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
 
     Raises:
         ImportError: matplotlib is not installed.
+        ValueError: there is no metric to draw.
 
     Example:
         >>> import tempfile
         >>> draw_curves([{"epoch": 0, "train_loss": 1.0}], Path(tempfile.mkdtemp()) / "curves.png")
     """
-    keys = [key for key in rows[0] if key not in ("epoch", "seconds") and not key.startswith("lr_")]
+    names = dict.fromkeys(key for row in rows for key in row)
+    keys = [key for key in names if key not in ("epoch", "seconds") and not key.startswith("lr_")]
+    if not keys:
+        raise ValueError(f"`rows` must hold at least one metric, got {len(rows)} rows with none")
     losses, others = [k for k in keys if k.endswith("loss")], [k for k in keys if not k.endswith("loss")]
     panels = [panel for panel in (losses, others) if panel]
     figure = _figure(5.5 * len(panels), 4)
@@ -84,9 +88,7 @@ def draw_confusion(counts: np.ndarray[Any, Any], classes: Sequence[str], path: P
     _save(figure, path)
 
 
-def draw_predictions(
-    true: np.ndarray[Any, Any], predicted: np.ndarray[Any, Any], path: Path, title: str
-) -> None:
+def draw_predictions(true: np.ndarray[Any, Any], predicted: np.ndarray[Any, Any], path: Path, title: str) -> None:
     """Draws predicted against true values, one panel per target.
 
     Args:

@@ -11,11 +11,11 @@ __all__ = ["ProgressLine", "words_for_seconds"]
 
 
 def words_for_seconds(seconds: float) -> str:
-    """Words a duration.
+    """Words a duration, in the two largest units that it has.
 
     Example:
         >>> words_for_seconds(75), words_for_seconds(7300)
-        ('1 min 15 s', '2 h 2 min')
+        ('1 min 15 s', '2 h 1 min')
     """
     whole = max(0, round(seconds))
     hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
@@ -41,10 +41,10 @@ class ProgressLine:
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._epochs = 1
-        self._first = 0.0
+        self._first = 0
         self._began = 0.0
 
-    def start(self, *, epochs: int, done: float = 0) -> None:
+    def start(self, *, epochs: int, done: int = 0) -> None:
         """Starts at `done` of `epochs`."""
         self._epochs, self._first, self._began = epochs, done, time.monotonic()
         if self.console is not None and self.console.is_terminal:
@@ -62,12 +62,13 @@ class ProgressLine:
 
     def epoch(self, epoch: int, row: dict[str, float]) -> None:
         """Shows the metrics of a finished epoch, counted from 0."""
-        shown = "  ".join(f"{key} {row[key]:.4g}" for key in row if key not in ("epoch", "seconds") and "lr_" not in key)
-        label = f"epoch {epoch + 1}/{self._epochs}"
+        hidden = ("epoch", "seconds")
+        shown = [f"{key} {row[key]:.4g}" for key in row if key not in hidden and not key.startswith("lr_")]
+        line, left = "  ".join([f"epoch {epoch + 1}/{self._epochs}", *shown]), self._left(epoch + 1)
         if self._bar is not None:
-            self._bar.update(self._task, description=f"{label}  {shown}", left=self._left(epoch + 1))
+            self._bar.update(self._task, description=line, left=left)
         elif self.console is not None:
-            self.console.print(f"{label}  {shown}  {self._left(epoch + 1)}", highlight=False, soft_wrap=True)
+            self.console.print(f"{line}  {left}".rstrip(), highlight=False, markup=False, soft_wrap=True)
 
     def stop(self) -> None:
         """Takes the line away."""
@@ -77,6 +78,6 @@ class ProgressLine:
 
     def _left(self, done: float) -> str:
         passed = time.monotonic() - self._began
-        if done <= self._first:
+        if done <= self._first or done >= self._epochs:
             return ""
         return f"{words_for_seconds(passed / (done - self._first) * (self._epochs - done))} left"

@@ -72,14 +72,14 @@ class RunFolder:
     def write_config(self, values: Mapping[str, Any]) -> None:
         """Writes the configuration as YAML."""
         text = yaml.safe_dump(dict(values), sort_keys=False)
-        write_whole(self.config, lambda path: path.write_text(text))
+        write_whole(self.config, lambda path: path.write_text(text, encoding="utf-8"))
 
     def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Writes the table of metrics; a column that a row lacks stays empty."""
         columns = list(dict.fromkeys(key for row in rows for key in row))
 
         def write(path: Path) -> None:
-            with path.open("w", newline="") as file:
+            with path.open("w", newline="", encoding="utf-8") as file:
                 table = csv.DictWriter(file, columns, restval="")
                 table.writeheader()
                 table.writerows(rows)
@@ -89,7 +89,7 @@ class RunFolder:
     def write_summary(self, values: Mapping[str, Any]) -> None:
         """Writes the result, which marks the run as finished."""
         text = json.dumps(dict(values), indent=2) + "\n"
-        write_whole(self.summary, lambda path: path.write_text(text))
+        write_whole(self.summary, lambda path: path.write_text(text, encoding="utf-8"))
 
     def read_summary(self) -> dict[str, Any]:
         """Reads the result.
@@ -101,6 +101,6 @@ class RunFolder:
         if not self.is_finished:
             raise FileNotFoundError(f"{self.path} holds no summary.json, so the run is not finished; resume it")
         try:
-            return dict(json.loads(self.summary.read_text()))
+            return dict(json.loads(self.summary.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{self.summary} is damaged ({error}); evaluate the run anew") from error

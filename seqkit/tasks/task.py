@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
@@ -14,6 +13,7 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricColl
 from torchmetrics.classification import MulticlassAccuracy
 
 from seqkit.batch import Batch
+from seqkit.checks import check_not_negative, check_positive, check_shape, check_unit_interval
 from seqkit.models import SequenceModel
 from seqkit.nn import ValueHead
 from seqkit.tasks.param_groups import param_groups
@@ -24,10 +24,15 @@ __all__ = ["SequenceTask", "warmup_cosine"]
 def warmup_cosine(step: int, total: int, warmup: float) -> float:
     """Factor on the learning rate: a line from 0 to 1 over the warm-up, then half a cosine down to 0.
 
+        (s + 1) / w for s < w = floor(warmup * total),   (1 + cos(pi (s - w) / (total - w))) / 2 from then on
+
     Args:
-        step: Number of steps done.
+        step: Number s of steps done.
         total: Number of steps of the whole training.
-        warmup: Share of `total` spent rising.
+        warmup: Share of `total` spent rising, in [0, 1).
+
+    Returns:
+        Factor in [0, 1].
 
     Example:
         >>> [round(warmup_cosine(s, total=10, warmup=0.2), 2) for s in (0, 1, 2, 6, 10)]
@@ -43,8 +48,12 @@ class SequenceTask(L.LightningModule):
     """Trains a `SequenceModel` with Lightning: classification, regression or sequence targets.
 
     The loss is cross-entropy for classes and the mean squared error in units of the target's training standard
-    deviation for values. Logged: `train_loss`, and for each other part `loss` with `accuracy`, or with `rmse` and
-    `mae` in the target's units.
+    deviation for values. Logged: `train_loss`, and for validation and test `loss` with `accuracy`, or with `rmse` and
+    `mae` in the target's units, each a mean over the targets, whatever the batches.
+
+    Any `Trainer` and any loader of `Batch`es will do; a script of your own sets the statistics of the inputs and
+    targets first (`model.input_norm.set_statistics`, `model.head.set_statistics`). Without an end to the training
+    (`max_epochs=-1`) the learning rates stay as they are given.
 
     Args:
         model: The model; its `info` says what the target is.
@@ -54,6 +63,9 @@ class SequenceTask(L.LightningModule):
         warmup: Share of all steps spent rising to the peak.
         label_smoothing: Share of a class target spread over all classes.
         input_noise: Standard deviation of Gaussian noise added to training samples, in units of each channel's own.
+
+    Raises:
+        ValueError: a setting out of range.
 
     Example:
         >>> from seqkit.batch import DataInfo
@@ -78,6 +90,13 @@ class SequenceTask(L.LightningModule):
         input_noise: float = 0.0,
     ) -> None:
         super().__init__()
+        check_positive("learning_rate", learning_rate)
+        if ssm_learning_rate is not None:
+            check_positive("ssm_learning_rate", ssm_learning_rate)
+        check_not_negative("weight_decay", weight_decay)
+        check_unit_interval("warmup", warmup)
+        check_unit_interval("label_smoothing", label_smoothing)
+        check_not_negative("input_noise", input_noise)
         self.save_hyperparameters(ignore=["model"])
         self.model = model
         self.learning_rate = learning_rate
@@ -95,28 +114,40 @@ class SequenceTask(L.LightningModule):
         return outputs
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss of a batch, with the outputs and targets that count (sequence targets lose their padding)."""
-        if batch.target is None:
-            raise ValueError("the batch has no target, so there is no loss; give data with targets")
-        outputs, target = self(batch), batch.target
+        """Loss of a batch.
+
+        Returns:
+            The loss, and the outputs and targets that count: sequence targets lose their padding.
+
+        Raises:
+            TypeError: something else than a `Batch`.
+            ValueError: no target, or one that does not fit the model.
+        """
+        target = self._target(batch)
+        outputs: Tensor = self(batch)
         if self.model.pool is None:
             inside = torch.arange(outputs.shape[1], device=outputs.device) < batch.lengths[:, None]
             outputs, target = outputs[inside], target[inside]
         if self.model.info.classes:
             return F.cross_entropy(outputs, target, label_smoothing=self.label_smoothing), outputs, target
         assert isinstance(self.model.head, ValueHead)  # without classes the builder gives no other head
-        target = target.to(outputs.dtype).reshape(outputs.shape)
+        target = target.to(outputs.dtype)
         return F.mse_loss(outputs / self.model.head.scale, target / self.model.head.scale), outputs, target
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step; see `loss`."""
+        """One step; see `loss`.
+
+        Raises:
+            FloatingPointError: the loss is NaN or infinite.
+        """
         if self.input_noise > 0:
             noise = torch.randn_like(batch.values) * self.model.input_norm.std
             batch = batch._replace(values=batch.values + self.input_noise * noise)
-        loss, _, _ = self.loss(batch)
-        if self.device.type == "cpu" and not torch.isfinite(loss):
+        loss, _, target = self.loss(batch)
+        # An accelerator is only asked at the end of an epoch, before its checkpoint: asking stalls the queue.
+        if (self.device.type == "cpu" or self.trainer.is_last_batch) and not torch.isfinite(loss):
             raise FloatingPointError(self._explain_divergence())
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.values))
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(target))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -129,14 +160,7 @@ class SequenceTask(L.LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Class probabilities, or values in the target's units."""
-        outputs = self(batch)
-        return outputs.softmax(dim=-1) if self.model.info.classes else outputs
-
-    def on_train_epoch_end(self) -> None:
-        """On an accelerator a loss that is not finite is only looked for once an epoch: looking stalls the queue."""
-        loss = self.trainer.callback_metrics.get("train_loss")
-        if loss is not None and not torch.isfinite(loss):
-            raise FloatingPointError(self._explain_divergence())
+        return self.model.predict(batch.values, batch.lengths, timestamps=batch.timestamps)
 
     def configure_optimizers(self) -> Any:
         """AdamW over `param_groups`, with warm-up and cosine decay over the whole training."""
@@ -155,24 +179,56 @@ class SequenceTask(L.LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
-        """Refuses a checkpoint of another model with a sentence instead of a list of missing keys."""
-        mine, theirs = set(self.state_dict()), set(checkpoint["state_dict"])
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of another model with a sentence instead of a list of keys."""
+        mine = {(name, value.shape) for name, value in self.state_dict().items()}
+        theirs = {(name, value.shape) for name, value in checkpoint["state_dict"].items()}
         if mine != theirs:
-            odd = sorted(mine ^ theirs)[0]
+            odd, _ = min(mine ^ theirs)
             raise ValueError(f"the checkpoint is of another model (it differs in {odd}); resume with its own config")
 
     def _evaluate(self, batch: Batch, metrics: MetricCollection, part: str) -> None:
         loss, outputs, target = self.loss(batch)
-        self.log(f"{part}_loss", loss, on_epoch=True, batch_size=len(batch.values))
+        self.log(f"{part}_loss", loss, on_epoch=True, batch_size=len(target))
         metrics.update(outputs.float(), target)
-        self.log_dict(dict(metrics.items()), on_epoch=True, batch_size=len(batch.values))
+        self.log_dict(dict(metrics.items()), on_epoch=True, batch_size=len(target))
+
+    def _target(self, batch: Batch) -> Tensor:
+        """Targets as the loss takes them: class numbers int64, or values with one column per predicted one."""
+        if not isinstance(batch, Batch):
+            raise TypeError(
+                f"a loader must give seqkit.Batch(values, target, lengths), got {type(batch).__name__}; "
+                "build one in its collate_fn"
+            )
+        if batch.target is None:
+            raise ValueError("the batch has no target, so there is no loss; give data with targets")
+        info, target = self.model.info, batch.target
+        each = batch.values.shape[:2] if self.model.pool is None else batch.values.shape[:1]
+        if not info.classes:
+            # One value per series may come without a column of its own.
+            target = target[..., None] if info.n_targets == 1 and target.shape == each else target
+            check_shape("target", target, (*each, info.n_targets), "one column per predicted value")
+            return target
+        check_shape("target", target, each, "one class number each")
+        if target.is_floating_point():
+            raise ValueError(f"`target` must be class numbers, got dtype {target.dtype}; use a regression for values")
+        if target.device.type == "cpu":  # elsewhere looking would stall the queue
+            self._check_classes(target, batch.lengths)
+        return target.long()
+
+    def _check_classes(self, target: Tensor, lengths: Tensor) -> None:
+        if target.dim() > 1:
+            target = target[torch.arange(target.shape[1]) < lengths[:, None]]
+        count = len(self.model.info.classes)
+        if bool(((target < 0) | (target >= count)).any()):
+            low, high = int(target.min()), int(target.max())
+            raise ValueError(f"`target` must be class numbers from 0 to {count - 1}, got values from {low} to {high}")
 
     def _explain_divergence(self) -> str:
         names = [name for name, p in self.model.named_parameters() if not bool(torch.isfinite(p).all())]
         where = f"parameter {names[0]} is not finite" if names else "all parameters are still finite"
         return (
-            f"the training loss became NaN or infinite in epoch {self.current_epoch} ({where}); "
+            f"the training loss became NaN or infinite in epoch {self.current_epoch + 1} ({where}); "
             "lower learning_rate, set gradient_clip, or check the data for extreme values"
         )
 
@@ -180,10 +236,9 @@ class SequenceTask(L.LightningModule):
 def _metrics(model: SequenceModel) -> MetricCollection:
     metrics: dict[str, Metric]
     if model.info.classes:
-        metrics = {"accuracy": MulticlassAccuracy(len(model.info.classes), average="micro")}
+        # Targets are checked in `loss`, in words of this toolkit.
+        metrics = {"accuracy": MulticlassAccuracy(len(model.info.classes), average="micro", validate_args=False)}
     else:
-        n = model.info.n_targets
-        metrics = {"rmse": MeanSquaredError(squared=False, num_outputs=n), "mae": MeanAbsoluteError(num_outputs=n)}
-        if n == 1:
-            metrics = {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError()}
+        # Several predicted values count as one long row, as in the metrics of a finished run.
+        metrics = {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError()}
     return MetricCollection(metrics)  # type: ignore[arg-type]
