@@ -122,7 +122,9 @@ class Folder(Source):
             return read_ts(path)
         if path.suffix == ".npz":
             return pick_part(read_npz(path, self.task), "all", str(path))
-        return series_of_columns(read_columns(path), self.columns, str(path), need_target=need_target)
+        return series_of_columns(
+            read_columns(path, [self.columns.id]), self.columns, str(path), need_target=need_target
+        )
 
     def _tell_rate(self, series: SeriesSet) -> None:
         given = self.sample_rate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,17 +37,18 @@ class Columns:
     channels: tuple[str, ...] | None = None
 
 
-def read_columns(path: Path) -> dict[str, Array]:
+def read_columns(path: Path, text: Container[str] = ()) -> dict[str, Array]:
     """Columns of a CSV or Parquet file: float64 numbers, dates, or text.
 
     Args:
         path: File that ends in .csv or .parquet; a CSV file has a header line and commas.
+        text: Columns to keep as text: the names 7 and 007 differ, the numbers do not.
 
     Raises:
         ValueError: the file is not such a table.
         ImportError: pyarrow is not installed and the file is Parquet.
     """
-    return _parquet(path) if path.suffix == ".parquet" else _csv(path)
+    return _parquet(path, text) if path.suffix == ".parquet" else _csv(path, text)
 
 
 def series_of_columns(table: dict[str, Array], columns: Columns, origin: str, *, need_target: bool) -> SeriesSet:
@@ -116,44 +117,41 @@ def few_whole_numbers(values: Array) -> bool:
     return whole and len(distinct) <= min(20, len(values) / 2)
 
 
-def _csv(path: Path) -> dict[str, Array]:
+def _csv(path: Path, text: Container[str]) -> dict[str, Array]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file)
             header = [name.strip() for name in next(lines, [])]
-            rows = []
+            fields: list[str] = []  # of all rows in one list: a list for each row would cost twice the time
             for row in lines:
-                if len(row) != len(header) and row:
+                if row and len(row) != len(header):
                     raise ValueError(f"line {lines.line_num} of {path} has {len(row)} fields, its header {len(header)}")
-                if row:
-                    rows.append(row)
+                fields.extend(row)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a CSV file of text in UTF-8 ({error})") from None
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         raise ValueError(f"{path} has two columns named {twice[0]!r}; rename one")
-    if not rows:
+    if not fields:
         raise ValueError(f"{path} has no rows below its header")
-    return {name: _parsed(texts) for name, texts in zip(header, zip(*rows, strict=True), strict=True)}
+    columns = {name: fields[k :: len(header)] for k, name in enumerate(header)}
+    return {name: np.array(texts) if name in text else _parsed(texts) for name, texts in columns.items()}
 
 
 def _parsed(texts: Sequence[str]) -> Array:
     """Numbers where all are numbers or missing, else text."""
-    plain = np.array(texts)
     try:
-        return plain.astype(np.float64)
+        return np.fromiter(map(float, texts), np.float64, len(texts))
     except ValueError:
         pass
-    missing = np.array([text.strip().lower() in _MISSING for text in texts])
-    numbers = np.full(len(texts), np.nan)
     try:
-        numbers[~missing] = plain[~missing].astype(np.float64)
+        numbers = ("nan" if text.strip().lower() in _MISSING else text for text in texts)
+        return np.fromiter(map(float, numbers), np.float64, len(texts))
     except ValueError:
-        return np.char.strip(plain)
-    return numbers
+        return np.array([text.strip() for text in texts])
 
 
-def _parquet(path: Path) -> dict[str, Array]:
+def _parquet(path: Path, text: Container[str]) -> dict[str, Array]:
     try:
         import pyarrow as arrow  # noqa: PLC0415 - optional: CSV needs no package
         import pyarrow.parquet as parquet  # noqa: PLC0415
@@ -168,7 +166,9 @@ def _parquet(path: Path) -> dict[str, Array]:
     out: dict[str, Array] = {}
     for name in table.column_names:
         column: Array = np.asarray(table[name].to_numpy())
-        if column.dtype.kind in "iub":
+        if name in text:
+            column = np.array([str(one) for one in table[name].to_pylist()])
+        elif column.dtype.kind in "iub":
             column = column.astype(np.float64)
         elif column.dtype.kind == "O":
             column = np.array(["" if one is None else str(one) for one in column])
@@ -197,10 +197,8 @@ def _seconds(column: Array, name: str, origin: str) -> Array:
 
 def _grouped(ids: Array, times: Array | None) -> tuple[Array, Array]:
     """Order of the rows that puts each series together, and where in it each series starts."""
-    _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))  # series in the order of their first rows
-    group = rank[inverse]
+    seen: dict[Any, int] = {}
+    group = np.array([seen.setdefault(one, len(seen)) for one in ids.tolist()])  # in the order of their first rows
     order = np.argsort(group, kind="stable") if times is None else np.lexsort((times, group))
     return order, np.flatnonzero(np.diff(group[order], prepend=-1))
 

@@ -369,3 +369,12 @@ def test_a_validation_part_alone_leaves_no_test_part(tmp_path: Path, twins: Modu
     assert list(module.sets) == ["train", "val"]
     with pytest.raises(ValueError, match="has no test part; put a test file beside the training file"):
         module.test_dataloader()
+
+
+def test_names_stay_as_they_are_written(tmp_path: Path) -> None:
+    rows = ["series,x,target", "007,1,a", "7,2,b", "1_0,3,a", "10,4,b", "1e1,5,b"]
+    assert load(csv(tmp_path, rows)).names == ["007", "7", "1_0", "10", "1e1"]
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    big = [2**53, 2**53 + 1]  # the same as float64
+    parquet.write_table(arrow.table({"series": big, "x": [1.0, 2.0], "target": ["a", "b"]}), tmp_path / "big.parquet")
+    assert load(tmp_path / "big.parquet").names == [str(one) for one in big]
