@@ -13,7 +13,7 @@ from seqkit.version import __version__
 
 __all__ = ["app", "main"]
 
-USER_MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
+USER_MISTAKE, FAILURE = 2, 1
 
 app = typer.Typer(
     name="seqkit",
@@ -55,9 +55,6 @@ def main() -> None:
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     try:
         app(arguments, prog_name="seqkit")
-    except KeyboardInterrupt:
-        _say("stopped; `seqkit train --resume --out RUN` continues a training from its last finished epoch")
-        sys.exit(INTERRUPTED)
     except Exception as error:
         if debug:
             raise

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
+INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
+
 
 def train(
     settings: Annotated[
@@ -51,7 +53,13 @@ def train(
         _show_estimate(estimate(RunConfig.build(data, model, settings=values, file=config)), json_)
         return
     configuration = None if resume else RunConfig.build(data, model, settings=values, file=config)
-    result = run_training(config=configuration, out=out, resume=resume, overwrite=overwrite)
+    try:
+        result = run_training(config=configuration, out=out, resume=resume, overwrite=overwrite)
+    except KeyboardInterrupt as stop:
+        if not stop.args:
+            raise
+        typer.echo(f"seqkit: stopped; continue with `seqkit train --resume --out {stop.args[0]}`", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     if json_:
         as_json({"run": str(result.path), **result.summary})
     else:

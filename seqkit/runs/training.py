@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import time
 import warnings
 from importlib.metadata import version
@@ -160,9 +162,16 @@ def _fit(
             default_root_dir=folder.path,
         )
         resume_from = str(folder.checkpoint) if folder.checkpoint.is_file() else None
-        trainer.fit(task, datamodule=module, ckpt_path=resume_from, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(task, datamodule=module, ckpt_path=resume_from, weights_only=True)
+        except SystemExit as stop:
+            # Lightning turns Ctrl-C into an exit of the whole process and leaves the signal ignored.
+            raise KeyboardInterrupt(str(folder.path)) from stop
+        finally:
+            if in_main_thread:
+                signal.signal(signal.SIGINT, handler)
 
 
 def _finish(

@@ -1,6 +1,7 @@
 """The command line as a person types it: results, exit status, and one sentence for each mistake."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -143,3 +144,23 @@ def test_debug_shows_the_traceback():
     done = subprocess.run(words, capture_output=True, text=True)
     assert "Traceback" in done.stderr
     assert done.returncode != 0
+
+
+def test_interrupted_training_says_how_to_continue(data, tmp_path):
+    words = ["train", "--data", data, "epochs=500", "d_model=8", "n_layers=1", "order=8", "--out", tmp_path / "run"]
+    command = [sys.executable, "-m", "seqkit", *map(str, words)]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stderr is not None
+    while "epoch 2/" not in (line := process.stderr.readline()):
+        assert line, "the training ended before it could be interrupted"
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate()
+    assert process.returncode == 130
+    assert f"continue with `seqkit train --resume --out {tmp_path / 'run'}`" in rest
+    assert "Traceback" not in rest
+    assert not (tmp_path / "run" / "summary.json").exists()
