@@ -88,7 +88,7 @@ def load_model(folder: str | Path) -> SequenceModel:
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(
             f"{folder / _WEIGHTS} is damaged or does not belong to {_DESCRIPTION} "
-            f"({str(error).splitlines()[-1].strip()}); restore it or retrain"
+            f"({str(error).splitlines()[-1].strip(' .\t')}); restore it or retrain"
         ) from error
     return model.eval()
 
