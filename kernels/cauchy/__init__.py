@@ -13,7 +13,7 @@ from seqkit.kernels.cauchy.reference import cauchy_reference
 
 __all__ = ["cauchy"]
 
-LARGEST_DENSE = 48  # pairs
+DENSE_UP_TO = 16  # pairs^3 per sample: measured crossing of the two ways, from 16 to 64 pairs and 256 to 16384 samples
 
 
 def cauchy(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, length: int, backend: str = "auto") -> Tensor:
@@ -45,10 +45,11 @@ def cauchy(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, length: 
         3. Differs: the paper sums Cauchy terms over the roots of unity and corrects C by I - Abar^L; here the kernel is
         computed in the time domain, where truncation is exact and a zero eigenvalue is not 0/0.
 
-    Cost and backends: "cpu" works in float64 inside (a step rounded to float32 drifts by 6e-8 L) in one of two ways.
-    Up to 48 pairs it discretises by Woodbury and takes the Krylov function of the dense real matrix, N^3 log L. Beyond,
-    N sqrt(L) + N L + L log L: feedback around the diagonal system, with Vandermonde sums and Newton's series inverse.
-    The Cauchy sums themselves need the dense power Abar^L for the corrected C, and so cannot beat the first way.
+    Cost and backends: "cpu" works in float64 inside (a step rounded to float32 drifts by 6e-8 L) in one of two ways,
+    whichever measured faster. Where N^3 <= 16 L it discretises by Woodbury and takes the Krylov function of the dense
+    real matrix, N^3 log L + N L. Else it closes feedback around the diagonal system with Vandermonde sums and Newton's
+    series inverse, N L + L log L: 3 times faster at N = 64 pairs, L = 4096. The Cauchy sums themselves need the dense
+    power Abar^L for the corrected C, and so cannot beat the first way.
     Neither keeps anything of size (H, N, L). Second derivatives need "reference".
 
     Example:
@@ -79,7 +80,7 @@ def cauchy(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, length: 
     if choose_backend(backend) == "reference":
         return cauchy_reference(Lambda, P, B, C, dt, length)
     flat = flatten(Lambda, P, B, C, dt, leading)
-    kernel = (dense_kernel if n_pairs <= LARGEST_DENSE else feedback_kernel)(*flat, length)
+    kernel = (dense_kernel if n_pairs**3 <= DENSE_UP_TO * length else feedback_kernel)(*flat, length)
     return kernel.reshape(*leading, C.shape[-2], length).to(dt.dtype)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from seqkit.checks import check_shape
@@ -22,7 +23,7 @@ def long_conv(u: Tensor, k: Tensor, D: Tensor | None = None, backend: str = "aut
         k: Kernel per channel, (H, taps), or one per output and channel, (M, H, taps). It may be shorter or longer than
             the series; only the first L taps act.
         D: Skip weight, (H,), or (M, H) where `k` has M outputs; None for no skip term.
-        backend: "auto", "reference" (Toeplitz matrices) or "cpu" (blocked FFT; Toeplitz products up to L = 64).
+        backend: "auto", "reference" (Toeplitz matrices) or "cpu" (blocked FFT).
 
     Returns:
         y, (B, H, L), or (B, M, H, L) where `k` has M outputs. Under autocast, half precision is computed in float32.
@@ -34,7 +35,7 @@ def long_conv(u: Tensor, k: Tensor, D: Tensor | None = None, backend: str = "aut
     Source:
         Gu et al. 2021 (arXiv:2110.13985), section 3: y = K * u + D u with three padded FFTs. Differs: the FFT is of a
         5-smooth size of at least L + taps - 1, over blocks of channels that fit a core's cache, and backward keeps
-        only `u`, `k` and `D`.
+        only `u` and `k`; D is added to k[0].
 
     Cost: O(B M H L log L) time; memory of the output and one block. Values leak backwards in time by rounding only,
     below 1e-6 of the maximum in float32. Backends: reference, cpu. Second derivatives need "reference".
@@ -59,7 +60,7 @@ def long_conv(u: Tensor, k: Tensor, D: Tensor | None = None, backend: str = "aut
         check_shape("D", D, (n_channels,) if single else (k.shape[0], n_channels), "give each output its skip weight")
     if choose_backend(backend) == "reference":
         return long_conv_reference(u, k, D)
-    if single:
-        k, D = k.unsqueeze(0), None if D is None else D.unsqueeze(0)
-    y: Tensor = long_conv_op(u, k, D)
+    if D is not None:  # a skip is one more weight on the newest sample; so it costs no pass over the series
+        k = torch.cat([k[..., :1] + D.unsqueeze(-1), k[..., 1:]], dim=-1)
+    y: Tensor = long_conv_op(u, k.unsqueeze(0) if single else k)
     return y.squeeze(1) if single else y
