@@ -86,9 +86,9 @@ def load_model(folder: str | Path) -> SequenceModel:
         weights = load_file(folder / _WEIGHTS)
         model.to(_dtype(weights)).load_state_dict(weights)
     except (SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1].strip().rstrip(".")  # torch lists every tensor, one a line
         raise ValueError(
-            f"{folder / _WEIGHTS} is damaged or does not belong to {_DESCRIPTION} "
-            f"({str(error).splitlines()[-1].strip(' .\t')}); restore it or retrain"
+            f"{folder / _WEIGHTS} is damaged or does not belong to {_DESCRIPTION} ({reason}); restore it or retrain"
         ) from error
     return model.eval()
 
