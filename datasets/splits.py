@@ -84,7 +84,7 @@ def check_share(name: str, share: float) -> float:
 def _shares(counts: Array, wanted: int, random: np.random.Generator) -> list[int]:
     """How many of each class to cut off, `wanted` in all where the classes allow it."""
     exact = counts * (wanted / counts.sum())
-    take = np.minimum(np.floor(exact).astype(int), counts - 1)
+    take = np.floor(exact).astype(int)  # below counts, since wanted is below their sum
     while take.sum() < wanted and (take < counts - 1).any():
         short = np.where(take < counts - 1, exact - take, -np.inf)
         best = np.flatnonzero(short >= short.max() - 1e-9)
