@@ -61,7 +61,7 @@ class SequenceTask(L.LightningModule):
         ssm_learning_rate: Peak learning rate of A, B and dt; see `param_groups`.
         weight_decay: Decay of matrices outside the state-space parameters.
         warmup: Share of all steps spent rising to the peak.
-        label_smoothing: Share of a class target spread over all classes.
+        label_smoothing: Share of a class target spread over all classes, in training only.
         input_noise: Standard deviation of Gaussian noise added to training samples, in units of each channel's own.
 
     Raises:
@@ -129,7 +129,8 @@ class SequenceTask(L.LightningModule):
             inside = torch.arange(outputs.shape[1], device=outputs.device) < batch.lengths[:, None]
             outputs, target = outputs[inside], target[inside]
         if self.model.info.classes:
-            return F.cross_entropy(outputs, target, label_smoothing=self.label_smoothing), outputs, target
+            smoothing = self.label_smoothing if self.training else 0.0
+            return F.cross_entropy(outputs, target, label_smoothing=smoothing), outputs, target
         assert isinstance(self.model.head, ValueHead)  # without classes the builder gives no other head
         target = target.to(outputs.dtype)
         return F.mse_loss(outputs / self.model.head.scale, target / self.model.head.scale), outputs, target
@@ -149,6 +150,10 @@ class SequenceTask(L.LightningModule):
             raise FloatingPointError(self._explain_divergence())
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(target))
         return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Fresh sums: those that `Trainer.validate` leaves in inference mode cannot be added to within `Trainer.fit`."""
+        self.val_metrics.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Logs loss and metrics of the validation part."""
