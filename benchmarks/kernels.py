@@ -45,7 +45,6 @@ class Row:
     peer: Function
     inputs: list[Tensor]
     exact: Function | None = None
-    backward: bool = True
     repeats: int = 3
 
 
@@ -130,7 +129,7 @@ def dense_system(length: int) -> list[Tensor]:
     return [A_bar.float(), torch.randn(CHANNELS, ORDER) / length, torch.randn(CHANNELS, 1, ORDER)]
 
 
-def krylov_row(length: int, backward: bool, repeats: int) -> Row:
+def krylov_row(length: int) -> Row:
     return Row(
         "krylov",
         f"H=128 N=64 L={length}",
@@ -139,8 +138,6 @@ def krylov_row(length: int, backward: bool, repeats: int) -> Row:
         power_doubling(length),
         dense_system(length),
         power_doubling(length),
-        backward,
-        repeats,
     )
 
 
@@ -214,13 +211,15 @@ def table(rows: list[Row]) -> str:
         f"{datetime.datetime.now(tz=datetime.UTC).date()} · {processor()} · torch {torch.__version__.split('+')[0]}, "
         f"Python {platform.python_version()} · 1 thread · float32 · medians of CPU time, ours and peer in turns.",
         "H channels, N state order (N/2 conjugate pairs), errors are RMS relative to float64 of the same inputs.",
+        "`cauchy` works in float64 inside and truncates exactly; its peer works in complex64 and takes C as if already",
+        "corrected for truncation, so it does less. Forward rows run without autograd.",
         "",
         "| operator | sizes | pass | peer | peer ms | ours ms | ratio | error ours | error peer |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         ours_error, peer_error = errors(row)
-        for backward in (False, True) if row.backward else (False,):
+        for backward in (False, True):
             ours, peer = measure(row, backward)
             what = "fwd+bwd" if backward else "fwd"
             lines.append(
@@ -240,7 +239,7 @@ def main() -> None:
     torch.manual_seed(0)
     makers = {
         "vandermonde": lambda: [vandermonde_row(16384)],
-        "krylov": lambda: [krylov_row(16384, backward=False, repeats=3), krylov_row(4096, backward=True, repeats=3)],
+        "krylov": lambda: [krylov_row(4096), krylov_row(16384)],
         "cauchy": lambda: [cauchy_row(1024), cauchy_row(4096)],
         "long_conv": lambda: [conv_row(1024), conv_row(4096), conv_row(16384)],
     }
