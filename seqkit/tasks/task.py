@@ -152,7 +152,7 @@ class SequenceTask(L.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Fresh sums: those that `Trainer.validate` leaves in inference mode cannot be added to within `Trainer.fit`."""
+        """Starts from fresh sums: `Trainer.fit` cannot add to those that `Trainer.validate` left in inference mode."""
         self.val_metrics.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -53,7 +53,7 @@ def collate(items):
 @pytest.fixture(scope="session")
 def make_loader():
     def make_loader(kind="classification", n=48, batch_size=16):
-        return DataLoader(problem(kind, n), batch_size=batch_size, collate_fn=collate)
+        return DataLoader(problem(kind, n), batch_size=batch_size, collate_fn=collate, generator=torch.Generator())
 
     return make_loader
 
