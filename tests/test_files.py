@@ -24,6 +24,14 @@ def test_writes_a_new_file_in_a_new_folder_and_replaces_an_old_one(tmp_path):
     assert names(path.parent) == ["c.txt"]
 
 
+def test_who_reads_the_old_file_meanwhile_reads_all_of_it(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with path.open() as reader:
+        write_whole(path, lambda p: p.write_text("new"))
+        assert reader.read() == "old"  # moved into place in one go, not written over
+
+
 def test_the_temporary_file_lies_beside_and_keeps_the_ending(tmp_path):
     seen = []
     write_whole(tmp_path / "w.safetensors", lambda p: seen.append(p) or save_file({"a": torch.ones(2)}, p))
