@@ -54,7 +54,7 @@ def minirocket(data: str, seed: int, subsample: int) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data")
+    parser.add_argument("data", nargs="?", default="japanese_vowels")
     parser.add_argument("--model", default=None, help="model by name; the recipe's if left out")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--no-peer", action="store_true", help="leave MiniRocket out")

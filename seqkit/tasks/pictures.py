@@ -55,6 +55,7 @@ def draw_curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
         for key in panel:
             axes.plot(epochs, [row.get(key, np.nan) for row in rows], label=key.replace("_", " "), marker=".")
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend()
         axes.grid(alpha=0.3)
     _save(figure, path)
