@@ -10,14 +10,15 @@ Sections = dict[str, dict[str, Any]]
 
 _RECIPES: dict[str, Sections] = {
     # A few hundred short noisy series: wide and shallow, all regularisers, and too few left over to choose an epoch by.
+    # Depth, width, dropout and noise were chosen by five-fold cross-validation of the training part.
     "japanese_vowels": {
         "data": {"validation": 0.1},
-        "model": {"name": "s4d", "d_model": 256, "n_layers": 2, "order": 16, "dropout": 0.4},
+        "model": {"name": "s4d", "d_model": 256, "n_layers": 1, "order": 16, "dropout": 0.5},
         "training": {
             "epochs": 30,
             "weight_decay": 0.1,
             "label_smoothing": 0.1,
-            "input_noise": 0.3,
+            "input_noise": 0.5,
             "patience": None,
             "keep": "last",
         },
