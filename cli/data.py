@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from seqkit.cli.show import as_json, table
+
+if TYPE_CHECKING:
+    from seqkit.datasets.source import Source
 
 __all__ = ["app"]
 
@@ -39,31 +42,38 @@ def info(
     if json_:
         as_json(facts)
         return
-    table(name, ["", ""], [(key.replace("_", " "), _words(value)) for key, value in facts.items()])
+    table(
+        name,
+        ["", ""],
+        [(key.replace("_", " "), _words(value)) for key, value in facts.items() if value not in (None, [])],
+    )
 
 
 @app.command("prepare")
 def prepare(
-    name: Annotated[str, typer.Argument(help="Name of a data set.")],
+    name: Annotated[str, typer.Argument(help="Name of a data set, or path of your own data.")],
     offline: Annotated[bool, typer.Option("--offline", help="Only look for the files; fetch nothing.")] = False,
 ) -> None:
     """Fetch a data set's files, or say where to put them."""
-    from seqkit.datasets.registry import get_source
-
-    get_source(name).prepare(offline=offline)
+    _source(name).prepare(offline=offline)
     typer.echo(f"{name} is ready")
 
 
-def _facts(name: str) -> dict[str, Any]:
+def _source(name: str) -> Source:
     from seqkit.runs.config import RunConfig
     from seqkit.runs.source import build_source
 
-    source = build_source(RunConfig.build(data=name).data)
+    return build_source(RunConfig.build(data=name).data)
+
+
+def _facts(name: str) -> dict[str, Any]:
+    source = _source(name)
     known = source.info()
     return {
         **source.describe(),
         "task": known.task,
         "n_channels": known.n_channels,
+        "channels": list(known.channels),
         "classes": list(known.classes),
         "sample_rate": known.sample_rate,
         "max_length": known.max_length,

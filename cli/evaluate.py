@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seqkit.cli.show import as_json, table
+from seqkit.cli.show import as_json, note, table
 
 __all__ = ["evaluate"]
 
@@ -20,7 +20,8 @@ def evaluate(
         typer.Option(help="File or folder in the layout of the run's data, or a set's name; its own if left out."),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="train, val, test or all; test of the run's own data, all of a path.")
+        str | None,
+        typer.Option(help="train, val, test or all; test of the run's own data and all of a path, if left out."),
     ] = None,
     subsample: Annotated[int, typer.Option(help="Keep every K-th sample; the model is told the new rate.")] = 1,
     sample_rate: Annotated[
@@ -44,8 +45,8 @@ def evaluate(
         hide_rate=hide_rate,
         device=device,
     )
-    for note in result.notes:
-        typer.echo(f"note: {note}", err=True)
+    for words in result.notes:
+        note(words)
     if json_:
         as_json({**asdict(result), "notes": list(result.notes)})
         return

@@ -14,6 +14,7 @@ from seqkit.version import __version__
 __all__ = ["app", "main"]
 
 USER_MISTAKE, FAILURE = 2, 1
+_MISPLACED = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 app = typer.Typer(
     name="seqkit",
@@ -63,13 +64,14 @@ def main() -> None:
 
 def _explain(error: Exception) -> int:
     """Says what went wrong in one sentence and returns the exit status."""
-    if isinstance(error, (ValueError, FileNotFoundError, FileExistsError, IsADirectoryError, ImportError)):
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:  # the system's, not in our words
+        place = error.filename2 or error.filename
+        _say(f"{place}: {error.strerror}" if place else error.strerror)
+        return USER_MISTAKE if isinstance(error, _MISPLACED) else FAILURE
+    if isinstance(error, (ValueError, ImportError, *_MISPLACED)):
         _say(str(error))
         return USER_MISTAKE
-    if isinstance(error, OSError):
-        _say(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
-        return FAILURE
-    if isinstance(error, FloatingPointError):
+    if isinstance(error, (OSError, FloatingPointError)):
         _say(str(error))
         return FAILURE
     _say(f"{type(error).__name__}: {error}; this is a fault of seqkit: run again with --debug and report what it shows")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from seqkit.cli.show import count, note
 
 __all__ = ["predict"]
 
@@ -14,14 +17,20 @@ def predict(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     data: Annotated[Path, typer.Argument(metavar="INPUT", help="File or folder in the layout of the run's data.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="CSV or JSON file to write.")],
-    split: Annotated[str, typer.Option(help="Part of the input, where its layout has parts.")] = "all",
+    split: Annotated[
+        str, typer.Option(help="Part of the input, where its layout has parts: train, val, test or all.")
+    ] = "all",
     sample_rate: Annotated[
         float | None, typer.Option(help="Samples per second (Hz) at which the data were recorded.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Predict for new series and write a table, one row per series."""
+    """Predict for new series and write a table: a row per series, or per sample for targets per sample."""
     from seqkit.runs.prediction import predict as run_prediction
 
-    rows = run_prediction(run, data, output, split=split, sample_rate=sample_rate, device=device)
-    typer.echo(f"{len(rows)} predictions in {output}")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        rows = run_prediction(run, data, output, split=split, sample_rate=sample_rate, device=device)
+    for warning in caught:
+        note(str(warning.message))
+    typer.echo(f"{count(len(rows), 'prediction')} in {output}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seqkit.cli.show import as_json, table
+from seqkit.cli.show import as_json, count, table
 
 if TYPE_CHECKING:
     from seqkit.runs.estimate import Estimate
@@ -29,7 +29,9 @@ def train(
     model: Annotated[str | None, typer.Option(help="Name of a model (`seqkit models`).")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with sections data, model and training.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/DATA-MODEL-NUMBER if left out.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out (or the latest one).")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --out, or the latest under runs/.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew in a folder that holds a run.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show the configuration, the model's size and what it would take.")
@@ -43,13 +45,11 @@ def train(
     from seqkit.runs.training import train as run_training
 
     values = parse_settings(settings or [])
-    if resume and (data or model or config or values):
+    if resume and (data or model or config or values or overwrite or dry_run):
         raise ValueError("a resumed run keeps its own configuration; give nothing but --out")
     if dry_run:
         from seqkit.runs.estimate import estimate
 
-        if resume:
-            raise ValueError("--dry-run and --resume exclude each other; leave one out")
         _show_estimate(estimate(RunConfig.build(data, model, settings=values, file=config)), json_)
         return
     configuration = None if resume else RunConfig.build(data, model, settings=values, file=config)
@@ -72,7 +72,7 @@ def _show_result(result: TrainResult) -> None:
     names = list(next(iter(summary["results"].values())))
     table(f"{summary['model']} on {summary['data']}", ["part", *names], rows)
     typer.echo(
-        f"{summary['n_parameters']} parameters, {summary['epochs']} epochs in {summary['seconds']:.0f} s, "
+        f"{summary['n_parameters']} parameters, {count(summary['epochs'], 'epoch')} in {summary['seconds']:.0f} s, "
         f"best epoch {summary['best_epoch']}"
     )
     typer.echo(f"run folder: {result.path}")
@@ -92,7 +92,7 @@ def _show_estimate(estimate: Estimate, json_: bool) -> None:
     typer.echo(yaml.safe_dump(values["config"], sort_keys=False).rstrip())
     typer.echo()
     rows = [
-        ("series", ", ".join(f"{count} {part}" for part, count in estimate.n_series.items())),
+        ("data", estimate.data),
         ("parameters", str(estimate.n_parameters)),
         ("memory", f"{estimate.memory_mib:.0f} MiB beside the data"),
         ("steps", str(estimate.steps)),

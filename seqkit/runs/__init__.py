@@ -6,7 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from seqkit.checks import missing_extra
-from seqkit.runs.config import DataConfig, RunConfig, parse_settings
+from seqkit.runs.config import DataConfig, RunConfig
+from seqkit.runs.settings import parse_settings
 
 if TYPE_CHECKING:
     from seqkit.runs.evaluation import evaluate

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, get_type_hints
-
-import yaml
+from typing import Any, get_args, get_type_hints
 
 from seqkit.checks import check_choice, check_keys, check_positive_int, nearest
 from seqkit.datasets.registry import source_names, source_options
 from seqkit.models.config import PRESETS, ModelConfig, model_names
 from seqkit.nn import mixer_options
 from seqkit.runs.recipes import recipe
+from seqkit.runs.settings import FORMAT, SECTIONS, check_format, read_yaml
 from seqkit.runs.steps import AUTO
 from seqkit.tasks.config import TrainingConfig
 
-__all__ = ["FORMAT", "DataConfig", "RunConfig", "parse_settings"]
-
-FORMAT = 1
-"""Version of the configuration's layout; a reader refuses a newer one."""
+__all__ = ["DataConfig", "RunConfig"]
 
 
 @dataclass(frozen=True)
@@ -104,9 +99,10 @@ class RunConfig:
             FileNotFoundError: no such file, or a path to data that does not exist.
             ValueError: an unknown name or key, or a value out of range.
         """
-        given = _read_yaml(Path(file)) if file is not None else {}
+        given = read_yaml(Path(file)) if file is not None else {}
         sections = {name: _section(given, name) for name in ("data", "model", "training")}
         if data is not None:
+            sections["data"].pop("path", None)
             sections["data"].update(_name_or_path(data))
         if model is not None:
             sections["model"]["name"] = check_choice("model", model, model_names())
@@ -122,17 +118,15 @@ class RunConfig:
             else:
                 section, name = key.split(".", 1)
                 sections[section][name] = value
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise ValueError(f"`seed` must be a whole number of at least 0, got {seed!r}")
         automatic: dict[str, Any] = {
             key: AUTO for key in ("dt_min", "dt_max") if key in mixer_options(PRESETS[model_name].mixer)
         }
         model_values = {**automatic, **defaults["model"], **sections["model"]}
         return cls(
             data=_data_config({**defaults["data"], **sections["data"]}),
-            model=ModelConfig.preset(model_values.pop("name"), **_fitting(model_values, model_name, sections["model"])),
+            model=_check_options(ModelConfig.preset(**_fitting(model_values, model_name, sections["model"]))),
             training=_training_config({**defaults["training"], **sections["training"]}),
-            seed=seed,
+            seed=_seed(seed),
         )
 
     @classmethod
@@ -140,22 +134,33 @@ class RunConfig:
         """Reads what `to_dict` wrote.
 
         Raises:
-            ValueError: an unknown key, or a newer format.
+            ValueError: a key that is unknown or missing, or a newer format.
         """
-        values = dict(values)
-        _check_format(values.pop("format", FORMAT), "the configuration")
-        check_keys("the configuration", values, ("seed", "data", "model", "training"))
-        return cls(
-            data=_data_config(_section(values, "data")),
-            model=ModelConfig.from_dict(_section(values, "model")),
-            training=_training_config(_section(values, "training")),
-            seed=values.get("seed", 0),
-        )
+        return cls._resolved(values, "the configuration")
 
     @classmethod
     def from_file(cls, path: str | Path) -> RunConfig:
-        """Reads the resolved configuration of a run."""
-        return cls.from_dict(_read_yaml(Path(path)))
+        """Reads the resolved configuration of a run.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: a damaged file, a key that is unknown or missing, or a newer format.
+        """
+        return cls._resolved(read_yaml(Path(path)), str(path))
+
+    @classmethod
+    def _resolved(cls, values: Mapping[str, Any], what: str) -> RunConfig:
+        check_format(values.get("format", FORMAT), what)
+        check_keys(what, values, ("format", *SECTIONS))
+        missing = [key for key in ("format", *SECTIONS) if key not in values]
+        if missing:  # defaults in their place would quietly be another run
+            raise ValueError(f"{what} lacks {', '.join(missing)}, so it is not a whole one of a run; restore it")
+        return cls(
+            data=_data_config(_section(values, "data")),
+            model=_check_options(ModelConfig.preset(**_section(values, "model"))),
+            training=_training_config(_section(values, "training")),
+            seed=_seed(values["seed"]),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML, with the version of the layout."""
@@ -164,41 +169,6 @@ class RunConfig:
     def with_model_options(self, **options: Any) -> RunConfig:
         """A copy with mixer options replaced."""
         return replace(self, model=replace(self.model, options={**self.model.options, **options}))
-
-
-def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
-    """Parses `key=value` words as YAML values.
-
-    Raises:
-        ValueError: a word without `=`.
-
-    Example:
-        >>> parse_settings(["epochs=5", "model.dropout=0.1", "patience=null"])
-        {'epochs': 5, 'model.dropout': 0.1, 'patience': None}
-    """
-    settings = {}
-    for pair in pairs:
-        key, sign, text = pair.partition("=")
-        if not sign or not key:
-            raise ValueError(f"settings are written key=value, got {pair!r}; for example epochs=20")
-        settings[key.strip()] = _value(text)
-    return settings
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as people mean it; YAML 1.1 takes it for a word."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
-def _value(text: str) -> Any:
-    try:
-        return yaml.load(text, _Loader) if text else ""
-    except yaml.YAMLError as error:
-        raise ValueError(f"{text!r} is not a value that YAML can read; quote it") from error
 
 
 def _known_keys(data: str, model: str) -> list[str]:
@@ -223,8 +193,8 @@ def _resolve_keys(settings: Mapping[str, Any], data: str, model: str) -> Iterabl
         if len(fits) > 1:
             raise ValueError(f"key {key!r} could be {' or '.join(fits)}; write the whole one")
         if not fits:
-            short = sorted({full.split(".")[-1] for full in known} | set(known))
-            raise ValueError(f"there is no key {key!r} for data {data} and model {model}; {nearest(key, short)}")
+            allowed = known if "." in key else {full.split(".")[-1] for full in known}
+            raise ValueError(f"there is no key {key!r} for data {data} and model {model}; {nearest(key, allowed)}")
         yield fits[0], value
 
 
@@ -241,52 +211,59 @@ def _name_or_path(data: str) -> dict[str, Any]:
         return {"name": "folder", "path": str(Path(data).resolve())}  # found again from any folder
     if "/" in data or "." in data:
         raise FileNotFoundError(f"there is no file or folder {data}; give an existing path or a registered name")
-    raise ValueError(f"there is no data set and no file named {data!r}; {nearest(data, source_names())}")
+    names = [name for name in source_names() if name != "folder"]
+    raise ValueError(f"there is no data set and no file named {data!r}; {nearest(data, names)}")
 
 
 def _data_config(values: dict[str, Any]) -> DataConfig:
-    own = {f.name for f in fields(DataConfig)}
-    options = dict(values.pop("options", None) or {})
-    allowed = source_options(values.get("name", DataConfig.name))
-    check_keys("section `data`", values, [*own, *allowed])
-    options.update({key: values.pop(key) for key in list(values) if key not in own})
-    return DataConfig(**values, options=options)
+    own = {f.name for f in fields(DataConfig)} - {"options"}
+    check_keys("section `data`", values, [*own, *source_options(values.get("name", DataConfig.name))])
+    options = {key: _as_text(value) for key, value in values.items() if key not in own}
+    if "sample_rate" in options:
+        options["sample_rate"] = values["sample_rate"]
+    return DataConfig(**{key: value for key, value in values.items() if key in own}, options=options)
+
+
+def _as_text(value: Any) -> Any:
+    """Names as text: YAML takes the column 3 for a number."""
+    if isinstance(value, list):
+        return [_as_text(item) for item in value]
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
 def _training_config(values: dict[str, Any]) -> TrainingConfig:
     check_keys("section `training`", values, [f.name for f in fields(TrainingConfig)])
     hints = get_type_hints(TrainingConfig)
-    for key, value in values.items():  # a whole number is a fine value for a real setting
-        if isinstance(value, int) and not isinstance(value, bool) and float in (hints[key], *_members(hints[key])):
-            values[key] = float(value)
+    for key, value in values.items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            if float in (hints[key], *get_args(hints[key])):  # a whole number is a fine value for a real setting
+                values[key] = float(value)
+            elif hints[key] is str:  # YAML takes the precision 32 for a number
+                values[key] = str(value)
     return TrainingConfig(**values)
 
 
-def _members(hint: Any) -> tuple[Any, ...]:
-    return tuple(getattr(hint, "__args__", ()))
+def _check_options(model: ModelConfig) -> ModelConfig:
+    """Refuses options of the wrong kind that a mixer would only meet deep inside; it checks numbers itself."""
+    for key, default in mixer_options(model.mixer).items():
+        value = model.options[key]
+        if isinstance(default, bool) and not isinstance(value, bool):
+            raise ValueError(f"`{key}` must be true or false, got {value!r}")
+        if isinstance(default, str) and not isinstance(value, str):
+            raise ValueError(f"`{key}` must be a name such as {default}, got {value!r}")
+    return model
+
+
+def _seed(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"`seed` must be a whole number of at least 0, got {value!r}")
+    return value
 
 
 def _section(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     section = values.get(name) or {}
-    if not isinstance(section, Mapping):
+    options = section.get("options") or {} if isinstance(section, Mapping) else {}
+    if not isinstance(section, Mapping) or not isinstance(options, Mapping):
         raise ValueError(f"section `{name}` of a configuration must hold keys and values, got {section!r}")
-    return dict(section)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no configuration file {path}")
-    try:
-        values = yaml.load(path.read_text(), _Loader) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a YAML file ({str(error).splitlines()[0]}); correct it") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} must hold sections data, model and training, got {type(values).__name__}")
-    _check_format(values.pop("format", FORMAT), str(path))
-    check_keys(str(path), values, ("seed", "data", "model", "training"))
-    return values
-
-
-def _check_format(version: Any, what: str) -> None:
-    if not isinstance(version, int) or version > FORMAT:
-        raise ValueError(f"{what} has format {version!r}, this seqkit reads up to {FORMAT}; upgrade seqkit")
+    # A resolved configuration has its options under a key of their own; left there, a recipe's would win over them.
+    return {**options, **{key: value for key, value in section.items() if key != "options"}}

@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 
-from seqkit.batch import Batch
 from seqkit.runs.config import RunConfig
-from seqkit.runs.data import build_data_module
-from seqkit.runs.inference import pick_device
+from seqkit.runs.data import build_data_module, describe_data
+from seqkit.runs.inference import pick_device, to_device
 from seqkit.runs.steps import fit_step_sizes
 from seqkit.runs.training import build_model
 from seqkit.tasks.task import SequenceTask
@@ -26,6 +25,7 @@ class Estimate:
 
     Args:
         config: Resolved configuration.
+        data: What the data hold, in words.
         n_parameters: Trained parameters.
         n_series: Series of each part.
         steps: Optimiser steps of the whole training.
@@ -36,6 +36,7 @@ class Estimate:
     """
 
     config: RunConfig
+    data: str
     n_parameters: int
     n_series: dict[str, int]
     steps: int
@@ -61,11 +62,11 @@ def estimate(config: RunConfig) -> Estimate:
     """
     module = build_data_module(config)
     config = fit_step_sizes(config, module)
-    device = pick_device(config.training.device)
+    device = pick_device(config.training.device, config.training.precision)
     task = SequenceTask(build_model(config, module)).to(device)
-    longest = sorted(range(len(module.sets["train"])), key=lambda i: -len(module.sets["train"].values[i]))
-    batch = next(iter(module.loader(module.sets["train"].select(longest[: config.data.batch_size]))))
-    batch = _to(batch, device)
+    train = module.sets["train"]
+    longest = sorted(range(len(train)), key=lambda i: -len(train.values[i]))
+    batch = to_device(next(iter(module.loader(train.select(longest[: config.data.batch_size])))), device)
     kept: dict[tuple[int, int], int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -80,12 +81,15 @@ def estimate(config: RunConfig) -> Estimate:
             with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
                 loss = task.loss(batch)[0]
             torch.autograd.backward(loss)
+            if device.type == "cuda":  # otherwise only the queueing would be timed
+                torch.cuda.synchronize(device)
             times.append(time.perf_counter() - began)
     n_parameters = task.model.n_parameters
-    steps = config.training.epochs * math.ceil(len(module.sets["train"]) / config.data.batch_size)
+    steps = config.training.epochs * math.ceil(len(train) / config.data.batch_size)
     seconds_per_step = sorted(times)[1]
     return Estimate(
         config=config,
+        data=describe_data(module),
         n_parameters=n_parameters,
         n_series={part: len(series) for part, series in module.sets.items()},
         steps=steps,
@@ -93,13 +97,4 @@ def estimate(config: RunConfig) -> Estimate:
         seconds=steps * seconds_per_step,
         memory_mib=(16 * n_parameters + sum(kept.values()) / 3) / 2**20,
         device=str(device),
-    )
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    return Batch(
-        batch.values.to(device),
-        None if batch.target is None else batch.target.to(device),
-        batch.lengths.to(device),
-        None if batch.timestamps is None else batch.timestamps.to(device),
     )

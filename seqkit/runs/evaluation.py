@@ -36,7 +36,8 @@ def evaluate(
     Args:
         run: Run folder.
         data: A file or folder in the layout of the run's data set, or the name of a set; the run's own data if None.
-        split: "train", "val", "test" or "all"; "test" of a set by name and "all" of a path if None.
+        split: "train", "val", "test" or "all"; "test" of a set by name and "all" of a path if None. Parts of the
+            file that the run was trained on are those of the training.
         subsample: Keep every k-th sample; the model is told the new rate.
         sample_rate: Samples per second at which the data were recorded (before subsampling).
         hide_rate: Do not tell the model; this shows what telling it is worth.
@@ -63,6 +64,8 @@ def evaluate(
     if subsample > 1:
         series = series.subsample(subsample)
     rate, notes = told_rate(model, series, sample_rate=sample_rate, subsample=subsample, hide_rate=hide_rate)
+    if hide_rate:  # times would tell it
+        series = replace(series, timestamps=None)
     batches = loader(series, model.info, batch_size=config.data.batch_size)
     metrics = measure(run_model(model, batches, sample_rate=rate, device=device), model.info)
     return Evaluation(str(folder.path), name, split, metrics, len(series), rate, notes)
@@ -70,8 +73,9 @@ def evaluate(
 
 def _series(config: RunConfig, data: str | Path | None, split: str | None) -> tuple[SeriesSet, str, str]:
     """Series to measure on, what to call them, and the split they are."""
-    if data is None or str(data) in source_names():
-        if data is not None and data != config.data.name:
+    own = data is None or (config.data.path is not None and Path(data).absolute() == Path(config.data.path))
+    if data is None or (own and split not in (None, "all")) or str(data) in source_names():
+        if not own and data != config.data.name:
             config = replace(config, data=replace(config.data, name=str(data), path=None, options={}))
         sets = build_data_module(config).sets
         split = split or ("test" if "test" in sets else "val")
@@ -80,8 +84,8 @@ def _series(config: RunConfig, data: str | Path | None, split: str | None) -> tu
     path = Path(data)
     if not path.exists():
         raise FileNotFoundError(
-            f"there is no file or folder {data}; the run was trained on {config.data.name}, so give that name or a "
-            "path in its layout"
+            f"there is no file or folder {data}; the run was trained on {config.data.path or config.data.name}, so "
+            "give a path in that layout, or leave it out"
         )
     split = split or "all"
     return build_source(config.data).read(path, split), str(path), split

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seqkit.batch import Batch, DataInfo
+from seqkit.checks import check_choice
 from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.source import PARTS
 from seqkit.models import SequenceModel
 
-__all__ = ["SPLITS", "Outputs", "confusion", "measure", "pick_device", "run_model", "told_rate"]
+__all__ = ["SPLITS", "Outputs", "confusion", "measure", "pick_device", "run_model", "to_device", "told_rate"]
 
 SPLITS = (*PARTS, "all")
 
@@ -34,24 +35,48 @@ class Outputs(NamedTuple):
     lengths: Tensor
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str, precision: str = "32") -> torch.device:
     """The device meant by "auto", "cpu" or "cuda".
 
+    Args:
+        name: One of the three.
+        precision: What it must be able to do.
+
     Raises:
-        ValueError: "cuda" where there is none.
+        ValueError: another name, "cuda" where there is none, or a precision that only "cuda" has.
 
     Example:
         >>> pick_device("cpu").type
         'cpu'
     """
+    check_choice("device", name, ("auto", "cpu", "cuda"))
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device 'cuda' was asked for, but torch finds no CUDA device; use device=auto or cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if precision == "16-mixed" and device.type != "cuda":
+        raise ValueError("precision '16-mixed' needs a CUDA device; use precision=bf16-mixed or 32")
+    return device
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with all its tensors on a device.
+
+    Example:
+        >>> batch = Batch(torch.zeros(1, 3, 2), None, torch.tensor([3]))
+        >>> to_device(batch, torch.device("cpu")).values.shape
+        torch.Size([1, 3, 2])
+    """
+    return Batch(
+        batch.values.to(device),
+        None if batch.target is None else batch.target.to(device),
+        batch.lengths.to(device),
+        None if batch.timestamps is None else batch.timestamps.to(device),
+    )
 
 
 @torch.no_grad()
 def run_model(
-    model: SequenceModel, batches: Iterator[Batch] | Any, *, sample_rate: float | None = None, device: str = "auto"
+    model: SequenceModel, batches: Iterable[Batch], *, sample_rate: float | None = None, device: str = "auto"
 ) -> Outputs:
     """Runs a model over batches in evaluation mode.
 
@@ -66,9 +91,9 @@ def run_model(
     scores, targets, lengths = [], [], []
     try:
         for batch in batches:
-            values, size = batch.values.to(where), batch.lengths.to(where)
-            times = None if batch.timestamps is None else batch.timestamps.to(where)
-            out, target = model(values, size, sample_rate=sample_rate, timestamps=times).cpu(), batch.target
+            there = to_device(batch, where)
+            out = model(there.values, there.lengths, sample_rate=sample_rate, timestamps=there.timestamps).cpu()
+            target = batch.target
             if model.pool is None:
                 inside = torch.arange(out.shape[1]) < batch.lengths[:, None]
                 out, target = out[inside], None if target is None else target[inside]
@@ -132,7 +157,25 @@ def told_rate(
         sample_rate: Rate given by the user, before subsampling.
         subsample: Every how many samples was kept.
         hide_rate: Whether to tell nothing.
+
+    Raises:
+        ValueError: a rate for series whose samples each have a time of their own.
+
+    Example:
+        >>> from seqkit.models import ModelConfig
+        >>> info = DataInfo("toy", "classification", n_channels=1, classes=("a", "b"), sample_rate=100.0)
+        >>> model = SequenceModel.from_config(ModelConfig.preset("gru", d_model=4, n_layers=1), info)
+        >>> rate, notes = told_rate(model, SeriesSet([np.zeros((9, 1))]), sample_rate=50.0)
+        >>> rate, notes[0][:40]
+        (None, 'gru has no notion of the sampling step, ')
     """
+    if series.timestamps is not None:
+        if sample_rate is not None:
+            raise ValueError(
+                f"{series.origin} says when each sample was taken, so it takes no sample_rate; leave it out"
+            )
+        if hide_rate:
+            return None, ("the samples are not evenly spaced in time, which the model was not told",)
     base = model.info.sample_rate or 1.0
     if sample_rate is not None:
         rate = sample_rate / subsample

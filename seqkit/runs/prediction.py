@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from seqkit.checks import check_choice
+from seqkit.checks import check_choice, check_positive
 from seqkit.datasets.batching import loader
 from seqkit.datasets.series import SeriesSet
 from seqkit.files import write_whole
@@ -48,21 +49,29 @@ def predict(
     Raises:
         FileNotFoundError: no such run or file.
         ValueError: series that do not fit the model, or an output of unknown kind.
+        FileExistsError: the output is a folder, or the input itself.
+
+    Warns:
+        UserWarning: the model has no notion of time and could not be told another sample rate.
 
     Example:
         >>> import seqkit
         >>> rows = seqkit.predict("runs/vowels", "new.ts", "answers.csv")  # doctest: +SKIP
     """
     check_choice("split", split, SPLITS)
+    if sample_rate is not None:
+        check_positive("sample_rate", sample_rate)
     if output is not None:
-        check_choice("output", Path(output).suffix, (".csv", ".json"))
+        _check_output(Path(output), Path(data))
     folder = RunFolder(run)
     model = load_model(folder.path)
     config = RunConfig.from_file(folder.config)
     if not Path(data).exists():
         raise FileNotFoundError(f"there is no file or folder {data} to predict for")
     series = build_source(config.data).read(Path(data), split)
-    rate, _ = told_rate(model, series, sample_rate=sample_rate)
+    rate, notes = told_rate(model, series, sample_rate=sample_rate)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
     batches = loader(series, model.info, batch_size=config.data.batch_size, with_target=False)
     rows = _rows(model, series, run_model(model, batches, sample_rate=rate, device=device).scores.numpy())
     if output is not None:
@@ -91,6 +100,15 @@ def write_predictions(rows: list[dict[str, Any]], path: Path) -> None:
             table.writerows(rows)
 
     write_whole(path, write)
+
+
+def _check_output(output: Path, data: Path) -> None:
+    if output.suffix not in (".csv", ".json"):
+        raise ValueError(f"`output` must end in .csv or .json, got {output}")
+    if output.is_dir():
+        raise FileExistsError(f"{output} is a folder; name a file for the predictions")
+    if output.exists() and output.resolve() == data.resolve():
+        raise FileExistsError(f"{output} is the input itself; name another file for the predictions")
 
 
 def _rows(model: SequenceModel, series: SeriesSet, scores: np.ndarray[Any, Any]) -> list[dict[str, Any]]:

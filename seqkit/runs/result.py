@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from seqkit.models import SequenceModel, load_model
+from seqkit.tasks.run_folder import RunFolder
 
-__all__ = ["Evaluation", "TrainResult"]
+__all__ = ["Evaluation", "TrainResult", "read_result"]
+
+_SUMMARY = (
+    "data", "model", "split", "metrics", "results", "n_parameters", "epochs", "best_epoch", "seconds", "pictures",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,3 +67,17 @@ class TrainResult:
     def model(self) -> SequenceModel:
         """The trained model, read from the folder."""
         return load_model(self.path)
+
+
+def read_result(folder: RunFolder) -> TrainResult:
+    """Result of a finished run, as its summary has it.
+
+    Raises:
+        FileNotFoundError: the run is not finished.
+        ValueError: the summary is damaged.
+    """
+    summary = folder.read_summary()
+    missing = [key for key in _SUMMARY if key not in summary]
+    if missing:
+        raise ValueError(f"{folder.summary} is damaged (it lacks {missing[0]}); remove it and resume the run")
+    return TrainResult(folder.path, summary["metrics"], summary["split"], summary)

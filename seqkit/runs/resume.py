@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from seqkit.tasks.callbacks import History
 
 __all__ = ["read_checkpoint"]
 
@@ -30,17 +31,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ...
         ValueError: ...last.ckpt is damaged or not a checkpoint of a run; delete it to train from the start
     """
+    history = History()
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        assert {"state_dict", "callbacks", "epoch"} <= set(checkpoint)
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        AssertionError,
-        TypeError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-    ) as e:
-        raise ValueError(f"{path} is damaged or not a checkpoint of a run; delete it to train from the start") from e
-    return dict(checkpoint)
+        with warnings.catch_warnings():  # torch warns of what it cannot make sense of, and fails below
+            warnings.simplefilter("ignore")
+            checkpoint = dict(torch.load(path, map_location="cpu", weights_only=True))
+        whole = {"state_dict", "callbacks", "epoch"} <= set(checkpoint) and set(
+            checkpoint["callbacks"][history.state_key]
+        ) == set(history.state_dict())
+    except Exception as error:  # a damaged file fails inside torch in about ten ways
+        raise _damaged(path) from error
+    if not whole:
+        raise _damaged(path)
+    return checkpoint
+
+
+def _damaged(path: Path) -> ValueError:
+    return ValueError(f"{path} is damaged or not a checkpoint of a run; delete it to train from the start")

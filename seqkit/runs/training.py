@@ -19,9 +19,10 @@ from seqkit.datasets.module import SeriesDataModule
 from seqkit.models import SequenceModel, save_model
 from seqkit.nn import ValueHead
 from seqkit.runs.config import RunConfig
-from seqkit.runs.data import build_data_module
+from seqkit.runs.data import build_data_module, describe_data
+from seqkit.runs.folders import clear, folder_to_resume, folder_to_start
 from seqkit.runs.inference import confusion, measure, pick_device, run_model
-from seqkit.runs.result import TrainResult
+from seqkit.runs.result import TrainResult, read_result
 from seqkit.runs.resume import read_checkpoint
 from seqkit.runs.steps import fit_step_sizes
 from seqkit.tasks.callbacks import Checkpoint, History, Progress, SeededSteps
@@ -53,7 +54,7 @@ def train(
         config: YAML file, or a whole `RunConfig`.
         out: Run folder; `runs/DATA-MODEL` with a number if None.
         resume: Continue the run in `out` from its last finished epoch, with its own configuration.
-        overwrite: Start anew in a folder that holds a run.
+        overwrite: Start anew in a folder that holds a run; files that no run writes stay.
         progress: Whether to show progress on standard error.
         settings: Values by last part of their key, such as `epochs=5` or `order=32`.
 
@@ -62,7 +63,7 @@ def train(
 
     Raises:
         FileNotFoundError: no such data, configuration or run.
-        FileExistsError: `out` holds a run already.
+        FileExistsError: `out` is a file, or holds a run already, or files that no run wrote.
         ValueError: wrong settings or unusable data.
 
     Example:
@@ -75,10 +76,11 @@ def train(
     if resume:
         if data is not None or model is not None or config is not None or settings:
             raise ValueError("a resumed run keeps its own configuration; give nothing but its folder")
-        folder = _folder_to_resume(out)
+        folder = folder_to_resume(out)
         resolved = RunConfig.from_file(folder.config)
         if folder.is_finished:
-            return _result(folder)
+            _say(console, f"{folder.path} is finished, so there is nothing to resume")
+            return read_result(folder)
     else:
         if isinstance(config, RunConfig):
             if data is not None or model is not None or settings:
@@ -86,33 +88,48 @@ def train(
             resolved = config
         else:
             resolved = RunConfig.build(data, model, settings=settings, file=config)
-        folder = RunFolder(out if out is not None else _new_folder(resolved))
-        if folder.exists and not overwrite:
-            raise FileExistsError(
-                f"{folder.path} holds a run already; resume it, overwrite it, or choose another folder"
-            )
+        folder = folder_to_start(out, resolved, overwrite=overwrite)
+    pick_device(resolved.training.device, resolved.training.precision)
     module = build_data_module(resolved)
     resolved = fit_step_sizes(resolved, module)
-    if not resume:
-        _clear(folder)
+    fresh = build_model(resolved, module)
+    _say(console, describe_data(module))
+    if not resume:  # only now, when everything that can be refused has been looked at
+        clear(folder)
         folder.write_config(resolved.to_dict())
-    return _run(resolved, module, folder, console)
+    return _run(resolved, fresh, module, folder, console)
 
 
 def build_model(config: RunConfig, module: SeriesDataModule) -> SequenceModel:
-    """Fresh model for prepared data, with the statistics of the training part in it."""
+    """Fresh model for prepared data, with the statistics of the training part in it.
+
+    Raises:
+        ValueError: options that the mixer refuses, or uneven times with a mixer that has no notion of time.
+    """
     model = SequenceModel.from_config(config.model, module.info, seed=config.seed)
     model.input_norm.set_statistics(*module.statistics())
     if isinstance(model.head, ValueHead):
         model.head.set_statistics(*module.target_statistics())
+    if not model.uses_rate and any(series.timestamps is not None for series in module.sets.values()):
+        raise ValueError(
+            f"the samples of {module.info.name} are not evenly spaced in time, and {config.model.name} has no notion "
+            "of the sampling step; resample them or choose a state-space model"
+        )
     return model
 
 
-def _run(config: RunConfig, module: SeriesDataModule, folder: RunFolder, console: Console | None) -> TrainResult:
+def _say(console: Console | None, words: str) -> None:
+    if console is not None:
+        console.print(words, highlight=False, markup=False, soft_wrap=True)
+
+
+def _run(
+    config: RunConfig, model: SequenceModel, module: SeriesDataModule, folder: RunFolder, console: Console | None
+) -> TrainResult:
     began = time.monotonic()
     training = config.training
     task = SequenceTask(
-        build_model(config, module),
+        model,
         learning_rate=training.learning_rate,
         ssm_learning_rate=training.ssm_learning_rate,
         weight_decay=training.weight_decay,
@@ -143,7 +160,7 @@ def _fit(
     config: RunConfig, task: SequenceTask, module: SeriesDataModule, folder: RunFolder, callbacks: list[L.Callback]
 ) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    device = pick_device(config.training.device)
+    device = pick_device(config.training.device, config.training.precision)
     with warnings.catch_warnings():
         # Advice on loader workers and logging steps: decided here, not the user's to act on.
         warnings.filterwarnings("ignore", module="lightning.*")
@@ -211,7 +228,7 @@ def _finish(
         "versions": {"seqkit": __version__, "torch": torch.__version__, "lightning": version("lightning")},
     }
     folder.write_summary(summary)
-    return _result(folder)
+    return read_result(folder)
 
 
 def _draw(folder: RunFolder, history: History, model: SequenceModel, outputs: Any, split: str) -> list[str]:
@@ -232,37 +249,3 @@ def _draw(folder: RunFolder, history: History, model: SequenceModel, outputs: An
     except ImportError:
         return []
     return ["curves.png", name]
-
-
-def _result(folder: RunFolder) -> TrainResult:
-    summary = folder.read_summary()
-    return TrainResult(folder.path, summary["metrics"], summary["split"], summary)
-
-
-def _folder_to_resume(out: str | Path | None) -> RunFolder:
-    if out is None:
-        runs = [RunFolder(path.parent) for path in Path("runs").glob("*/config.yaml")]
-        if not runs:
-            raise FileNotFoundError("there is no run to resume under runs/; name its folder")
-        return max(runs, key=lambda run: run.config.stat().st_mtime)
-    folder = RunFolder(out)
-    if not folder.exists:
-        raise FileNotFoundError(f"{folder.path} holds no run to resume (no config.yaml); start it without resuming")
-    return folder
-
-
-def _new_folder(config: RunConfig) -> Path:
-    data = Path(config.data.path).stem if config.data.path else config.data.name
-    stem = f"{data}-{config.model.name}"
-    number = 1
-    while (path := Path("runs") / f"{stem}-{number:03d}").exists():
-        number += 1
-    return path
-
-
-def _clear(folder: RunFolder) -> None:
-    """Takes away an earlier run's files, so that none of them is mistaken for this run's."""
-    names = ["summary.json", "model.json", "model.safetensors", "metrics.csv"]
-    pictures = ["curves.png", "confusion.png", "predictions.png"]
-    for path in (*(folder.path / name for name in [*names, *pictures]), folder.checkpoint):
-        path.unlink(missing_ok=True)
