@@ -24,9 +24,12 @@ def train(
         list[str] | None, typer.Argument(help="Settings key=value, such as epochs=20 or model.order=32.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Name of a data set (`seqkit data list`) or path of your own data.")
+        str | None,
+        typer.Option(help="Name of a data set (`seqkit data list`) or path of your own; japanese_vowels if left out."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Name of a model (`seqkit models`).")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name of a model (`seqkit models`); the data set's recipe chooses if left out.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with sections data, model and training.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/DATA-MODEL-NUMBER if left out.")] = None,
     resume: Annotated[

@@ -107,6 +107,9 @@ def _check_output(output: Path, data: Path) -> None:
         raise ValueError(f"`output` must end in .csv or .json, got {output}")
     if output.is_dir():
         raise FileExistsError(f"{output} is a folder; name a file for the predictions")
+    place = next(place for place in output.absolute().parents if place.exists())
+    if not place.is_dir():
+        raise FileExistsError(f"{place} is a file, so {output} cannot be written; name another file")
     if output.exists() and output.resolve() == data.resolve():
         raise FileExistsError(f"{output} is the input itself; name another file for the predictions")
 

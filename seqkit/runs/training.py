@@ -15,13 +15,14 @@ import lightning as L
 import torch
 from rich.console import Console
 
+from seqkit.batch import DataInfo
 from seqkit.datasets.module import SeriesDataModule
 from seqkit.models import SequenceModel, save_model
 from seqkit.nn import ValueHead
 from seqkit.runs.config import RunConfig
 from seqkit.runs.data import build_data_module, describe_data
 from seqkit.runs.folders import clear, folder_to_resume, folder_to_start
-from seqkit.runs.inference import confusion, measure, pick_device, run_model
+from seqkit.runs.inference import Outputs, confusion, measure, pick_device, run_model
 from seqkit.runs.result import TrainResult, read_result
 from seqkit.runs.resume import read_checkpoint
 from seqkit.runs.steps import fit_step_sizes
@@ -79,8 +80,9 @@ def train(
         folder = folder_to_resume(out)
         resolved = RunConfig.from_file(folder.config)
         if folder.is_finished:
+            result = read_result(folder)
             _say(console, f"{folder.path} is finished, so there is nothing to resume")
-            return read_result(folder)
+            return result
     else:
         if isinstance(config, RunConfig):
             if data is not None or model is not None or settings:
@@ -201,14 +203,14 @@ def _finish(
 ) -> TrainResult:
     """Measures on every held-out part and writes weights, pictures and, last, the summary."""
     model = model.cpu().eval()
+    folder.write_metrics(history.rows)  # a run that was killed right after its last checkpoint lacks the last row
     save_model(model, folder.path)
     parts, results = [part for part in ("val", "test") if part in module.sets], {}
     for part in parts:
-        loader = module.val_dataloader() if part == "val" else module.test_dataloader()
-        outputs = run_model(model, loader, device=config.training.device)
+        outputs = run_model(model, module.loader(module.sets[part]), device=config.training.device)
         results[part] = measure(outputs, module.info)
     split = parts[-1]
-    pictures = _draw(folder, history, model, outputs, split)
+    pictures = _draw(folder, history, module.info, outputs, f"{module.info.name}, {split} part", results[split])
     summary = {
         "format": 1,
         "run": str(folder.path),
@@ -231,21 +233,20 @@ def _finish(
     return read_result(folder)
 
 
-def _draw(folder: RunFolder, history: History, model: SequenceModel, outputs: Any, split: str) -> list[str]:
+def _draw(
+    folder: RunFolder, history: History, info: DataInfo, outputs: Outputs, title: str, metrics: dict[str, float]
+) -> list[str]:
     """Pictures of the run; without matplotlib there are none, which the summary shows."""
-    info, target = model.info, outputs.target
     try:
         draw_curves(history.rows, folder.path / "curves.png")
         if info.classes:
-            name = "confusion.png"
-            accuracy = measure(outputs, info)["accuracy"]
-            title = f"{info.name}, {split} part: accuracy {accuracy:.2%}"
+            name, title = "confusion.png", f"{title}: accuracy {metrics['accuracy']:.2%}"
             draw_confusion(confusion(outputs, info), info.classes, folder.path / name, title)
         else:
-            name = "predictions.png"
-            title = f"{info.name}, {split} part: rmse {measure(outputs, info)['rmse']:.4g}"
+            name, title = "predictions.png", f"{title}: rmse {metrics['rmse']:.4g}"
+            assert outputs.target is not None  # it was measured just now
             scores = outputs.scores.numpy()
-            draw_predictions(target.reshape(scores.shape).numpy(), scores, folder.path / name, title)
+            draw_predictions(outputs.target.reshape(scores.shape).numpy(), scores, folder.path / name, title)
     except ImportError:
         return []
     return ["curves.png", name]

@@ -1,5 +1,6 @@
 """The command line as a person types it: results, exit status, and one sentence for each mistake."""
 
+import errno
 import json
 import signal
 import subprocess
@@ -52,6 +53,7 @@ def test_train_json_is_the_last_line(monkeypatch, capfd, data, tmp_path):
     assert result["split"] == "test"
     assert 0 <= result["metrics"]["accuracy"] <= 1
     assert "epoch 2/2" in err
+    assert "mine.csv: 26 train, 6 val, 8 test series; 2 channels (x, y); 2 classes; 50 Hz" in err
     assert yaml.safe_load((tmp_path / "r" / "config.yaml").read_text())["training"]["epochs"] == 2
 
 
@@ -101,6 +103,8 @@ def test_lists(monkeypatch, capfd):
     status, out, _ = run(monkeypatch, capfd, "data", "list")
     assert status == 0
     assert "japanese_vowels" in out
+    status, out, _ = run(monkeypatch, capfd, "data", "prepare", "japanese_vowels", "--offline")
+    assert out == "japanese_vowels is ready\n"
     status, out, _ = run(monkeypatch, capfd, "data", "info", "japanese_vowels", "--json")
     assert json.loads(out)["n_channels"] == 12
     status, out, _ = run(monkeypatch, capfd, "doctor", "--json")
@@ -118,6 +122,10 @@ MISTAKES = [
     (["evaluate", "nowhere"], "holds no model.json"),
     (["predict", "nowhere", "nowhere.csv", "-o", "x.csv"], "holds no model.json"),
     (["data", "info", "minst"], "did you mean mnist"),
+    (["data", "prepare", "minst"], "did you mean mnist"),
+    (["train", "--resume", "--overwrite"], "keeps its own configuration"),
+    (["train", "--data", "japanese_vowels", "train_A=maybe"], "`train_A` must be true or false"),
+    (["train", "--data", "japanese_vowels", "--out", "file.txt"], "file.txt is a file"),
 ]
 
 
@@ -126,6 +134,7 @@ MISTAKES = [
 )
 def test_a_mistake_ends_with_one_sentence_and_status_2(monkeypatch, capfd, tmp_path, words, sentence):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "file.txt").touch()
     status, _, err = run(monkeypatch, capfd, *words)
     assert status == 2
     assert sentence in err
@@ -137,6 +146,27 @@ def test_wrong_option_has_status_2(monkeypatch, capfd):
     status, _, err = run(monkeypatch, capfd, "train", "--dta", "x")
     assert status == 2
     assert "--data" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "a.csv"), 2, "seqkit: a.csv: Permission denied"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", ".part-1", None, "b"), 2, "seqkit: b: Is a directory"),
+        (OSError(errno.ENOSPC, "the disk is full", "c"), 1, "seqkit: c: the disk is full"),
+        (FloatingPointError("the loss became NaN"), 1, "seqkit: the loss became NaN"),
+        (KeyError("x"), 1, "seqkit: KeyError: 'x'; this is a fault of seqkit"),
+    ],
+)
+def test_status_and_words_of_errors_from_elsewhere(monkeypatch, capfd, error, status, words):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("seqkit.runs.evaluation.evaluate", fail)
+    got, _, err = run(monkeypatch, capfd, "evaluate", "x")
+    assert got == status
+    assert err.startswith(words)
+    assert len(err.splitlines()) == 1
 
 
 def test_debug_shows_the_traceback():

@@ -38,6 +38,9 @@ def test_round_trip_through_yaml():
         ({"validation": 0}, "`validation` must lie between 0 and 1"),
         ({"pool": "meen"}, "did you mean mean"),
         ({"permutation": "none"}, "no key 'permutation'"),
+        ({"train_A": "maybe"}, "`train_A` must be true or false, got 'maybe'"),
+        ({"start": 3}, "`start` must be a name such as legs, got 3"),
+        ({"lr": 3}, "no key 'lr'.* choose one of activation, batch_size"),
     ],
 )
 def test_wrong_settings_say_what_is_allowed(settings, words):
@@ -55,6 +58,8 @@ def test_wrong_settings_say_what_is_allowed(settings, words):
         ("- 1\n", "must hold sections"),
         ("training: {epoch: 3}\n", "no key 'epoch'; did you mean epochs"),
         ("data: {bath_size: 3}\n", "no key 'bath_size'; did you mean batch_size"),
+        ("model: {options: 3}\n", "section `model`"),
+        ("model: {options: {ordr: 3}}\n", "no key 'ordr'; did you mean order"),
     ],
 )
 def test_wrong_files_say_what_is_wrong(tmp_path, text, words):
@@ -91,3 +96,39 @@ def test_settings_words():
     }
     with pytest.raises(ValueError, match="key=value"):
         parse_settings(["epochs"])
+
+
+def test_a_resolved_configuration_wins_over_the_recipe(tmp_path):
+    first = build(order=8, dt_min=0.02, dropout=0.25, batch_size=7)
+    assert build().model.options["order"] != 8
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(first.to_dict(), sort_keys=False))
+    assert RunConfig.build(file=file) == first
+    assert RunConfig.from_file(file) == first
+    changed = RunConfig.build(file=file, settings={"order": 4})
+    assert (changed.model.options["order"], changed.model.options["dt_min"]) == (4, 0.02)
+
+
+@pytest.mark.parametrize("lines", [0, 5, -1])
+def test_a_cut_off_configuration_of_a_run_is_refused(tmp_path, lines):
+    file = tmp_path / "config.yaml"
+    text = yaml.safe_dump(build().to_dict(), sort_keys=False).splitlines()
+    file.write_text("\n".join(text[:lines]))
+    with pytest.raises(ValueError, match=r"config.yaml lacks .*seed.*; restore it"):
+        RunConfig.from_file(file)
+
+
+def test_values_that_yaml_takes_for_numbers(tmp_path):
+    assert build(precision=32).training.precision == "32"
+    (tmp_path / "x.csv").touch()
+    settings = {"id": 0, "target": [1, 2], "time": 3, "data.channels": 4, "sample_rate": 50}
+    options = RunConfig.build(str(tmp_path / "x.csv"), settings=settings).data.options
+    assert options == {"id": "0", "target": ["1", "2"], "time": "3", "channels": "4", "sample_rate": 50}
+
+
+def test_other_data_than_the_file_s(tmp_path):
+    (tmp_path / "x.csv").touch()
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(RunConfig.build(str(tmp_path / "x.csv")).to_dict()))
+    data = RunConfig.build("japanese_vowels", file=file).data
+    assert (data.name, data.path) == ("japanese_vowels", None)

@@ -183,14 +183,83 @@ def test_resume_of_a_finished_run_and_of_none(small_run, tmp_path):
         train(out=small_run.path, resume=True, epochs=9, progress=False)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "foreign"])
+def test_config_of_a_run_repeats_it(small_run, tmp_path):
+    again = train(config=small_run.path / "config.yaml", out=tmp_path / "again", progress=False)
+    first, second = (load_file(run.path / "model.safetensors") for run in (small_run, again))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_uneven_times_are_taken_or_refused_before_anything_is_written(tmp_path):
+    rng = np.random.default_rng(3)
+    lines = ["series,time,x,target"]
+    for i in range(12):
+        times = np.cumsum(rng.uniform(0.1, 1, 6))
+        lines += [f"{i},{t:.3f},{np.sin((1 + i % 2) * t):.3f},{'ab'[i % 2]}" for t in times]
+    table = tmp_path / "u.csv"
+    table.write_text("\n".join(lines) + "\n")
+    run = train(str(table), "s4d", out=tmp_path / "run", progress=False, **{**SMALL, "epochs": 1})
+    told, hidden = evaluate(run.path, table), evaluate(run.path, table, hide_rate=True)
+    assert told.notes == ()
+    assert "not evenly spaced in time, which the model was not told" in hidden.notes[0]
+    assert told.metrics["loss"] != hidden.metrics["loss"]
+    with pytest.raises(ValueError, match="says when each sample was taken, so it takes no sample_rate"):
+        evaluate(run.path, table, sample_rate=3.0)
+    with pytest.raises(ValueError, match="gru has no notion of the sampling step"):
+        train(str(table), "gru", out=tmp_path / "gru", progress=False, epochs=1, d_model=8, n_layers=1)
+    assert not (tmp_path / "gru").exists()
+
+
+def test_parts_of_the_very_file_of_the_training(small_run, waves_file):
+    part = evaluate(small_run.path, waves_file, split="test")
+    assert part.n_series == 12
+    assert part.metrics == pytest.approx(small_run.metrics, abs=1e-6)
+    with pytest.raises(ValueError, match="`device` must be one of auto, cpu, cuda"):
+        evaluate(small_run.path, device="gpu")
+
+
+def test_predictions_never_replace_their_input(small_run, waves_file, tmp_path):
+    table = shutil.copy(waves_file, tmp_path / "in.csv")
+    (tmp_path / "folder.csv").mkdir()
+    for output, words in {
+        tmp_path / "in.csv": "is the input itself",
+        tmp_path / "folder.csv": "is a folder; name a file",
+        tmp_path / "in.csv" / "out.csv": "in.csv is a file, so",
+    }.items():
+        with pytest.raises(FileExistsError, match=words):
+            predict(small_run.path, table, output)
+
+
+def test_predicting_with_a_baseline_warns_of_another_rate(waves_file, tmp_path):
+    run = train(str(waves_file), "gru", out=tmp_path / "gru", progress=False, epochs=1, d_model=8, n_layers=1)
+    with pytest.warns(UserWarning, match="gru has no notion of the sampling step"):
+        predict(run.path, waves_file, sample_rate=5.0)
+
+
+def test_killed_after_the_last_checkpoint(small_run, tmp_path):
+    folder = tmp_path / "late"
+    shutil.copytree(small_run.path, folder)
+    for name in ("summary.json", "metrics.csv", "model.safetensors", "model.json"):
+        (folder / name).unlink()
+    again = train(out=folder, resume=True, progress=False)
+    assert again.metrics == pytest.approx(small_run.metrics, abs=1e-6)
+    assert (folder / "metrics.csv").read_bytes() == (small_run.path / "metrics.csv").read_bytes()
+    (folder / "summary.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"summary.json is damaged \(it lacks data\); remove it and resume"):
+        train(out=folder, resume=True, progress=False)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "pickle", "other"])
 def test_damaged_checkpoint_is_refused_in_one_sentence(small_run, tmp_path, damage):
     folder = tmp_path / "damaged"
     shutil.copytree(small_run.path, folder)
     (folder / "summary.json").unlink()
     checkpoint = folder / "checkpoints" / "last.ckpt"
     data = checkpoint.read_bytes()
-    checkpoint.write_bytes(data[: len(data) // 2] if damage == "truncated" else b"not a checkpoint")
+    if damage == "other":
+        torch.save({"state_dict": {}, "callbacks": {}, "epoch": 1}, checkpoint)
+    else:
+        junk = {"truncated": data[: len(data) // 2], "foreign": b"not a checkpoint", "pickle": b"\x80\x81junk"}
+        checkpoint.write_bytes(junk[damage])
     with pytest.raises(ValueError, match="damaged or not a checkpoint"):
         train(out=folder, resume=True, progress=False)
 
