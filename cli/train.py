@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,7 +89,7 @@ def _show_estimate(estimate: Estimate, json_: bool) -> None:
 
     values: dict[str, Any] = estimate.to_dict()
     if json_:
-        as_json(json.loads(json.dumps(values)))
+        as_json(values)
         return
     typer.echo(yaml.safe_dump(values["config"], sort_keys=False).rstrip())
     typer.echo()

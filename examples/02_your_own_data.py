@@ -1,7 +1,7 @@
 """Train on your own table: one row per sample, with the series, the time, the channels and the target.
 
 The same from the shell:
-    seqkit train --data walks.csv
+    seqkit train --data walks.csv batch_size=8
     seqkit predict runs/walks-s4d-001 new.csv -o answers.csv
 """
 
@@ -34,7 +34,8 @@ with tempfile.TemporaryDirectory() as name:
     write_table(folder / "walks.csv", 80, with_target=True)
     write_table(folder / "new.csv", 4, with_target=False)
 
-    run = seqkit.train(str(folder / "walks.csv"), epochs=6, d_model=32, n_layers=2, out=folder / "run")
+    # Few series want small batches, so that an epoch has some steps.
+    run = seqkit.train(folder / "walks.csv", epochs=10, batch_size=8, d_model=32, n_layers=2, out=folder / "run")
     print(f"test accuracy {run.metrics['accuracy']:.1%} on {run.summary['n_series']['test']} series")
     for row in seqkit.predict(run.path, folder / "new.csv", folder / "answers.csv"):
         print(row["series"], row["prediction"])

@@ -81,7 +81,7 @@ class RunConfig:
     @classmethod
     def build(
         cls,
-        data: str | None = None,
+        data: str | Path | None = None,
         model: str | None = None,
         *,
         settings: Mapping[str, Any] | None = None,
@@ -103,7 +103,7 @@ class RunConfig:
         sections = {name: _section(given, name) for name in ("data", "model", "training")}
         if data is not None:
             sections["data"].pop("path", None)
-            sections["data"].update(_name_or_path(data))
+            sections["data"].update(_name_or_path(str(data)))
         if model is not None:
             sections["model"]["name"] = check_choice("model", model, model_names())
         data_name = sections["data"].get("name", "folder" if sections["data"].get("path") else DataConfig.name)

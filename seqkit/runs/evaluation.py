@@ -64,6 +64,8 @@ def evaluate(
     if subsample > 1:
         series = series.subsample(subsample)
     rate, notes = told_rate(model, series, sample_rate=sample_rate, subsample=subsample, hide_rate=hide_rate)
+    if split == "all" and _is_own(config, data):
+        notes += ("this is the file that the run was trained on, its training part included; use split test",)
     if hide_rate:  # times would tell it
         series = replace(series, timestamps=None)
     batches = loader(series, model.info, batch_size=config.data.batch_size)
@@ -71,11 +73,16 @@ def evaluate(
     return Evaluation(str(folder.path), name, split, metrics, len(series), rate, notes)
 
 
+def _is_own(config: RunConfig, data: str | Path | None) -> bool:
+    """Whether `data` is the very file or folder of the user's own that the run was trained on."""
+    return data is not None and config.data.path is not None and Path(data).resolve() == Path(config.data.path)
+
+
 def _series(config: RunConfig, data: str | Path | None, split: str | None) -> tuple[SeriesSet, str, str]:
     """Series to measure on, what to call them, and the split they are."""
-    own = data is None or (config.data.path is not None and Path(data).absolute() == Path(config.data.path))
-    if data is None or (own and split not in (None, "all")) or str(data) in source_names():
-        if not own and data != config.data.name:
+    cut_again = _is_own(config, data) and split not in (None, "all")
+    if data is None or cut_again or str(data) in source_names():
+        if data is not None and not cut_again and data != config.data.name:
             config = replace(config, data=replace(config.data, name=str(data), path=None, options={}))
         sets = build_data_module(config).sets
         split = split or ("test" if "test" in sets else "val")

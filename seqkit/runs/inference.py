@@ -85,6 +85,10 @@ def run_model(
         batches: Batches in the order wanted.
         sample_rate: Samples per second of the series; None for that of the training data.
         device: "auto", "cpu" or "cuda".
+
+    Raises:
+        ValueError: series that do not fit the model.
+        FloatingPointError: an output is NaN or infinite.
     """
     where, home, was_training = pick_device(device), next(model.parameters()).device, model.training
     model.to(where).eval()
@@ -103,7 +107,13 @@ def run_model(
                 targets.append(target)
     finally:
         model.to(home).train(was_training)
-    return Outputs(torch.cat(scores).float(), torch.cat(targets) if targets else None, torch.cat(lengths))
+    outputs = Outputs(torch.cat(scores).float(), torch.cat(targets) if targets else None, torch.cat(lengths))
+    if not bool(outputs.scores.isfinite().all()):
+        raise FloatingPointError(
+            "the model gives NaN or infinite values: its training diverged (lower learning_rate and train anew), or the "
+            "series have extreme values"
+        )
+    return outputs
 
 
 def measure(outputs: Outputs, info: DataInfo) -> dict[str, float]:

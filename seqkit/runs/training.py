@@ -37,7 +37,7 @@ __all__ = ["build_model", "train"]
 
 
 def train(
-    data: str | None = None,
+    data: str | Path | None = None,
     model: str | None = None,
     *,
     config: str | Path | RunConfig | None = None,

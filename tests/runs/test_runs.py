@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 import seqkit
+from seqkit.models import save_model
 from seqkit.runs import evaluate, predict, train
 
 FILES = {
@@ -92,7 +93,9 @@ def test_baseline_without_rate_says_so(waves_file, tmp_path):
 def test_evaluate_parts_and_paths(small_run, waves_file):
     assert evaluate(small_run.path, split="train").n_series == 38
     assert evaluate(small_run.path, split="all").n_series == 60
-    assert evaluate(small_run.path, waves_file).n_series == 60
+    whole = evaluate(small_run.path, waves_file)
+    assert whole.n_series == 60
+    assert "its training part included" in whole.notes[0]
     with pytest.raises(FileNotFoundError, match="no file or folder"):
         evaluate(small_run.path, "nowhere.npz")
     with pytest.raises(ValueError, match="split"):
@@ -138,6 +141,18 @@ def test_bad_series_at_predict_time(small_run, tmp_path):
         evaluate(small_run.path, unseen)
     with pytest.raises(ValueError, match="no targets"):
         evaluate(small_run.path, save(tmp_path / "bare.npz", good))
+
+
+def test_a_model_that_gives_nan_is_no_result(small_run, waves_file, tmp_path):
+    folder = tmp_path / "nan"
+    shutil.copytree(small_run.path, folder)
+    model = seqkit.load(folder)
+    next(model.head.parameters()).data.fill_(float("nan"))
+    save_model(model, folder)
+    for act in (lambda: evaluate(folder), lambda: predict(folder, waves_file, tmp_path / "out.csv")):
+        with pytest.raises(FloatingPointError, match="its training diverged"):
+            act()
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_regression_in_the_target_s_units(tmp_path):
@@ -198,7 +213,7 @@ def test_uneven_times_are_taken_or_refused_before_anything_is_written(tmp_path):
     table = tmp_path / "u.csv"
     table.write_text("\n".join(lines) + "\n")
     run = train(str(table), "s4d", out=tmp_path / "run", progress=False, **{**SMALL, "epochs": 1})
-    told, hidden = evaluate(run.path, table), evaluate(run.path, table, hide_rate=True)
+    told, hidden = evaluate(run.path), evaluate(run.path, hide_rate=True)
     assert told.notes == ()
     assert "not evenly spaced in time, which the model was not told" in hidden.notes[0]
     assert told.metrics["loss"] != hidden.metrics["loss"]
