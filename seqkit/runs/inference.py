@@ -110,8 +110,8 @@ def run_model(
     outputs = Outputs(torch.cat(scores).float(), torch.cat(targets) if targets else None, torch.cat(lengths))
     if not bool(outputs.scores.isfinite().all()):
         raise FloatingPointError(
-            "the model gives NaN or infinite values: its training diverged (lower learning_rate and train anew), or the "
-            "series have extreme values"
+            "the model gives NaN or infinite values: its training diverged (lower learning_rate and train anew), or "
+            "the series have extreme values"
         )
     return outputs
 
