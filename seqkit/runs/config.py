@@ -208,7 +208,7 @@ def _name_or_path(data: str) -> dict[str, Any]:
     if data in source_names():
         return {"name": data}
     if Path(data).exists():
-        return {"name": "folder", "path": str(Path(data).resolve())}  # found again from any folder
+        return {"name": "folder", "path": data}
     if "/" in data or "." in data:
         raise FileNotFoundError(f"there is no file or folder {data}; give an existing path or a registered name")
     names = [name for name in source_names() if name != "folder"]
@@ -221,7 +221,10 @@ def _data_config(values: dict[str, Any]) -> DataConfig:
     options = {key: _as_text(value) for key, value in values.items() if key not in own}
     if "sample_rate" in options:
         options["sample_rate"] = values["sample_rate"]
-    return DataConfig(**{key: value for key, value in values.items() if key in own}, options=options)
+    fixed = {key: value for key, value in values.items() if key in own}
+    if fixed.get("path") is not None:
+        fixed["path"] = str(Path(str(fixed["path"])).expanduser().resolve())  # found again from any folder
+    return DataConfig(**fixed, options=options)
 
 
 def _as_text(value: Any) -> Any:

@@ -132,3 +132,13 @@ def test_other_data_than_the_file_s(tmp_path):
     file.write_text(yaml.safe_dump(RunConfig.build(str(tmp_path / "x.csv")).to_dict()))
     data = RunConfig.build("japanese_vowels", file=file).data
     assert (data.name, data.path) == ("japanese_vowels", None)
+
+
+def test_a_path_is_found_again_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.csv").touch()
+    (tmp_path / "c.yaml").write_text("data: {path: x.csv}\n")
+    whole = str((tmp_path / "x.csv").resolve())
+    assert RunConfig.build(file="c.yaml").data.path == whole
+    assert RunConfig.build("x.csv").data.path == whole
+    assert RunConfig.build(tmp_path / "x.csv").data.path == whole
