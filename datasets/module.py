@@ -86,6 +86,7 @@ class SeriesDataModule(LightningDataModule):
         if self._loaded is not None:
             return
         sets = self.source.load()
+        _check_enough(sets)
         if "all" in sets:
             rest, test = cut_series(sets["all"], self.test, [self.seed, 0])
             sets = {"train": rest, "test": test}
@@ -175,3 +176,13 @@ def _statistics(rows: list[Array]) -> Statistics:
 def _blocks(rows: list[Array]) -> Iterator[Array]:
     for i in range(0, len(rows), 2048):
         yield np.concatenate(rows[i : i + 2048]).astype(np.float64)
+
+
+def _check_enough(sets: dict[str, SeriesSet]) -> None:
+    """Refuses files with fewer series than parts to cut them into."""
+    whole, needed = ("all", 3) if "all" in sets else ("train", 1 if "val" in sets else 2)
+    if len(sets[whole]) < needed:
+        raise ValueError(
+            f"{sets[whole].origin} has {len(sets[whole])} series to train on; at least {needed} are needed, since "
+            "validation and testing take one each"
+        )

@@ -71,6 +71,8 @@ def _series(own: dict[str, Array], suffix: str, rate: float | None, task: TaskKi
     samples = own["X"] if "X" in own else own["values"]
     if samples.dtype.kind not in "fiub":
         raise ValueError(f"the samples of {origin} must be numbers, got dtype {samples.dtype}")
+    if samples.shape[:1] == (0,):
+        raise ValueError(f"{origin} has no series; at least one is needed")
     ragged = "values" in own
     if ragged and "lengths" not in own:
         raise ValueError(f"{origin} has values{suffix} but no lengths{suffix}, the number of samples of each series")

@@ -82,6 +82,8 @@ def series_of_columns(table: dict[str, Array], columns: Columns, origin: str, *,
         targets = ()
     used = {columns.id, time, *(columns.target or ("target",))}
     channels = columns.channels or tuple(k for k, v in table.items() if k not in used and v.dtype.kind == "f")
+    if columns.channels is None:
+        _refuse_stray_words({name: column for name, column in table.items() if name not in used}, origin)
     if not channels:
         raise ValueError(f"{origin} has no column of numbers left to be a channel; its columns are {', '.join(table)}")
     for name in channels:
@@ -103,6 +105,27 @@ def series_of_columns(table: dict[str, Array], columns: Columns, origin: str, *,
         channels=channels,
         origin=origin,
     )
+
+
+def _refuse_stray_words(table: dict[str, Array], origin: str) -> None:
+    """A column of numbers with a word in it is a mistake; silently it would not be a channel."""
+    for name, column in table.items():
+        if column.dtype.kind != "U":
+            continue
+        words = [k for k, text in enumerate(column[:1000]) if not _is_number(text)]
+        if words and len(words) <= 0.1 * min(len(column), 1000):
+            raise ValueError(
+                f"column {name!r} of {origin} holds {str(column[words[0]])!r} in row {words[0] + 1} among numbers; "
+                "correct it, or name the channels to use (channels=[...])"
+            )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text.lower() in _MISSING
+    return True
 
 
 def few_whole_numbers(values: Array) -> bool:

@@ -66,7 +66,7 @@ def info_of(name: str, sets: Mapping[str, SeriesSet]) -> DataInfo:
         n_targets = int(np.asarray(target[0]).shape[1])
     if len(classes) == 1:
         raise ValueError(
-            f"every series of {series.origin} has the label {classes[0]!r}; two classes are needed at least"
+            f"every training series of {series.origin} has the label {classes[0]!r}; two classes are needed at least"
         )
     return DataInfo(
         name=name,

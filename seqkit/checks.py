@@ -83,7 +83,7 @@ def check_positive(name: str, value: float) -> float:
         >>> check_positive("dt", 0.1)
         0.1
     """
-    if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+    if isinstance(value, bool) or not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
         raise ValueError(f"`{name}` must be a finite number above 0, got {value!r}")
     return value
 

@@ -103,4 +103,4 @@ class RunFolder:
         try:
             return dict(json.loads(self.summary.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{self.summary} is damaged ({error}); evaluate the run anew") from error
+            raise ValueError(f"{self.summary} is damaged ({error}); remove it and resume the run") from error

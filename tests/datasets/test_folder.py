@@ -112,7 +112,7 @@ def test_a_task_can_be_forced(tmp_path: Path) -> None:
         ("0.02", "", {}, "series 'a' .* a sample without a time"),
         ("0.02", "soon", {}, "column 'time' .* must hold seconds or ISO 8601 dates"),
         (",run", ",", {}, "a target of series 'a' .* is missing"),
-        (",rest", ",run", {}, "every series .* has the label 'run'"),
+        (",rest", ",run", {}, "every training series .* has the label 'run'"),
         (",50,run", ",50", {}, "line 6 of .* has 4 fields, its header 5"),
         ("flow", "pulse", {}, "two columns named 'pulse'"),
         ("flow", "flow", {"sample_rate": 50}, "`sample_rate` is 50 Hz, but the times in .* say 100 Hz"),
@@ -378,3 +378,33 @@ def test_names_stay_as_they_are_written(tmp_path: Path) -> None:
     big = [2**53, 2**53 + 1]  # the same as float64
     parquet.write_table(arrow.table({"series": big, "x": [1.0, 2.0], "target": ["a", "b"]}), tmp_path / "big.parquet")
     assert load(tmp_path / "big.parquet").names == [str(one) for one in big]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_too_few_series_to_cut_name_the_file_and_the_number_needed(tmp_path, count):
+    from seqkit.datasets import SeriesDataModule, get_source
+
+    rows = [f"s{i},{k},{'ab'[i % 2]}" for i in range(count) for k in range(4)]
+    (tmp_path / "few.csv").write_text("\n".join(["series,x,target", *rows]) + "\n")
+    module = SeriesDataModule(get_source("folder", path=tmp_path / "few.csv"))
+    with pytest.raises(ValueError, match=rf"few\.csv has {count} series to train on; at least 3 are needed"):
+        module.setup()
+
+
+def test_a_stray_word_among_numbers_is_refused_with_its_row(tmp_path):
+    from seqkit.datasets import get_source
+
+    rows = [f"s{i // 10},{'oops' if i == 7 else i},{i},{'ab'[i // 10]}" for i in range(20)]
+    (tmp_path / "stray.csv").write_text("\n".join(["series,x,z,target", *rows]) + "\n")
+    with pytest.raises(ValueError, match=r"column 'x' of .*stray\.csv holds 'oops' in row 8 among numbers"):
+        get_source("folder", path=tmp_path / "stray.csv").load()
+    chosen = get_source("folder", path=tmp_path / "stray.csv", channels=["z"]).load()["all"]
+    assert chosen.channels == ("z",)
+
+
+def test_npz_without_series(tmp_path):
+    from seqkit.datasets import get_source
+
+    np.savez(tmp_path / "none.npz", X=np.zeros((0, 5, 2)))
+    with pytest.raises(ValueError, match="has no series; at least one is needed"):
+        get_source("folder", path=tmp_path / "none.npz").load()

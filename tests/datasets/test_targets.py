@@ -89,7 +89,7 @@ def test_info_takes_classes_from_training_and_length_from_all() -> None:
 def test_info_refuses_what_cannot_be_learned() -> None:
     with pytest.raises(ValueError, match="no targets"):
         info_of("toy", {"all": three(None)})
-    with pytest.raises(ValueError, match=r"every series of new.csv has the label 'a'"):
+    with pytest.raises(ValueError, match=r"every training series of new.csv has the label 'a'"):
         info_of("toy", {"all": three(["a", "a", "a"])})
     with pytest.raises(ValueError, match=r"has 1 channels and .* has 2"):
         info_of("toy", {"train": three(["a", "b", "c"]), "test": SeriesSet([np.zeros((2, 2))], ["a"])})
