@@ -23,19 +23,20 @@ _RECIPES: dict[str, Sections] = {
             "keep": "last",
         },
     },
+    # Wider, deeper, noisier and twice as long came out no better over three seeds.
     "character_trajectories": {
         "model": {"name": "s4d", "d_model": 64, "n_layers": 3, "order": 64, "dropout": 0.2},
         "training": {"epochs": 30, "weight_decay": 0.1, "label_smoothing": 0.1, "patience": None, "keep": "last"},
     },
     "mnist": {
-        "data": {"batch_size": 64, "validation": 0.1},
-        "model": {"name": "s4d", "d_model": 128, "n_layers": 4, "dropout": 0.1},
-        "training": {"epochs": 30},
+        "data": {"batch_size": 50, "validation": 0.1},
+        "model": {"name": "s4d", "d_model": 64, "n_layers": 3, "dropout": 0.1},
+        "training": {"epochs": 10},
     },
     "permuted_mnist": {
-        "data": {"batch_size": 64, "validation": 0.1},
-        "model": {"name": "s4d", "d_model": 128, "n_layers": 4, "dropout": 0.1},
-        "training": {"epochs": 30},
+        "data": {"batch_size": 50, "validation": 0.1},
+        "model": {"name": "s4d", "d_model": 64, "n_layers": 3, "dropout": 0.1},
+        "training": {"epochs": 10},
     },
 }
 
