@@ -99,6 +99,8 @@ class RunConfig:
             FileNotFoundError: no such file, or a path to data that does not exist.
             ValueError: an unknown name or key, or a value out of range.
         """
+        settings = dict(settings or {})
+        data, model = settings.pop("data.name", data), settings.pop("model.name", model)
         given = read_yaml(Path(file)) if file is not None else {}
         sections = {name: _section(given, name) for name in ("data", "model", "training")}
         if data is not None:
@@ -111,8 +113,10 @@ class RunConfig:
         defaults = recipe(data_name, sections["model"].get("name"))
         model_name = str(sections["model"].setdefault("name", defaults["model"].get("name", ModelConfig.name)))
         check_choice("model", model_name, model_names())
+        if PRESETS[model_name].sizes:  # a model of a paper has that paper's size on every data set
+            defaults["model"] = {}
         seed = given.get("seed", 0)
-        for key, value in _resolve_keys(settings or {}, data_name, model_name):
+        for key, value in _resolve_keys(settings, data_name, model_name):
             if key == "seed":
                 seed = value
             else:

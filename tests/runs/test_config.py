@@ -142,3 +142,15 @@ def test_a_path_is_found_again_from_any_folder(tmp_path, monkeypatch):
     assert RunConfig.build(file="c.yaml").data.path == whole
     assert RunConfig.build("x.csv").data.path == whole
     assert RunConfig.build(tmp_path / "x.csv").data.path == whole
+
+
+def test_a_model_of_a_paper_keeps_its_size_whatever_the_recipe():
+    config = RunConfig.build("japanese_vowels", "lssl_small")
+    assert (config.model.d_model, config.model.n_layers, config.model.options["order"]) == (128, 6, 128)
+    assert config.training.input_noise > 0  # the rest of the recipe holds
+    assert RunConfig.build("japanese_vowels", "lssl").model.d_model == 256
+
+
+def test_names_can_be_given_as_settings():
+    config = RunConfig.build(settings={"data.name": "japanese_vowels", "model.name": "lssl", "measure": "legt"})
+    assert (config.model.name, config.model.options["measure"]) == ("lssl", "legt")
