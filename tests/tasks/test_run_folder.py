@@ -45,7 +45,7 @@ def test_metrics_of_epochs_that_differ(tmp_path):
 @pytest.mark.parametrize("text", ["", "{", "[1]", "3"])
 def test_damaged_summary(tmp_path, text):
     (tmp_path / "summary.json").write_text(text)
-    with pytest.raises(ValueError, match=r"summary\.json is damaged .*; evaluate the run anew"):
+    with pytest.raises(ValueError, match=r"summary\.json is damaged .*; remove it and resume the run"):
         RunFolder(tmp_path).read_summary()
 
 
