@@ -7,6 +7,8 @@ import signal
 import threading
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -161,11 +163,8 @@ def _run(
 def _fit(
     config: RunConfig, task: SequenceTask, module: SeriesDataModule, folder: RunFolder, callbacks: list[L.Callback]
 ) -> None:
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     device = pick_device(config.training.device, config.training.precision)
-    with warnings.catch_warnings():
-        # Advice on loader workers and logging steps: decided here, not the user's to act on.
-        warnings.filterwarnings("ignore", module="lightning.*")
+    with _quiet_lightning():
         trainer = L.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=1,
@@ -191,6 +190,20 @@ def _fit(
         finally:
             if in_main_thread:
                 signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Holds back words on hardware, loader workers and logging steps: decided here, not the user's to act on."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning.*")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _finish(
