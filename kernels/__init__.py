@@ -2,3 +2,7 @@
 
 if __name__ != "seqkit.kernels":
     raise ImportError(f"this folder is the package seqkit.kernels, not {__name__}; write `import seqkit.kernels`")
+
+from seqkit.kernels.explain import OPERATORS, Explanation, explain
+
+__all__ = ["OPERATORS", "Explanation", "explain"]

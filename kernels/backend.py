@@ -1,50 +1,146 @@
-"""Which path of an operator runs, and the checks every operator shares."""
+"""Which path of an operator runs, why, and the checks every operator shares."""
 
 from __future__ import annotations
 
 import functools
 import os
 from collections.abc import Callable, Mapping
-from typing import ParamSpec, TypeVar
+from importlib.util import find_spec
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
-from seqkit.checks import check_choice
+from seqkit.checks import check_choice, check_finite
 
-__all__ = ["BACKENDS", "check_dtypes", "check_leading", "choose_backend", "full_precision", "without_autocast"]
+__all__ = [
+    "BACKENDS",
+    "Choice",
+    "Chosen",
+    "Question",
+    "check_dtypes",
+    "check_leading",
+    "check_values",
+    "choose_backend",
+    "full_precision",
+    "triton_refusal",
+    "without_autocast",
+]
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-BACKENDS = ("auto", "reference", "cpu")
+PATHS = ("reference", "cpu", "triton")
+BACKENDS = ("auto", *PATHS)
 VARIABLE = "SEQKIT_BACKEND"
 WIDE = {torch.float32: torch.complex64, torch.float64: torch.complex128}
+HALF = (torch.bfloat16, torch.float16)
+HAS_TRITON = find_spec("triton") is not None
 
 
-def choose_backend(backend: str) -> str:
-    """Resolves `backend`, where "auto" follows the variable SEQKIT_BACKEND and then the fast path.
-
-    "reference" is the plain definition, differentiable any number of times. "cpu" is the blocked torch path; it is
-    plain torch and so also serves tensors on other devices. An argument other than "auto" wins over the variable.
+class Choice(NamedTuple):
+    """The path an operator takes for given tensors.
 
     Args:
-        backend: One of "auto", "reference", "cpu".
+        backend: "reference", "cpu" or "triton".
+        reason: Why this one, as words.
+        refused: The other paths that cannot serve these tensors, each with its reason.
+    """
+
+    backend: str
+    reason: str
+    refused: dict[str, str]
+
+
+class Chosen(Exception):  # noqa: N818 - an answer, not an error
+    """Ends a call that only asked which path it would take; see `Question`."""
+
+    def __init__(self, choice: Choice) -> None:
+        super().__init__(choice.backend)
+        self.choice = choice
+
+
+class Question(str):
+    """A backend name that makes `choose_backend` raise its answer, so that nothing is computed."""
+
+    __slots__ = ()
+
+
+def choose_backend(backend: str, like: Tensor, refused: Mapping[str, str] | None = None) -> str:
+    """Resolves `backend` for tensors like `like`; "auto" follows the variable SEQKIT_BACKEND, then the device.
+
+    "reference" is the plain definition, differentiable any number of times. "cpu" is made of large torch products and,
+    where a loop is natural and numba is installed, of compiled loops; where it is plain torch it also serves tensors on
+    other devices. "triton" runs on CUDA devices, and anywhere under Triton's interpreter (TRITON_INTERPRET=1). Left to
+    itself, a CUDA tensor takes "triton" where that can serve it and "cpu" otherwise; a CPU tensor takes "cpu". An
+    argument other than "auto" wins over the variable.
+
+    Args:
+        backend: One of "auto", "reference", "cpu", "triton".
+        like: A tensor whose device and dtype decide.
+        refused: Paths that cannot serve this call for reasons of the operator's own, by name.
 
     Returns:
-        "reference" or "cpu".
+        "reference", "cpu" or "triton".
 
     Raises:
-        ValueError: the argument or the variable names no backend.
+        ValueError: the argument or the variable names no backend, or forces one that cannot serve.
 
     Example:
-        >>> choose_backend("reference")
+        >>> choose_backend("reference", torch.zeros(1))
         'reference'
     """
-    check_choice("backend", backend, BACKENDS)
-    if backend == "auto":
-        backend = check_choice(VARIABLE, os.environ.get(VARIABLE, "auto"), BACKENDS)
-    return "cpu" if backend == "auto" else backend
+    name, asked = "backend", check_choice("backend", backend, BACKENDS)
+    if asked == "auto":
+        name, asked = VARIABLE, check_choice(VARIABLE, os.environ.get(VARIABLE, "auto"), BACKENDS)
+    reasons = dict(refused or {})
+    if "triton" not in reasons:
+        general = triton_refusal(like)
+        if general is not None:
+            reasons["triton"] = general
+    if asked != "auto":
+        if asked in reasons:
+            raise ValueError(f'`{name}` must not be "{asked}" here: {reasons[asked]}; leave it at "auto"')
+        words = "the argument asks for it" if name == "backend" else f"the variable {VARIABLE} asks for it"
+        choice = Choice(str(asked), words, reasons)
+    else:
+        choice = by_device(like, reasons)
+    if isinstance(backend, Question):
+        raise Chosen(choice)
+    return choice.backend
+
+
+def by_device(like: Tensor, reasons: dict[str, str]) -> Choice:
+    """Chooses without being told: Triton on CUDA where it can serve, else the path for CPUs."""
+    if like.device.type == "cuda" and "triton" not in reasons:
+        return Choice("triton", "the tensors are on a CUDA device", reasons)
+    return Choice("cpu", f"the tensors are on {like.device.type}", reasons)
+
+
+def triton_refusal(like: Tensor, *, halves: bool = False) -> str | None:
+    """Says why Triton kernels cannot serve tensors like `like`, or None when they can.
+
+    Args:
+        like: A tensor whose device and dtype decide.
+        halves: Whether the operator's kernels read bfloat16 and float16 as well.
+
+    Example:
+        >>> triton_refusal(torch.zeros(1, dtype=torch.float64))
+        'its kernels compute in float32, and the tensors are float64'
+    """
+    if not HAS_TRITON:
+        return "Triton is not installed (pip install 'seqkit[gpu]')"
+    single = like.dtype in (torch.float32, torch.complex64) or (halves and like.dtype in HALF)
+    if not single:
+        return f"its kernels compute in float32, and the tensors are {str(like.dtype).removeprefix('torch.')}"
+    if like.device.type == "cuda" or (like.device.type == "cpu" and interpreting()):
+        return None
+    return f"the tensors are on {like.device.type}, and Triton's interpreter is off (TRITON_INTERPRET=1)"
+
+
+def interpreting() -> bool:
+    """Whether Triton kernels run under its interpreter in this process; Triton reads this when a kernel is defined."""
+    return os.environ.get("TRITON_INTERPRET", "0") in ("1", "true", "on", "yes")
 
 
 def full_precision(value: Tensor) -> Tensor:
@@ -55,8 +151,7 @@ def full_precision(value: Tensor) -> Tensor:
         ...     full_precision(torch.zeros(1, dtype=torch.bfloat16)).dtype
         torch.float32
     """
-    halves = (torch.bfloat16, torch.float16)
-    return value.float() if value.dtype in halves and torch.is_autocast_enabled(value.device.type) else value
+    return value.float() if value.dtype in HALF and torch.is_autocast_enabled(value.device.type) else value
 
 
 def without_autocast(kernel: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -75,6 +170,30 @@ def without_autocast(kernel: Callable[Arguments, Result]) -> Callable[Arguments,
             return kernel(*args, **kwargs)
 
     return exact
+
+
+def check_values(named: Mapping[str, Tensor]) -> None:
+    """Refuses NaN and infinite values on the CPU; elsewhere, and while a graph is traced, nothing is looked at.
+
+    A recurrence or a Fourier transform spreads one NaN over the whole series. Looking costs one pass over a CPU tensor,
+    but on another device it would wait for everything queued there.
+
+    Args:
+        named: Tensors, by the name the caller knows them under.
+
+    Raises:
+        ValueError: a value is NaN or infinite; the sentence says where the first one is.
+
+    Example:
+        >>> check_values({"u": torch.ones(3)})
+    """
+    if torch.compiler.is_compiling():
+        return
+    for name, value in named.items():
+        real = type(value) in (Tensor, torch.nn.Parameter) and value.device.type == "cpu"
+        # NaN and infinity survive a sum; only sums that overflow by themselves are looked at twice.
+        if real and value.numel() and not bool(value.detach().sum().isfinite()):
+            check_finite(name, value.detach())
 
 
 def check_dtypes(real: Mapping[str, Tensor], cplx: Mapping[str, Tensor]) -> None:

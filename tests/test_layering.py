@@ -50,8 +50,8 @@ PLACES = {
 }
 PLACES["pytorch_lightning"] = PLACES["lightning_fabric"] = PLACES["lightning"]
 
-# The arithmetic needs torch alone; numba and its arrays may serve the loops of a CPU path, triton has its place above.
-KERNEL_LIBRARIES = {"torch": "*", "triton": "*", "numba": "*.cpu", "numpy": "*.cpu"}
+# The arithmetic needs torch alone; numba and its arrays may serve a CPU path's loops, triton has its place above.
+KERNEL_LIBRARIES = {"torch": ("*",), "triton": ("*",), "numba": ("*.cpu", "*.loops"), "numpy": ("*.cpu", "*.loops")}
 
 
 class Import(NamedTuple):
@@ -123,7 +123,7 @@ def fault(found: Import) -> str | None:
         return f"may not import {library}"
     if library != "seqkit":
         stranger = here == "seqkit.kernels" and library not in sys.stdlib_module_names
-        if stranger and not fnmatchcase(found.module, KERNEL_LIBRARIES.get(library, "")):
+        if stranger and not any(fnmatchcase(found.module, place) for place in KERNEL_LIBRARIES.get(library, ())):
             return f"may not import {library}; kernels need torch alone"
         return None
     there = package_of(found.target)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from seqkit.checks import check_positive_int
-from seqkit.kernels.backend import check_dtypes, check_leading, choose_backend
+from seqkit.kernels.backend import check_dtypes, check_leading, check_values, choose_backend
 from seqkit.kernels.cauchy.dense import dense_kernel
 from seqkit.kernels.cauchy.feedback import feedback_kernel
 from seqkit.kernels.cauchy.reference import cauchy_reference
@@ -50,7 +50,7 @@ def cauchy(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, length: 
     real matrix, N^3 log L + N L. Else it closes feedback around the diagonal system with Vandermonde sums and Newton's
     series inverse, N L + L log L: 3 times faster at N = 64 pairs, L = 4096. The Cauchy sums themselves need the dense
     power Abar^L for the corrected C, and so cannot beat the first way.
-    Neither keeps anything of size (H, N, L). Second derivatives need "reference".
+    Neither keeps anything of size (H, N, L).
 
     Example:
         >>> import torch
@@ -77,7 +77,9 @@ def cauchy(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, length: 
     P = P.unsqueeze(-2) if P.dim() == Lambda.dim() else P
     shapes = {"Lambda": Lambda.shape[:-1], "P": P.shape[:-2], "B": B.shape[:-1], "C": C.shape[:-2], "dt": dt.shape}
     leading = check_leading(shapes)
-    if choose_backend(backend) == "reference":
+    check_values({"Lambda": Lambda, "P": P, "B": B, "C": C, "dt": dt})
+    path = choose_backend(backend, Lambda, {"triton": "cauchy has no Triton kernels"})
+    if path == "reference":
         return cauchy_reference(Lambda, P, B, C, dt, length)
     flat = flatten(Lambda, P, B, C, dt, leading)
     kernel = (dense_kernel if n_pairs**3 <= DENSE_UP_TO * length else feedback_kernel)(*flat, length)

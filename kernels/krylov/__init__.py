@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from seqkit.checks import check_positive_int
-from seqkit.kernels.backend import check_dtypes, check_leading, choose_backend
+from seqkit.kernels.backend import check_dtypes, check_leading, check_values, choose_backend
 from seqkit.kernels.krylov.op import krylov_op
 from seqkit.kernels.krylov.reference import krylov_reference
 
@@ -30,7 +30,8 @@ def krylov(A: Tensor, B: Tensor, C: Tensor, length: int, backend: str = "auto") 
 
     Raises:
         TypeError: the dtypes are neither float32 nor float64 (complex64, complex128), or differ.
-        ValueError: the shapes do not fit together, `length` is below 1, or the backend is unknown.
+        ValueError: the shapes do not fit together, `length` is below 1, a value is not finite, or the backend is
+            unknown or cannot serve.
 
     Source:
         Gu et al. 2021, Combining recurrent, convolutional and continuous-time models with linear state-space layers
@@ -38,7 +39,7 @@ def krylov(A: Tensor, B: Tensor, C: Tensor, length: int, backend: str = "auto") 
         l = i m + j, and two blocks of about sqrt(L) powers are joined by one matrix product.
 
     Cost: about N^3 log L + N^2 sqrt(L) + N L a channel; memory N^2 log L + N sqrt(L) + L, also backward, which computes
-    the blocks again. Backends: reference, cpu. Second derivatives need "reference".
+    the blocks again. Backends: reference, cpu.
 
     Example:
         >>> import torch
@@ -56,12 +57,19 @@ def krylov(A: Tensor, B: Tensor, C: Tensor, length: int, backend: str = "auto") 
     if C.dim() < 2 or C.shape[-1] != order:
         raise ValueError(f"`C` must have shape (..., M, {order}) to fit `A`, got {tuple(C.shape)}")
     leading = check_leading({"A": A.shape[:-2], "B": B.shape[:-1], "C": C.shape[:-2]})
-    if choose_backend(backend) == "reference":
+    check_values(kind)
+    path = choose_backend(backend, A, refusals())
+    if path == "reference":
         return krylov_reference(A, B, C, length)
     n_systems = leading.numel()
     shared = A.shape[:-2].numel() == 1
     flat_A = (A if shared else A.expand(*leading, order, order)).reshape(1 if shared else n_systems, order, order)
     flat_B = B.expand(*leading, order).reshape(n_systems, order)
     flat_C = C.expand(*leading, *C.shape[-2:]).reshape(n_systems, *C.shape[-2:])
-    kernel: Tensor = krylov_op(flat_A.resolve_conj(), flat_B.resolve_conj(), flat_C.resolve_conj(), length)
+    kernel: Tensor = krylov_op(flat_A.resolve_conj(), flat_B.resolve_conj(), flat_C.resolve_conj(), length, path)
     return kernel.reshape(*leading, C.shape[-2], length)
+
+
+def refusals() -> dict[str, str]:
+    """Why a path cannot serve, whatever the tensors are."""
+    return {"triton": "krylov has no Triton kernels"}

@@ -69,9 +69,8 @@ def krylov_forward(A: Tensor, B: Tensor, C: Tensor, length: int) -> Tensor:
     return out.transpose(1, 2).flatten(2)[..., :length].contiguous()
 
 
-def krylov_backward(grad: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def krylov_backward(grad: Tensor, A: Tensor, B: Tensor, C: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients of A, B and C; both blocks are computed again, not kept."""
-    length = grad.shape[-1]
     powers, baby, giant = build(A, B, C, length)
     n_giant, n_outputs = giant.shape[1:3]
     exponent = baby.shape[-1].bit_length() - 1

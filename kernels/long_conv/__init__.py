@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from seqkit.checks import check_shape
-from seqkit.kernels.backend import check_dtypes, choose_backend, full_precision
+from seqkit.kernels.backend import check_dtypes, check_values, choose_backend, full_precision
 from seqkit.kernels.long_conv.op import long_conv_op
 from seqkit.kernels.long_conv.reference import long_conv_reference
 
@@ -30,7 +30,8 @@ def long_conv(u: Tensor, k: Tensor, D: Tensor | None = None, backend: str = "aut
 
     Raises:
         TypeError: the dtypes are neither float32 nor float64, or differ.
-        ValueError: the shapes do not fit together, L is 0, or the backend is unknown.
+        ValueError: the shapes do not fit together, L is 0, a value is not finite,
+            or the backend is unknown or cannot serve.
 
     Source:
         Gu et al. 2021 (arXiv:2110.13985), section 3: y = K * u + D u with three padded FFTs. Differs: the FFT is of a
@@ -38,7 +39,7 @@ def long_conv(u: Tensor, k: Tensor, D: Tensor | None = None, backend: str = "aut
         only `u` and `k`; D is added to k[0].
 
     Cost: O(B M H L log L) time; memory of the output and one block. Values leak backwards in time by rounding only,
-    below 1e-6 of the maximum in float32. Backends: reference, cpu. Second derivatives need "reference".
+    below 1e-6 of the maximum in float32. Backends: reference, cpu.
 
     Example:
         >>> import torch
@@ -58,9 +59,11 @@ def long_conv(u: Tensor, k: Tensor, D: Tensor | None = None, backend: str = "aut
         )
     if D is not None:
         check_shape("D", D, (n_channels,) if single else (k.shape[0], n_channels), "give each output its skip weight")
-    if choose_backend(backend) == "reference":
+    check_values({"u": u, "k": k} if D is None else {"u": u, "k": k, "D": D})
+    path = choose_backend(backend, u, {"triton": "long_conv has no Triton kernels"})
+    if path == "reference":
         return long_conv_reference(u, k, D)
     if D is not None:  # a skip is one more weight on the newest sample; so it costs no pass over the series
         k = torch.cat([k[..., :1] + D.unsqueeze(-1), k[..., 1:]], dim=-1)
-    y: Tensor = long_conv_op(u, k.unsqueeze(0) if single else k)
+    y: Tensor = long_conv_op(u, k.unsqueeze(0) if single else k, path)
     return y.squeeze(1) if single else y

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from seqkit.checks import check_positive_int
-from seqkit.kernels.backend import check_dtypes, check_leading, choose_backend
+from seqkit.kernels.backend import check_dtypes, check_leading, check_values, choose_backend
 from seqkit.kernels.vandermonde.op import vandermonde_op
 from seqkit.kernels.vandermonde.reference import vandermonde_reference
 
@@ -28,7 +28,8 @@ def vandermonde(a: Tensor, weight: Tensor, length: int, backend: str = "auto") -
 
     Raises:
         TypeError: the dtypes are neither complex64 nor complex128, or differ.
-        ValueError: the shapes do not fit together, `length` is below 1, or the backend is unknown.
+        ValueError: the shapes do not fit together, `length` is below 1, a value is not finite,
+            or the backend is unknown or cannot serve.
 
     Source:
         Gu, Gupta, Goel, Ré 2022, On the parameterization and initialization of diagonal state space models
@@ -37,7 +38,7 @@ def vandermonde(a: Tensor, weight: Tensor, length: int, backend: str = "auto") -
 
     Cost: 4 N L operations a channel in one matrix product, N sqrt(M L) multiplications and a few exponentials; memory
     N sqrt(M L) + M L, also backward, which computes the tables again. Backends: reference, cpu.
-    Second derivatives need "reference".
+
 
     Example:
         >>> import torch
@@ -52,10 +53,12 @@ def vandermonde(a: Tensor, weight: Tensor, length: int, backend: str = "auto") -
     if weight.dim() < 2 or weight.shape[-1] != n_pairs:
         raise ValueError(f"`weight` must have shape (..., M, {n_pairs}) to fit `a`, got {tuple(weight.shape)}")
     leading = check_leading({"a": a.shape[:-1], "weight": weight.shape[:-2]})
-    if choose_backend(backend) == "reference":
+    check_values({"a": a, "weight": weight})
+    path = choose_backend(backend, a, {"triton": "vandermonde has no Triton kernels"})
+    if path == "reference":
         return vandermonde_reference(a, weight, length)
     n_channels, n_outputs = leading.numel(), weight.shape[-2]
     flat_a = a.expand(*leading, n_pairs).reshape(n_channels, n_pairs)
     flat_weight = weight.expand(*leading, n_outputs, n_pairs).reshape(n_channels, n_outputs, n_pairs)
-    kernel: Tensor = vandermonde_op(flat_a.resolve_conj(), flat_weight.resolve_conj(), length)
+    kernel: Tensor = vandermonde_op(flat_a.resolve_conj(), flat_weight.resolve_conj(), length, path)
     return kernel.reshape(*leading, n_outputs, length)

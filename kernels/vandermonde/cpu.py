@@ -51,12 +51,12 @@ def vandermonde_forward(a: Tensor, weight: Tensor, length: int) -> Tensor:
     return (rows @ near).view(n_channels, n_outputs, -1)[..., :length].contiguous()
 
 
-def vandermonde_backward(grad: Tensor, a: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def vandermonde_backward(grad: Tensor, a: Tensor, weight: Tensor, length: int) -> tuple[Tensor, Tensor]:
     """Returns the gradients of a and weight.
 
     Both follow from T0 = sum_l g_l exp(l a) and T1 = sum_l g_l l exp(l a):  2 conj(T0) and 2 conj(sum_M weight T1).
     """
-    n_channels, n_outputs, length = grad.shape
+    n_channels, n_outputs, _ = grad.shape
     fine, n_coarse = split(length, n_outputs)
     padded = grad.new_zeros(n_channels, n_outputs, n_coarse * fine)
     padded[..., :length] = grad

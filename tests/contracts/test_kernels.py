@@ -13,6 +13,7 @@ from seqkit.kernels.long_conv import long_conv
 from seqkit.kernels.vandermonde import vandermonde
 
 FAST = ["cpu", "auto"]
+TRITON_LENGTHS = [1, 7, 70]  # one program takes milliseconds under Triton's interpreter
 LENGTHS = [1, 2, 7, 63, 100, 1000]
 LIMITS = {torch.float64: {"output": 1e-12, "gradient": 1e-11}, torch.float32: {"output": 2e-6, "gradient": 1e-5}}
 
@@ -63,10 +64,11 @@ def conv_inputs(
 @dataclass(frozen=True)
 class Case:
     name: str
-    call: Callable[..., Tensor]  # call(backend, length, **tensors)
+    call: Callable[..., Tensor | tuple[Tensor, ...]]  # call(backend, length, **tensors)
     inputs: Callable[..., dict[str, Tensor]]
     options: tuple[tuple[str, object], ...] = ()
     op: str = ""
+    triton: bool = False  # whether it has Triton kernels
 
     def make(self, dtype: torch.dtype, length: int) -> dict[str, Tensor]:
         torch.manual_seed(length)
@@ -107,15 +109,24 @@ def poisoned_memory() -> Iterator[None]:
 
 
 def run(case: Case, backend: str, length: int, tensors: dict[str, Tensor], wanted: list[str] | None = None):
-    """Returns the output and the named gradients of a fixed random functional of it."""
-    wanted = list(tensors) if wanted is None else wanted
+    """Returns the outputs, joined, and the named gradients of a fixed random functional of them."""
+    wanted = [name for name, value in tensors.items() if differentiable(value)] if wanted is None else wanted
     leaves = {name: value.detach().requires_grad_(name in wanted) for name, value in tensors.items()}
-    output = case.call(backend, length, **leaves)
+    outputs = case.call(backend, length, **leaves)
+    outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     torch.manual_seed(1)
-    direction = torch.randn(output.shape, dtype=torch.float64).to(output.dtype)
+    directions = [torch.randn(output.shape, dtype=torch.float64).to(output.dtype) for output in outputs]
     # A single sample reads neither A nor Lambda in some operators: an absent gradient is a zero one.
-    gradients = torch.autograd.grad(output, [leaves[name] for name in wanted], direction, materialize_grads=True)
-    return output.detach(), dict(zip(wanted, gradients, strict=True))
+    gradients = torch.autograd.grad(outputs, [leaves[name] for name in wanted], directions, materialize_grads=True)
+    return tuple(output.detach() for output in outputs), dict(zip(wanted, gradients, strict=True))
+
+
+def differentiable(value: Tensor) -> bool:
+    return value.is_floating_point() or value.is_complex()
+
+
+def worst(got: tuple[Tensor, ...], want: tuple[Tensor, ...]) -> float:
+    return max(error(one, other) for one, other in zip(got, want, strict=True))
 
 
 def error(got: Tensor, want: Tensor) -> float:
@@ -127,9 +138,10 @@ def error(got: Tensor, want: Tensor) -> float:
 
 
 def widened(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name: value.to(torch.complex128 if value.is_complex() else torch.float64) for name, value in tensors.items()
-    }
+    def wide(value: Tensor) -> Tensor:
+        return value.to(torch.complex128 if value.is_complex() else torch.float64) if differentiable(value) else value
+
+    return {name: wide(value) for name, value in tensors.items()}
 
 
 @by_name
@@ -140,13 +152,31 @@ def test_backend_equals_reference(case: Case, length: int, dtype: torch.dtype, b
     tensors = case.make(dtype, length)
     output, gradients = run(case, backend, length, tensors)
     want, want_gradients = run(case, "reference", length, widened(tensors))
-    assert output.dtype == dtype
-    assert output.shape == want.shape
-    assert error(output, want) < LIMITS[dtype]["output"]
-    for name, gradient in gradients.items():
+    same(tensors, dtype, (output, gradients), (want, want_gradients))
+
+
+def same(tensors: dict[str, Tensor], dtype: torch.dtype, got, want) -> None:
+    """Compares outputs and gradients in shape, dtype and value."""
+    for one, other in zip(got[0], want[0], strict=True):
+        assert one.dtype == (dtype.to_complex() if other.is_complex() else dtype)
+        assert one.shape == other.shape
+    assert worst(got[0], want[0]) < LIMITS[dtype]["output"]
+    for name, gradient in got[1].items():
         assert gradient.shape == tensors[name].shape, name
         assert gradient.dtype == tensors[name].dtype, name
-        assert error(gradient, want_gradients[name]) < LIMITS[dtype]["gradient"], name
+        assert error(gradient, want[1][name]) < LIMITS[dtype]["gradient"], name
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.triton], ids=lambda case: case.name)
+@pytest.mark.parametrize("length", TRITON_LENGTHS)
+def test_triton_equals_reference(case: Case, length: int) -> None:
+    pytest.importorskip("triton")
+    tensors = case.make(torch.float32, length)
+    device = "cuda" if torch.cuda.is_available() else "cpu"  # without a device, under the interpreter
+    given = {name: value.to(device) for name, value in tensors.items()}
+    outputs, gradients = run(case, "triton", length, given)
+    got = tuple(value.cpu() for value in outputs), {name: value.cpu() for name, value in gradients.items()}
+    same(tensors, torch.float32, got, run(case, "reference", length, widened(tensors)))
 
 
 @by_name
@@ -160,7 +190,7 @@ def test_strided_inputs(case: Case) -> None:
     want, want_gradients = run(case, "reference", 70, tensors)
     for given in (strided, turned):
         output, gradients = run(case, "cpu", 70, given)
-        assert error(output, want) < 1e-12
+        assert worst(output, want) < 1e-12
         for name, gradient in gradients.items():
             assert error(gradient, want_gradients[name]) < 1e-11, name
 
@@ -169,7 +199,7 @@ def test_strided_inputs(case: Case) -> None:
 def test_gradient_of_one_input_alone(case: Case) -> None:
     tensors = case.make(torch.float64, 70)
     _, want = run(case, "reference", 70, tensors)
-    for name in tensors:
+    for name in want:
         _, gradients = run(case, "cpu", 70, tensors, wanted=[name])
         assert error(gradients[name], want[name]) < 1e-11, name
 
@@ -180,11 +210,14 @@ def test_gradcheck(case: Case, length: int) -> None:
     tensors = case.make(torch.float64, length)
     if "n_pairs" in dict(case.options):
         pytest.skip("too many numbers to differentiate one by one; compared with the reference above")
-    names = list(tensors)
+    names = [name for name, value in tensors.items() if differentiable(value)]
     leaves = [tensors[name].requires_grad_() for name in names]
-    assert torch.autograd.gradcheck(
-        lambda *values: case.call("cpu", length, **dict(zip(names, values, strict=True))), leaves, fast_mode=False
-    )
+
+    def function(*values: Tensor):
+        return case.call("cpu", length, **{**tensors, **dict(zip(names, values, strict=True))})
+
+    assert torch.autograd.gradcheck(function, leaves, fast_mode=False)
+    assert torch.autograd.gradgradcheck(function, leaves, fast_mode=True)
 
 
 @by_name
@@ -199,6 +232,7 @@ def test_opcheck(case: Case) -> None:
         args = (*tensors.values(), 70)
         if tensors.get("A") is not None and tensors["A"].dim() == 2:
             args = (tensors["A"].unsqueeze(0), *args[1:])
+    args = (*args, "cpu")
     leaves = tuple(arg.requires_grad_() if isinstance(arg, Tensor) else arg for arg in args)
     torch.library.opcheck(getattr(torch.ops.seqkit, case.op).default, leaves)
 
@@ -210,7 +244,7 @@ def test_compiles_whole(case: Case) -> None:
     compiled = torch.compile(case.call, backend="aot_eager", fullgraph=True)
     output, gradients = run(Case(case.name, compiled, case.inputs), "auto", 70, tensors)
     want, want_gradients = run(case, "reference", 70, tensors)
-    assert error(output, want) < 1e-12
+    assert worst(output, want) < 1e-12
     for name, gradient in gradients.items():
         assert error(gradient, want_gradients[name]) < 1e-11, name
 
@@ -221,8 +255,8 @@ def test_autocast_does_not_reach_inside(case: Case) -> None:
     want, want_gradients = run(case, "reference", 100, widened(tensors))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output, gradients = run(case, "auto", 100, tensors)
-        assert error(case.call("reference", 100, **tensors), want) < 1e-5  # a float32 recurrence
-    assert error(output, want) < 2e-6
+        assert worst(run(case, "reference", 100, tensors)[0], want) < 1e-5  # a float32 recurrence
+    assert worst(output, want) < 2e-6
     for name, gradient in gradients.items():
         assert error(gradient, want_gradients[name]) < 1e-5, name
 
@@ -236,8 +270,46 @@ def test_inputs_stay_untouched(case: Case) -> None:
 
 
 @by_name
+def test_values_that_are_not_finite_are_named(case: Case) -> None:
+    for bad in (float("nan"), float("inf")):
+        tensors = case.make(torch.float32, 7)
+        for name, value in tensors.items():
+            if differentiable(value):
+                spoiled = value.clone()
+                spoiled.view(-1)[-1] = bad
+                with pytest.raises(ValueError, match=f"`{name}` has 1 NaN or infinite values, the first at"):
+                    case.call("auto", 7, **{**tensors, name: spoiled})
+
+
+@by_name
+def test_backend_that_cannot_serve_says_why(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = case.make(torch.float64, 7)
+    why = "compute in float32, and the tensors are (float|complex)" if case.triton else "no Triton kernels"
+    with pytest.raises(ValueError, match=f'`backend` must not be "triton" here: .*{why}'):
+        case.call("triton", 7, **tensors)
+    monkeypatch.setenv("SEQKIT_BACKEND", "triton")
+    with pytest.raises(ValueError, match=f'`SEQKIT_BACKEND` must not be "triton" here: .*{why}'):
+        case.call("auto", 7, **tensors)
+
+
+@by_name
+def test_exports(case: Case) -> None:
+    tensors = case.make(torch.float32, 70)
+
+    class Module(torch.nn.Module):
+        def forward(self, *values: Tensor):
+            return case.call("auto", 70, **dict(zip(tensors, values, strict=True)))
+
+    program = torch.export.export(Module(), tuple(tensors.values()), strict=False)
+    outputs = program.module()(*tensors.values())
+    outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+    want, _ = run(case, "reference", 70, widened(tensors))
+    assert worst(outputs, want) < 2e-6
+
+
+@by_name
 def test_unknown_backend_is_named(case: Case) -> None:
-    with pytest.raises(ValueError, match="`backend` must be one of auto, reference, cpu, got 'gpu'"):
+    with pytest.raises(ValueError, match="`backend` must be one of auto, reference, cpu, triton, got 'gpu'"):
         case.call("gpu", 7, **case.make(torch.float32, 7))
 
 
@@ -246,6 +318,8 @@ def test_unknown_backend_is_named(case: Case) -> None:
 def test_other_dtypes_are_refused(case: Case, dtype: torch.dtype) -> None:
     tensors = case.make(torch.float32, 7)
     for name, value in tensors.items():
+        if not differentiable(value):
+            continue
         allowed = "complex64 or complex128" if value.is_complex() else "float32 or float64"
         with pytest.raises(TypeError, match=f"`{name}` must be {allowed}, got {dtype}; convert it"):
             case.call("auto", 7, **{**tensors, name: value.real.to(dtype)})

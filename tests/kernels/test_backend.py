@@ -1,30 +1,35 @@
 """Choosing a path: the argument wins over the variable, and a wrong name is refused with the right ones."""
 
+import importlib
+
 import pytest
 import torch
 
-from seqkit.kernels import krylov as krylov_package
 from seqkit.kernels.backend import check_dtypes, choose_backend, full_precision
 from seqkit.kernels.krylov import krylov
 from seqkit.kernels.long_conv import long_conv
 
 
 def test_variable_forces_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose_backend("auto") == "cpu"
+    assert choose_backend("auto", torch.zeros(1)) == "cpu"
     monkeypatch.setenv("SEQKIT_BACKEND", "reference")
-    assert choose_backend("auto") == "reference"
-    assert choose_backend("cpu") == "cpu"
+    assert choose_backend("auto", torch.zeros(1)) == "reference"
+    assert choose_backend("cpu", torch.zeros(1)) == "cpu"
 
 
 def test_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEQKIT_BACKEND", "refrence")
     with pytest.raises(ValueError, match=r"`SEQKIT_BACKEND` must be one of .*did you mean reference\?"):
-        choose_backend("auto")
+        choose_backend("auto", torch.zeros(1))
 
 
 def test_variable_reaches_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(krylov_package, "krylov_reference", lambda A, B, C, length: calls.append(length))
+    monkeypatch.setattr(
+        importlib.import_module("seqkit.kernels.krylov"),
+        "krylov_reference",
+        lambda A, B, C, length: calls.append(length),
+    )
     monkeypatch.setenv("SEQKIT_BACKEND", "reference")
     krylov(torch.eye(2), torch.ones(2), torch.ones(1, 2), 5)
     assert calls == [5]
