@@ -1,7 +1,7 @@
 """Compiles the Triton kernels for a Hopper GPU on a machine without one, as their own launchers call them.
 
-Triton's interpreter shows that a kernel computes the right thing, not that it compiles. This script takes the launchers'
-real calls, compiles each kernel for compute capability 9.0 and launches nothing; results are therefore garbage.
+Triton's interpreter shows that a kernel computes the right thing, not that it compiles. This script takes the
+launchers' real calls, compiles each kernel for compute capability 9.0 and launches nothing: results are garbage.
 
     python tests/kernels/hopper.py [OPERATOR ...]    prints a JSON line a kernel: shared memory, registers, stack
 """
@@ -23,7 +23,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
-# Operator -> calls of its launchers at sizes people use. Each row starts a line with CALLS["NAME"], where a test finds it.
+# Operator -> calls of its launchers at sizes people use. A row starts a line with CALLS["NAME"]: a test looks for that.
 CALLS: dict[str, Callable[[], None]] = {}
 BINARIES = Path(triton.__file__).parent / "backends/nvidia/bin"
 
