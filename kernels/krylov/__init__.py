@@ -11,6 +11,8 @@ from seqkit.kernels.krylov.reference import krylov_reference
 
 __all__ = ["krylov"]
 
+COMPLEX = "its kernels are for real systems, and `A` is complex"
+
 
 def krylov(A: Tensor, B: Tensor, C: Tensor, length: int, backend: str = "auto") -> Tensor:
     """Computes the Krylov function of a linear system: its convolution kernel, sample by sample.
@@ -58,7 +60,7 @@ def krylov(A: Tensor, B: Tensor, C: Tensor, length: int, backend: str = "auto") 
         raise ValueError(f"`C` must have shape (..., M, {order}) to fit `A`, got {tuple(C.shape)}")
     leading = check_leading({"A": A.shape[:-2], "B": B.shape[:-1], "C": C.shape[:-2]})
     check_values(kind)
-    path = choose_backend(backend, A, refusals())
+    path = choose_backend(backend, A, {"triton": COMPLEX} if A.is_complex() else {})
     if path == "reference":
         return krylov_reference(A, B, C, length)
     n_systems = leading.numel()
@@ -68,8 +70,3 @@ def krylov(A: Tensor, B: Tensor, C: Tensor, length: int, backend: str = "auto") 
     flat_C = C.expand(*leading, *C.shape[-2:]).reshape(n_systems, *C.shape[-2:])
     kernel: Tensor = krylov_op(flat_A.resolve_conj(), flat_B.resolve_conj(), flat_C.resolve_conj(), length, path)
     return kernel.reshape(*leading, C.shape[-2], length)
-
-
-def refusals() -> dict[str, str]:
-    """Why a path cannot serve, whatever the tensors are."""
-    return {"triton": "krylov has no Triton kernels"}

@@ -16,10 +16,17 @@ def output(A: Tensor, B: Tensor, C: Tensor, length: int) -> Tensor:
     return C.new_empty(C.shape[0], C.shape[1], length)
 
 
+def triton_path() -> Path:
+    """Imports Triton when it is first needed."""
+    from seqkit.kernels.krylov import triton
+
+    return Path(triton.krylov_forward, triton.krylov_backward)
+
+
 krylov_op = define_operator(
     "krylov",
     "Tensor A, Tensor B, Tensor C, int length",
-    paths={"cpu": lambda: Path(cpu.krylov_forward, cpu.krylov_backward)},
+    paths={"cpu": lambda: Path(cpu.krylov_forward, cpu.krylov_backward), "triton": triton_path},
     outputs=output,
     reference=krylov_reference,
 )

@@ -84,9 +84,9 @@ def conv(backend: str, length: int, **tensors: Tensor) -> Tensor:
 
 
 CASES = [
-    Case("krylov", sized(krylov), krylov_inputs, op="krylov"),
-    Case("krylov-outputs", sized(krylov), krylov_inputs, (("n_outputs", 3),), "krylov"),
-    Case("krylov-shared-A", sized(krylov), krylov_inputs, (("n_outputs", 2), ("shared", True)), "krylov"),
+    Case("krylov", sized(krylov), krylov_inputs, op="krylov", triton=True),
+    Case("krylov-outputs", sized(krylov), krylov_inputs, (("n_outputs", 3),), "krylov", triton=True),
+    Case("krylov-shared-A", sized(krylov), krylov_inputs, (("n_outputs", 2), ("shared", True)), "krylov", triton=True),
     Case("vandermonde", sized(vandermonde), vandermonde_inputs, op="vandermonde"),
     Case("vandermonde-outputs", sized(vandermonde), vandermonde_inputs, (("n_outputs", 3),), "vandermonde"),
     Case("cauchy", sized(cauchy), cauchy_inputs),

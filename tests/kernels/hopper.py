@@ -25,6 +25,18 @@ from triton.runtime.jit import JITFunction
 
 # Operator -> calls of its launchers at sizes people use. A row starts a line with CALLS["NAME"]: a test looks for that.
 CALLS: dict[str, Callable[[], None]] = {}
+
+
+def krylov() -> None:
+    from seqkit.kernels.krylov.triton import krylov_backward, krylov_forward
+
+    for n_outputs, length in ((1, 16384), (3, 1000)):
+        A, B, C = torch.zeros(8, 64, 64), torch.zeros(8, 64), torch.zeros(8, n_outputs, 64)
+        krylov_backward(krylov_forward(A, B, C, length), A, B, C, length)
+
+
+CALLS["krylov"] = krylov
+
 BINARIES = Path(triton.__file__).parent / "backends/nvidia/bin"
 
 
