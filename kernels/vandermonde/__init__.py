@@ -54,7 +54,7 @@ def vandermonde(a: Tensor, weight: Tensor, length: int, backend: str = "auto") -
         raise ValueError(f"`weight` must have shape (..., M, {n_pairs}) to fit `a`, got {tuple(weight.shape)}")
     leading = check_leading({"a": a.shape[:-1], "weight": weight.shape[:-2]})
     check_values({"a": a, "weight": weight})
-    path = choose_backend(backend, a, {"triton": "vandermonde has no Triton kernels"})
+    path = choose_backend(backend, a)
     if path == "reference":
         return vandermonde_reference(a, weight, length)
     n_channels, n_outputs = leading.numel(), weight.shape[-2]

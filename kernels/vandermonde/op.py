@@ -16,10 +16,17 @@ def output(a: Tensor, weight: Tensor, length: int) -> Tensor:
     return weight.new_empty(weight.shape[0], weight.shape[1], length, dtype=weight.dtype.to_real())
 
 
+def triton_path() -> Path:
+    """Imports Triton when it is first needed."""
+    from seqkit.kernels.vandermonde import triton
+
+    return Path(triton.vandermonde_forward, triton.vandermonde_backward)
+
+
 vandermonde_op = define_operator(
     "vandermonde",
     "Tensor a, Tensor weight, int length",
-    paths={"cpu": lambda: Path(cpu.vandermonde_forward, cpu.vandermonde_backward)},
+    paths={"cpu": lambda: Path(cpu.vandermonde_forward, cpu.vandermonde_backward), "triton": triton_path},
     outputs=output,
     reference=vandermonde_reference,
 )

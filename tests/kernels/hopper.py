@@ -37,6 +37,18 @@ def krylov() -> None:
 
 CALLS["krylov"] = krylov
 
+
+def vandermonde() -> None:
+    from seqkit.kernels.vandermonde.triton import vandermonde_backward, vandermonde_forward
+
+    for n_outputs, n_pairs, length in ((1, 32, 16384), (3, 5, 100)):
+        a = torch.zeros(8, n_pairs, dtype=torch.complex64)
+        weight = torch.zeros(8, n_outputs, n_pairs, dtype=torch.complex64)
+        vandermonde_backward(vandermonde_forward(a, weight, length), a, weight, length)
+
+
+CALLS["vandermonde"] = vandermonde
+
 BINARIES = Path(triton.__file__).parent / "backends/nvidia/bin"
 
 
