@@ -9,6 +9,7 @@ from seqkit.checks import check_positive_int
 from seqkit.kernels.backend import check_dtypes, check_leading, check_values, choose_backend
 from seqkit.kernels.cauchy.dense import dense_kernel
 from seqkit.kernels.cauchy.feedback import feedback_kernel
+from seqkit.kernels.cauchy.nodes import nodes_kernel
 from seqkit.kernels.cauchy.reference import cauchy_reference
 
 __all__ = ["cauchy"]
@@ -78,11 +79,16 @@ def cauchy(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, length: 
     shapes = {"Lambda": Lambda.shape[:-1], "P": P.shape[:-2], "B": B.shape[:-1], "C": C.shape[:-2], "dt": dt.shape}
     leading = check_leading(shapes)
     check_values({"Lambda": Lambda, "P": P, "B": B, "C": C, "dt": dt})
-    path = choose_backend(backend, Lambda, {"triton": "cauchy has no Triton kernels"})
+    path = choose_backend(backend, Lambda)
     if path == "reference":
         return cauchy_reference(Lambda, P, B, C, dt, length)
     flat = flatten(Lambda, P, B, C, dt, leading)
-    kernel = (dense_kernel if n_pairs**3 <= DENSE_UP_TO * length else feedback_kernel)(*flat, length)
+    if path == "triton":
+        kernel = nodes_kernel(*flat, length, path)
+    elif n_pairs**3 <= DENSE_UP_TO * length:
+        kernel = dense_kernel(*flat, length, dt.dtype)
+    else:
+        kernel = feedback_kernel(*flat, length)
     return kernel.reshape(*leading, C.shape[-2], length).to(dt.dtype)
 
 

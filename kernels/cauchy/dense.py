@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seqkit.kernels.krylov import krylov
+from seqkit.kernels.krylov.op import krylov_op
 
-__all__ = ["dense_kernel"]
+__all__ = ["dense_kernel", "discretise", "stacked"]
 
 
 def stacked(half: Tensor) -> Tensor:
@@ -21,8 +21,8 @@ def rotation(values: Tensor) -> Tensor:
     return torch.cat([torch.cat([real, -imag], dim=-1), torch.cat([imag, real], dim=-1)], dim=-2)
 
 
-def dense_kernel(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, length: int) -> Tensor:
-    """Returns K (..., M, length); arguments as in `cauchy`, P (..., R, N).
+def discretise(Lambda: Tensor, P: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns Abar (..., 2N, 2N) and Bbar (..., 2N) of the bilinear rule, real, for stacked vectors.
 
     On stacked vectors the low-rank term is 2 Q Q^T with Q the stacked P, so with d = 1 / (1 - dt Lambda / 2)
 
@@ -35,4 +35,17 @@ def dense_kernel(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, le
     resolvent = rotation(inverse) - scale * U.mT @ torch.linalg.solve(loop, V)
     eye = torch.eye(resolvent.shape[-1], dtype=dt.dtype, device=dt.device)
     B_bar = scale.squeeze(-1) * (resolvent @ stacked(B).unsqueeze(-1)).squeeze(-1)
-    return krylov(2 * resolvent - eye, B_bar, 2 * stacked(C.conj()), length, backend="cpu")
+    return 2 * resolvent - eye, B_bar
+
+
+def dense_kernel(
+    Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, length: int, dtype: torch.dtype = torch.float64
+) -> Tensor:
+    """Returns K (H, M, length); arguments as in `cauchy` with one leading dimension H, P (H, R, N), in float64.
+
+    With `dtype` float32, powers and the blocks they fill are still made in float64, so that they do not drift; the join
+    of the blocks and the way back of the gradient are in float32.
+    """
+    A_bar, B_bar = discretise(Lambda, P, B, dt)
+    kernel: Tensor = krylov_op(A_bar, B_bar.to(dtype), 2 * stacked(C.conj()).to(dtype), length, "cpu")
+    return kernel

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-__all__ = ["Blocks", "build", "split", "through_blocks"]
+__all__ = ["Blocks", "build", "rounded", "split", "through_blocks"]
 
 MANY_ROWS = 128  # from here one squaring more (N^3) is cheaper than the short steps it saves
 
@@ -21,7 +22,7 @@ class Blocks(NamedTuple):
     """The powers of a system.
 
     Args:
-        powers: A, A^2, A^4, ..., each (H or 1, N, N), in the dtype of B and C.
+        powers: A, A^2, A^4, ..., each (H or 1, N, N).
         baby: Rows (A^j B)^T, (H, m, N).
         giant: Rows C A^{im}, (H, n, M, N).
     """
@@ -65,15 +66,12 @@ def squares(A: Tensor, count: int) -> list[Tensor]:
 
 
 def build(A: Tensor, B: Tensor, C: Tensor, length: int) -> Blocks:
-    """Fills the blocks of A (H or 1, N, N), B (H, N), C (H, M, N).
-
-    Where A is of a wider dtype than B and C, it is squared in its own and rounded afterwards: rounding first would
-    double the rounding error with each squaring.
-    """
+    """Fills the blocks of A (H or 1, N, N), B (H, N), C (H, M, N), in the dtype of A."""
+    B, C = B.to(A.dtype), C.to(A.dtype)
     exponent, n_giant = split(length, C.shape[-2])
     steps = giant_steps(n_giant)
     levels = 1 + steps[-1][2] if steps else 0
-    powers = [power.to(C.dtype) for power in squares(A, max(1, exponent + levels))]
+    powers = squares(A, max(1, exponent + levels))
     baby = B.new_empty(len(B), 1 << exponent, B.shape[-1])
     baby[:, 0] = B
     for level, power in enumerate(powers[:exponent]):
@@ -85,6 +83,14 @@ def build(A: Tensor, B: Tensor, C: Tensor, length: int) -> Blocks:
         source = giant[:, first - (1 << level) : first - (1 << level) + rows]
         giant[:, first : first + rows] = (source.flatten(1, 2) @ powers[exponent + level]).view_as(source)
     return Blocks(powers, baby, giant)
+
+
+def rounded(blocks: Blocks, dtype: torch.dtype) -> Blocks:
+    """Returns the blocks in `dtype`.
+
+    A may be of a wider dtype than B and C: rounding after squaring keeps the rounding of A from doubling each time.
+    """
+    return Blocks([power.to(dtype) for power in blocks.powers], blocks.baby.to(dtype), blocks.giant.to(dtype))
 
 
 def through_blocks(blocks: Blocks, d_baby: Tensor, d_giant: Tensor, A: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from seqkit.kernels.cauchy import cauchy
 from seqkit.kernels.krylov import krylov
+from seqkit.kernels.legs_update import legs_update
 from seqkit.kernels.long_conv import long_conv
 from seqkit.kernels.vandermonde import vandermonde
 
@@ -61,6 +62,10 @@ def conv_inputs(
     return {**tensors, "D": normal(*outputs, 3, dtype=dtype)} if skip else tensors
 
 
+def legs_inputs(dtype: torch.dtype, length: int, order: int = 6, n_series: int = 3) -> dict[str, Tensor]:
+    return {"u": normal(n_series, length, dtype=dtype), "state": normal(n_series, order, dtype=dtype)}
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
@@ -83,19 +88,45 @@ def conv(backend: str, length: int, **tensors: Tensor) -> Tensor:
     return long_conv(**tensors, backend=backend)
 
 
+def legs_started(backend: str, length: int, u: Tensor, state: Tensor) -> Tensor:
+    """One series carries on after 5 samples and the others start, under the published rule."""
+    seen = torch.arange(len(u), device=u.device).eq(1) * 5
+    return legs_update(u, state.shape[-1], state, seen=seen, rule="reciprocal", backend=backend)
+
+
+def legs_rows(backend: str, length: int, u: Tensor, state: Tensor) -> Tensor:
+    return legs_update(u, state.shape[-1], state, seen=4, every=1, backend=backend)
+
+
+def legs_timed(backend: str, length: int, u: Tensor, state: Tensor) -> Tensor:
+    """Each series has its own uneven times."""
+    rise = 1 + torch.arange(u.numel(), dtype=torch.float64, device=u.device).sin().view_as(u) ** 2
+    every = 2 if length > 1 else None
+    return legs_update(
+        u, state.shape[-1], state, seen=2.5, timestamps=2.5 + rise.cumsum(-1), every=every, backend=backend
+    )
+
+
 CASES = [
     Case("krylov", sized(krylov), krylov_inputs, op="krylov", triton=True),
     Case("krylov-outputs", sized(krylov), krylov_inputs, (("n_outputs", 3),), "krylov", triton=True),
     Case("krylov-shared-A", sized(krylov), krylov_inputs, (("n_outputs", 2), ("shared", True)), "krylov", triton=True),
     Case("vandermonde", sized(vandermonde), vandermonde_inputs, op="vandermonde", triton=True),
-    Case("vandermonde-outputs", sized(vandermonde), vandermonde_inputs, (("n_outputs", 3),), "vandermonde", triton=True),
-    Case("cauchy", sized(cauchy), cauchy_inputs),
-    Case("cauchy-rank-outputs", sized(cauchy), cauchy_inputs, (("n_outputs", 2), ("rank", (2,)))),
-    Case("cauchy-many-modes", sized(cauchy), cauchy_inputs, (("n_pairs", 50),)),
+    Case(
+        "vandermonde-outputs", sized(vandermonde), vandermonde_inputs, (("n_outputs", 3),), "vandermonde", triton=True
+    ),
+    Case("cauchy", sized(cauchy), cauchy_inputs, triton=True),
+    Case("cauchy-rank-outputs", sized(cauchy), cauchy_inputs, (("n_outputs", 2), ("rank", (2,))), triton=True),
+    Case("cauchy-many-modes", sized(cauchy), cauchy_inputs, (("n_pairs", 50),), triton=True),
     Case("long_conv", conv, conv_inputs, op="long_conv"),
     Case("long_conv-skip-short", conv, conv_inputs, (("skip", True), ("taps", 0.4)), "long_conv"),
     Case("long_conv-outputs-long", conv, conv_inputs, (("outputs", (2,)), ("skip", True), ("taps", 1.3)), "long_conv"),
+    Case("legs_update", legs_started, legs_inputs, op="legs_update", triton=True),
+    Case("legs_update-rows", legs_rows, legs_inputs, (("order", 9),), "legs_update", triton=True),
+    Case("legs_update-timed", legs_timed, legs_inputs, (("n_series", 2),), "legs_update", triton=True),
+    Case("legs_update-many", legs_rows, legs_inputs, (("n_series", 17),), "legs_update", triton=True),
 ]
+SIZED = (krylov_inputs, vandermonde_inputs, cauchy_inputs)  # these name their length, others have that of their samples
 by_name = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
@@ -167,7 +198,7 @@ def same(tensors: dict[str, Tensor], dtype: torch.dtype, got, want) -> None:
         assert error(gradient, want[1][name]) < LIMITS[dtype]["gradient"], name
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.triton], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [case for case in CASES if case.triton and not case.name.endswith("many")], ids=lambda case: case.name)
 @pytest.mark.parametrize("length", TRITON_LENGTHS)
 def test_triton_equals_reference(case: Case, length: int) -> None:
     pytest.importorskip("triton")
@@ -228,6 +259,8 @@ def test_opcheck(case: Case) -> None:
     if case.op == "long_conv":
         k = tensors["k"]
         args = (tensors["u"], k if k.dim() == 3 else k.unsqueeze(0))
+    elif case.op == "legs_update":
+        args = (tensors["u"], 1 + 2 * torch.arange(70, dtype=torch.float64)[None], tensors["state"], 7)
     else:
         args = (*tensors.values(), 70)
         if tensors.get("A") is not None and tensors["A"].dim() == 2:
@@ -333,7 +366,7 @@ def test_mixed_precision_is_refused(case: Case) -> None:
         case.call("auto", 7, **{**tensors, last: widened(tensors)[last]})
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.call is not conv], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [case for case in CASES if case.inputs in SIZED], ids=lambda case: case.name)
 @pytest.mark.parametrize("length", [0, -3, 2.0])
 def test_length_must_be_at_least_one(case: Case, length: int) -> None:
     with pytest.raises(ValueError, match="`length` must be a whole number of at least 1"):

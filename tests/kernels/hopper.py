@@ -49,6 +49,43 @@ def vandermonde() -> None:
 
 CALLS["vandermonde"] = vandermonde
 
+
+def cauchy() -> None:
+    from seqkit.kernels.cauchy.triton import cauchy_sums_backward, cauchy_sums_forward
+
+    v = torch.zeros(8, 4, 32, dtype=torch.complex128)
+    Lambda, z = v[:, 0] - 1, torch.ones(8193, dtype=torch.complex128)
+    cauchy_sums_backward(cauchy_sums_forward(v, Lambda, z), v, Lambda, z)
+
+
+CALLS["cauchy"] = cauchy
+
+
+def legs_update() -> None:
+    from seqkit.kernels.legs_update.triton import legs_update_backward, legs_update_forward
+
+    for n_series, order in ((1024, 256), (4096, 32), (8, 2048)):
+        u, tau, state = torch.zeros(n_series, 64), torch.ones(1, 64), torch.zeros(n_series, order)
+        legs_update_backward(legs_update_forward(u, tau, state, 64), u, tau, state, 64)
+
+
+CALLS["legs_update"] = legs_update
+
+def long_conv() -> None:
+    from seqkit.kernels.long_conv.triton import long_conv_backward, long_conv_forward
+
+    none = torch.zeros(0)
+    cases = [(1, length, torch.float32, False) for length in (128, 512, 1024, 2048, 16384, 65536)]
+    for n_outputs, length, dtype, gated in [*cases, (2, 1000, torch.bfloat16, True), (2, 9000, torch.float16, True)]:
+        u, k = torch.zeros(4, 2, length, dtype=dtype), torch.zeros(n_outputs, 2, length)
+        gate = torch.zeros(4, n_outputs, 2, length, dtype=dtype) if gated else none
+        lengths = torch.full((4,), length) if gated else none
+        y = long_conv_forward(u, k, gate, lengths, 0)
+        long_conv_backward(y, u, k, gate, lengths, 0)
+
+
+CALLS["long_conv"] = long_conv
+
 BINARIES = Path(triton.__file__).parent / "backends/nvidia/bin"
 
 
