@@ -15,27 +15,25 @@ def stacked(half: Tensor) -> Tensor:
     return torch.cat([half.real, half.imag], dim=-1)
 
 
-def rotation(values: Tensor) -> Tensor:
-    """Returns the real 2N x 2N matrix that multiplies stacked vectors by the complex `values`."""
-    real, imag = torch.diag_embed(values.real), torch.diag_embed(values.imag)
-    return torch.cat([torch.cat([real, -imag], dim=-1), torch.cat([imag, real], dim=-1)], dim=-2)
-
-
 def discretise(Lambda: Tensor, P: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns Abar (..., 2N, 2N) and Bbar (..., 2N) of the bilinear rule, real, for stacked vectors.
+    """Returns Abar (H, 2N, 2N) and Bbar (H, 2N) of the bilinear rule, real, for stacked vectors.
 
     On stacked vectors the low-rank term is 2 Q Q^T with Q the stacked P, so with d = 1 / (1 - dt Lambda / 2)
 
-        (I - dt A / 2)^{-1} = rot(d) - dt U (I + dt Q^T U)^{-1} V^T,   U = stacked(d P),  V = stacked(conj(d) P).
+        (I - dt A / 2)^{-1} = rot(d) - dt U (I + dt Q^T U)^{-1} V^T,   U = stacked(d P),  V = stacked(conj(d) P),
+
+    where rot(d) multiplies stacked vectors by d, and Abar = 2 (I - dt A / 2)^{-1} - I.
     """
-    scale = dt[..., None, None]
-    inverse = 1 / (1 - dt[..., None] * Lambda / 2)
+    scale = dt[:, None, None]
+    inverse = 1 / (1 - dt[:, None] * Lambda / 2)
     Q, U, V = (stacked(part) for part in (P, inverse.unsqueeze(-2) * P, inverse.conj().unsqueeze(-2) * P))
     loop = torch.eye(P.shape[-2], dtype=dt.dtype, device=dt.device) + scale * Q @ U.mT
-    resolvent = rotation(inverse) - scale * U.mT @ torch.linalg.solve(loop, V)
-    eye = torch.eye(resolvent.shape[-1], dtype=dt.dtype, device=dt.device)
-    B_bar = scale.squeeze(-1) * (resolvent @ stacked(B).unsqueeze(-1)).squeeze(-1)
-    return 2 * resolvent - eye, B_bar
+    feedback = torch.linalg.solve(loop, V)
+    B_bar = stacked(inverse * B).unsqueeze(-1) - scale * U.mT @ (feedback @ stacked(B).unsqueeze(-1))
+    real, imag = 2 * inverse.real - 1, 2 * inverse.imag
+    blocks = torch.stack([torch.stack([real, -imag], dim=1), torch.stack([imag, real], dim=1)], dim=1)
+    rotation = torch.diag_embed(blocks, dim1=2, dim2=4).flatten(3, 4).flatten(1, 2)
+    return torch.baddbmm(rotation, -2 * scale * U.mT, feedback), dt[:, None] * B_bar.squeeze(-1)
 
 
 def dense_kernel(
