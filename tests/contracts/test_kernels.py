@@ -11,6 +11,8 @@ from seqkit.kernels.cauchy import cauchy
 from seqkit.kernels.krylov import krylov
 from seqkit.kernels.legs_update import legs_update
 from seqkit.kernels.long_conv import long_conv
+from seqkit.kernels.lti_memory import lti_memory
+from seqkit.kernels.ssm_step import ssm_step
 from seqkit.kernels.vandermonde import vandermonde
 
 FAST = ["cpu", "auto"]
@@ -66,6 +68,34 @@ def legs_inputs(dtype: torch.dtype, length: int, order: int = 6, n_series: int =
     return {"u": normal(n_series, length, dtype=dtype), "state": normal(n_series, order, dtype=dtype)}
 
 
+def step_inputs(
+    dtype: torch.dtype,
+    length: int,
+    layers: tuple[int, ...] = (),
+    outputs: tuple[int, ...] = (),
+    own: bool = False,
+    skip: bool = False,
+) -> dict[str, Tensor]:
+    """`length` streams (fewer in several layers) of 3 heads; `own` gives each its A and B, and so its own step size."""
+    shared = (*layers, *(() if not layers else (1,)), 3)
+    streams = (*layers, 1 + length // 8 if layers else length, 3)
+    each, wide = streams if own else shared, dtype.to_complex()
+    tensors = {
+        "u": normal(*streams, dtype=dtype),
+        "A": decays(*each, 5, dtype=torch.float64, fastest=0.3).exp().to(wide),
+        "B": normal(*each, 5, dtype=wide),
+        "C": normal(*((1, *shared) if own and not layers else shared), *outputs, 5, dtype=wide),
+        "state": normal(*streams, 5, dtype=wide),
+    }
+    return {**tensors, "D": normal(3, *outputs, dtype=dtype)} if skip else tensors
+
+
+def lti_inputs(dtype: torch.dtype, length: int, shared: bool = False, order: int = 5) -> dict[str, Tensor]:
+    A_bar = stable_matrix(*(() if shared else (3,)), order, dtype=dtype)
+    vectors = {"B_bar": normal(order, dtype=dtype), "state": normal(2, 3, order, dtype=dtype)}
+    return {"u": normal(2, 3, length, dtype=dtype), "A_bar": A_bar, **vectors}
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
@@ -107,6 +137,23 @@ def legs_timed(backend: str, length: int, u: Tensor, state: Tensor) -> Tensor:
     )
 
 
+def step(backend: str, length: int, **tensors: Tensor) -> tuple[Tensor, ...]:
+    return ssm_step(**tensors, backend=backend)
+
+
+def lti(every: int | None = None, part: float = 1.0) -> Callable[..., Tensor]:
+    """Final coefficients, or those of every so many samples, of series of two lengths where `part` is below 1."""
+
+    def call(backend: str, length: int, u: Tensor, A_bar: Tensor, B_bar: Tensor, state: Tensor) -> Tensor:
+        short = torch.ones_like(u[:, 0, 0], dtype=torch.int64) * length - torch.arange(2, device=u.device) * (
+            length // 3
+        )
+        step = None if every is None else min(every, length)
+        return lti_memory(u, A_bar, B_bar, state, every=step, lengths=short if part < 1 else None, backend=backend)
+
+    return call
+
+
 CASES = [
     Case("krylov", sized(krylov), krylov_inputs, op="krylov", triton=True),
     Case("krylov-outputs", sized(krylov), krylov_inputs, (("n_outputs", 3),), "krylov", triton=True),
@@ -125,6 +172,16 @@ CASES = [
     Case("legs_update-rows", legs_rows, legs_inputs, (("order", 9),), "legs_update", triton=True),
     Case("legs_update-timed", legs_timed, legs_inputs, (("n_series", 2),), "legs_update", triton=True),
     Case("legs_update-many", legs_rows, legs_inputs, (("n_series", 17),), "legs_update", triton=True),
+    Case("ssm_step", step, step_inputs, op="ssm_step", triton=True),
+    Case("ssm_step-own-skip", step, step_inputs, (("own", True), ("skip", True)), "ssm_step", triton=True),
+    Case(
+        *("ssm_step-layers", step, step_inputs, (("layers", (2,)), ("outputs", (2,)), ("skip", True)), "ssm_step"),
+        triton=True,
+    ),
+    Case("lti_memory", lti(), lti_inputs, op="lti_memory", triton=True),
+    Case("lti_memory-rows", lti(every=1), lti_inputs, (("shared", True),), "lti_memory", triton=True),
+    Case("lti_memory-stretches", lti(every=30), lti_inputs, op="lti_memory", triton=True),
+    Case("lti_memory-lengths", lti(every=7, part=0.6), lti_inputs, (("order", 3),), "lti_memory", triton=True),
 ]
 SIZED = (krylov_inputs, vandermonde_inputs, cauchy_inputs)  # these name their length, others have that of their samples
 by_name = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -198,7 +255,9 @@ def same(tensors: dict[str, Tensor], dtype: torch.dtype, got, want) -> None:
         assert error(gradient, want[1][name]) < LIMITS[dtype]["gradient"], name
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.triton and not case.name.endswith("many")], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.triton and not case.name.endswith("many")], ids=lambda case: case.name
+)
 @pytest.mark.parametrize("length", TRITON_LENGTHS)
 def test_triton_equals_reference(case: Case, length: int) -> None:
     pytest.importorskip("triton")
@@ -259,8 +318,19 @@ def test_opcheck(case: Case) -> None:
     if case.op == "long_conv":
         k = tensors["k"]
         args = (tensors["u"], k if k.dim() == 3 else k.unsqueeze(0))
+    elif case.op == "lti_memory":
+        order = tensors["B_bar"].shape[-1]
+        A_bar, B_bar = tensors["A_bar"].expand(3, order, order), tensors["B_bar"].expand(3, order)
+        u, state = tensors["u"].transpose(0, 1), tensors["state"].transpose(0, 1)
+        args = (*(value.contiguous() for value in (u, A_bar, B_bar, state)), True, 9)
     elif case.op == "legs_update":
         args = (tensors["u"], 1 + 2 * torch.arange(70, dtype=torch.float64)[None], tensors["state"], 7)
+    elif case.op == "ssm_step":
+        C, outputs = tensors["C"], dict(case.options).get("outputs", ())
+        D = tensors.get("D", torch.zeros(3, *outputs, dtype=torch.float64))
+        if not outputs:
+            C, D = C.unsqueeze(-2), D.unsqueeze(-1)
+        args = (tensors["u"], tensors["A"], tensors["B"], C, tensors["state"], D)
     else:
         args = (*tensors.values(), 70)
         if tensors.get("A") is not None and tensors["A"].dim() == 2:
@@ -393,6 +463,14 @@ SHAPES = [
     ("long_conv", {"k": (4, 7)}, r"`k` must have shape \(3, taps\), got \(4, 7\)"),
     ("long_conv", {"k": (2, 4, 7)}, r"`k` must have shape \(M, 3, taps\), got \(2, 4, 7\)"),
     ("long_conv", {"D": (2, 3)}, r"`D` must have shape \(3\), got \(2, 3\)"),
+    ("ssm_step", {"u": ()}, r"`u` must have shape \(..., H\), got \(\)"),
+    ("ssm_step", {"A": (5,)}, r"`A` must have shape \(..., H, N\), got \(5,\)"),
+    ("ssm_step", {"B": (3, 4)}, r"`B` must have shape \(..., H, 5\) to fit `A`, got \(3, 4\)"),
+    ("ssm_step", {"state": (7, 3, 4)}, r"`state` must have shape \(..., H, 5\) to fit `A`, got \(7, 3, 4\)"),
+    ("ssm_step", {"C": (5,)}, r"`C` must have shape \(..., H, 5\) with as many dimensions as `A` \(3, 5\), or"),
+    ("ssm_step", {"u": (7, 4)}, r"leading dimensions must broadcast, got `u` \(7, 4\), `A` \(3,\)"),
+    ("ssm_step", {"D": (4,)}, r"leading dimensions must broadcast, got .*`D` \(4,\)"),
+    ("ssm_step-layers", {"D": (3, 3)}, r"`D` must have shape \(..., H, 2\) to fit `C`, got \(3, 3\)"),
 ]
 
 

@@ -71,6 +71,7 @@ def legs_update() -> None:
 
 CALLS["legs_update"] = legs_update
 
+
 def long_conv() -> None:
     from seqkit.kernels.long_conv.triton import long_conv_backward, long_conv_forward
 
@@ -85,6 +86,63 @@ def long_conv() -> None:
 
 
 CALLS["long_conv"] = long_conv
+
+
+def lti_memory() -> None:
+    from seqkit.kernels.lti_memory.triton import lti_memory_backward, lti_memory_forward
+
+    for n_systems, n_series, order, length, every in (
+        (1, 1024, 64, 4096, 4096),
+        (128, 8, 128, 1000, 1),
+        (1, 64, 5, 30, 30),
+    ):
+        u, state = torch.zeros(n_systems, n_series, length), torch.zeros(n_systems, n_series, order)
+        args = u, torch.zeros(n_systems, order, order), torch.zeros(n_systems, order), state, True, every
+        lti_memory_backward(lti_memory_forward(*args), *args)
+
+
+CALLS["lti_memory"] = lti_memory
+
+
+def ssm_step() -> None:
+    from seqkit.kernels.ssm_step import paths
+
+    for leading, A, C, dtype in (
+        ((1000, 128), (128, 32), (128, 1, 32), torch.float32),
+        ((4, 64, 128), (4, 1, 128, 32), (4, 1, 128, 1, 32), torch.bfloat16),
+        ((64, 128), (64, 128, 16), (128, 3, 16), torch.float32),
+        ((8, 4), (4, 500), (4, 2, 500), torch.float16),
+    ):
+        modes = [torch.zeros(shape, dtype=torch.complex64) for shape in (A, A, C, (*leading, A[-1]))]
+        D = torch.zeros(C[-2])
+        operands = (torch.zeros(leading, dtype=dtype), *modes, D)
+        layout, ready = paths.find_layout(torch.Size(leading), operands)
+        y, new = torch.zeros(*leading, C[-2], dtype=dtype), modes[3].clone()
+        kernels = paths.module("triton")
+        kernels.advance(layout, ready[:5], ready[5], y, new)
+        kernels.differentiate(layout, (ready[0].float(), *ready[1:5]), y.float(), new)
+
+
+CALLS["ssm_step"] = ssm_step
+
+
+def ssm_scan() -> None:
+    from seqkit.kernels.ssm_scan import chunks
+    from seqkit.kernels.ssm_scan.uneven import triton as uneven
+
+    for n_pairs, n_outputs, dtype in ((32, 1, torch.float32), (32, 1, torch.bfloat16), (64, 2, torch.float32)):
+        A, C = torch.zeros(64, n_pairs, dtype=torch.complex128), torch.zeros(n_outputs, 64, n_pairs) + 0j
+        u, state = torch.zeros(16, 64, 2048, dtype=dtype), torch.zeros(16, 64, n_pairs) + 0j
+        lengths, steps = torch.full((16,), 2048), torch.ones(16, 2048)
+        y, state = chunks.ssm_scan_forward(u, A, A, C, state, lengths)
+        state = torch.zeros_like(state)
+        chunks.ssm_scan_backward(y, state, u, A, A, C, state, lengths)
+        for rule in ("zero_order_hold", "bilinear", "backward_euler"):
+            uneven.ssm_scan_steps_forward(u, A, A, C, state, steps, lengths, rule)
+            uneven.ssm_scan_steps_backward(y, state, u, A, A, C, state, steps, lengths, rule)
+
+
+CALLS["ssm_scan"] = ssm_scan
 
 BINARIES = Path(triton.__file__).parent / "backends/nvidia/bin"
 
