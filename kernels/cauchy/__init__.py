@@ -31,7 +31,8 @@ def cauchy(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, length: 
         C: Output matrix, (..., M, N) complex.
         dt: Step in units of 1/Lambda, (...), real, above 0.
         length: Number of samples L, at least 1.
-        backend: "auto", "reference" (dense matrices, one step a sample) or "cpu".
+        backend: "auto", "reference" (dense matrices, one step a sample), "cpu" (in the time domain) or "triton" (Cauchy
+            sums over frequencies).
 
     Returns:
         K, (..., M, length), real, exactly the first L samples (nothing is folded in from beyond L). Leading dimensions
@@ -39,19 +40,22 @@ def cauchy(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, length: 
 
     Raises:
         TypeError: the dtypes are neither float32 nor float64 (complex64, complex128), or differ in precision.
-        ValueError: the shapes do not fit together, `length` is below 1, or the backend is unknown.
+        ValueError: the shapes do not fit together, `length` is below 1, a value is not finite, or the backend is
+            unknown or cannot serve.
 
     Source:
         Gu, Goel, Ré 2021, Efficiently modeling long sequences with structured state spaces (arXiv:2111.00396), section
-        3. Differs: the paper sums Cauchy terms over the roots of unity and corrects C by I - Abar^L; here the kernel is
-        computed in the time domain, where truncation is exact and a zero eigenvalue is not 0/0.
+        3. Differs: "cpu" computes in the time domain, where truncation is exact and a zero eigenvalue is not 0/0;
+        "triton" sums over a circle inside the unit circle for the same reason.
 
-    Cost and backends: "cpu" works in float64 inside (a step rounded to float32 drifts by 6e-8 L) in one of two ways,
-    whichever measured faster. Where N^3 <= 16 L it discretises by Woodbury and takes the Krylov function of the dense
-    real matrix, N^3 log L + N L. Else it closes feedback around the diagonal system with Vandermonde sums and Newton's
-    series inverse, N L + L log L: 3 times faster at N = 64 pairs, L = 4096. The Cauchy sums themselves need the dense
-    power Abar^L for the corrected C, and so cannot beat the first way.
-    Neither keeps anything of size (H, N, L).
+    Cost and backends: all but the last steps are in float64 also for float32 inputs (a step rounded to float32 drifts
+    by 6e-8 L, and closing the low-rank loop costs up to 5 digits).
+    "cpu" works in one of two ways, whichever measured faster. Where N^3 <= 16 L it discretises by Woodbury and takes
+    the Krylov function of the dense real matrix, N^3 log L + N L; for float32 inputs its blocks are joined, and their
+    gradients computed, in float32. Else it closes feedback around the diagonal system with Vandermonde sums and
+    Newton's series inverse, N L + L log L, all in float64. Neither keeps anything of size (H, N, L).
+    "triton", for complex64, is the published form: Cauchy sums in float64, N L, with C corrected for truncation by the
+    dense power Abar^L, N^3 log L, in torch; it keeps (1 + R) (M + R) spectra of L / 2 numbers, for rank R.
 
     Example:
         >>> import torch
@@ -83,7 +87,7 @@ def cauchy(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, length: 
     if path == "reference":
         return cauchy_reference(Lambda, P, B, C, dt, length)
     flat = flatten(Lambda, P, B, C, dt, leading)
-    if path == "triton":
+    if path == "triton" and leading.numel():  # FFTs refuse an empty batch
         kernel = nodes_kernel(*flat, length, path)
     elif n_pairs**3 <= DENSE_UP_TO * length:
         kernel = dense_kernel(*flat, length, dt.dtype)

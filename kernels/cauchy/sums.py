@@ -33,7 +33,7 @@ def cauchy_sums_reference(v: Tensor, Lambda: Tensor, z: Tensor) -> Tensor:
 
 def real_form(v: Tensor, Lambda: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Returns a, b (H, O, N) and c1, c0 (H, N), real, of a pair's sum (z a - b) / (z^2 - c1 z + c0)."""
-    product = v * Lambda.conj().unsqueeze(1)
+    product = v * Lambda.conj_physical().unsqueeze(1)  # while an op is traced, lazy conjugates go unseen
     squares = Lambda.real.square() + Lambda.imag.square()
     return 2 * v.real, 2 * product.real, 2 * Lambda.real, squares
 
@@ -58,7 +58,7 @@ def cauchy_sums_backward(grad: Tensor, v: Tensor, Lambda: Tensor, z: Tensor) -> 
     """Returns the gradients of v and Lambda."""
     a, b, c1, c0 = real_form(v, Lambda)
     d_a, d_b, d_c1, d_c0 = (torch.empty_like(value) for value in (a, b, c1, c0))
-    weight = grad.conj()
+    weight = grad.conj_physical()
     for n in range(v.shape[-1]):
         inverse = 1 / (z * z - c1[:, n, None] * z + c0[:, n, None])
         d_a[..., n] = (weight * (z * inverse).unsqueeze(1)).real.sum(-1)

@@ -25,7 +25,8 @@ def krylov(A: Tensor, B: Tensor, C: Tensor, length: int, backend: str = "auto") 
         B: Input vector, (..., N).
         C: Output matrix, (..., M, N).
         length: Number of samples L, at least 1.
-        backend: "auto", "reference" (the recurrence) or "cpu" (baby and giant steps).
+        backend: "auto", "reference" (the recurrence), "cpu" (baby and giant steps in torch) or "triton" (the same,
+            joined by Triton kernels).
 
     Returns:
         K, (..., M, length), of the dtype of `A`. Leading dimensions broadcast.
@@ -40,8 +41,10 @@ def krylov(A: Tensor, B: Tensor, C: Tensor, length: int, backend: str = "auto") 
         (arXiv:2110.13985), section 4. Differs: the paper's doubling keeps A^l B for all l, (H, N, L) numbers; here
         l = i m + j, and two blocks of about sqrt(L) powers are joined by one matrix product.
 
-    Cost: about N^3 log L + N^2 sqrt(L) + N L a channel; memory N^2 log L + N sqrt(L) + L, also backward, which computes
-    the blocks again. Backends: reference, cpu.
+    Cost and backends: about N^3 log L + N^2 sqrt(L) + N L a channel; memory N^2 log L + N sqrt(L) + L, also backward,
+    which computes the blocks again. Backends: reference; cpu; triton, for real float32, where torch's batched products
+    make the powers, under its setting for float32 products (torch.set_float32_matmul_precision). In float32 the error
+    is about 2e-6 at L = 16384 for systems that forget; a system that forgets nothing drifts by 6e-8 a sample.
 
     Example:
         >>> import torch

@@ -16,7 +16,7 @@ def krylov_forward(A: Tensor, B: Tensor, C: Tensor, length: int) -> Tensor:
     """
     _, baby, giant = build(A, B, C, length)
     n_giant, n_outputs = giant.shape[1:3]
-    out = (giant.to(C.dtype).flatten(1, 2) @ baby.to(C.dtype).mT).view(len(C), n_giant, n_outputs, -1)
+    out = (giant.to(C.dtype).flatten(1, 2) @ baby.to(C.dtype).mT).view(len(C), n_giant, n_outputs, baby.shape[1])
     return out.transpose(1, 2).flatten(2)[..., :length].contiguous()
 
 

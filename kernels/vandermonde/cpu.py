@@ -59,7 +59,7 @@ def vandermonde_forward(a: Tensor, weight: Tensor, length: int) -> Tensor:
     # Conjugates are written out: while an op is traced, lazy ones are taken for plain numbers.
     far = exponentials(a.conj_physical(), n_coarse, fine).unsqueeze(1) * (2 * weight.conj_physical()).unsqueeze(2)
     out = as_real(far).flatten(1, 2) @ as_real(near).mT
-    return out.view(n_channels, n_outputs, -1)[..., :length].contiguous()
+    return out.view(n_channels, n_outputs, n_coarse * fine)[..., :length].contiguous()
 
 
 def vandermonde_backward(grad: Tensor, a: Tensor, weight: Tensor, length: int) -> tuple[Tensor, Tensor]:
@@ -82,5 +82,4 @@ def vandermonde_backward(grad: Tensor, a: Tensor, weight: Tensor, length: int) -
     total, total_by_step = (
         (torch.view_as_complex(value.unflatten(-1, (n_pairs, 2))) * far).sum(2) for value in (inner, by_step)
     )
-    d_a = 2 * (weight * total_by_step).sum(1).conj()
-    return d_a.resolve_conj().contiguous(), (2 * total.conj()).resolve_conj().contiguous()
+    return 2 * (weight * total_by_step).sum(1).conj_physical(), 2 * total.conj_physical()

@@ -135,8 +135,7 @@ def vandermonde_backward(grad: Tensor, a: Tensor, weight: Tensor, length: int) -
     first = torch.arange(n_tiles, dtype=torch.float32, device=grad.device).view(-1, 1) * (R * J)
     plain = torch.complex(sums[..., 0, :], sums[..., 1, :])
     by_lag = torch.complex(sums[..., 2, :], sums[..., 3, :]) + first * plain
-    d_a = 2 * (weight * by_lag.sum(2)).sum(1).conj()
-    return d_a.resolve_conj().contiguous(), (2 * plain.sum(2).conj()).resolve_conj().contiguous()
+    return 2 * (weight * by_lag.sum(2)).sum(1).conj_physical(), 2 * plain.sum(2).conj_physical()
 
 
 def parts(value: Tensor) -> Tensor:

@@ -8,9 +8,18 @@ from torch import Tensor
 from seqkit.kernels.cauchy import cauchy
 from seqkit.kernels.cauchy.dense import dense_kernel
 from seqkit.kernels.cauchy.feedback import feedback_kernel, series_inverse
+from seqkit.kernels.cauchy.nodes import nodes, nodes_kernel
+from seqkit.kernels.cauchy.op import cauchy_sums_op
 from seqkit.kernels.cauchy.reference import cauchy_reference
+from seqkit.kernels.cauchy.sums import cauchy_sums_reference
+
+
+def nodes_way(*inputs) -> Tensor:
+    return nodes_kernel(*inputs, "cpu")
+
 
 WAYS = [dense_kernel, feedback_kernel]
+ALL_WAYS = [*WAYS, nodes_way]
 NAMES = ["Lambda", "P", "B", "C", "dt"]
 
 
@@ -139,3 +148,161 @@ def test_series_inverse_convolves_to_one() -> None:
     for row, back in zip(series.numpy(), inverse.numpy(), strict=True):
         product = np.convolve(row, back)[:200]
         np.testing.assert_allclose(product, np.eye(1, 200)[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("length", [1, 2, 7, 33, 100])
+def test_sums_over_nodes_equal_the_recurrence(rank: int, length: int) -> None:
+    inputs = [value.requires_grad_() for value in random_system(5, 2, rank)]
+    want = cauchy_reference(*inputs, length)
+    direction = torch.randn_like(want)
+    want_gradients = torch.autograd.grad(want, inputs, direction)
+    got = nodes_kernel(*inputs, length, "cpu")
+    assert error(got, want) < 1e-12
+    for name, gradient, expected in zip(
+        NAMES, torch.autograd.grad(got, inputs, direction), want_gradients, strict=True
+    ):
+        assert (gradient - expected).abs().max() < 1e-11 * (1 + expected.abs().max()), name
+
+
+def test_no_node_meets_a_pole() -> None:
+    """Every node lies right of the imaginary axis, so eigenvalues on it give numbers; the middle node is finite."""
+    for length in (1, 2, 3, 64, 101, 1 << 20):
+        z = nodes(length, torch.device("cpu"))
+        assert len(z) == length // 2 + 1
+        assert bool(z.real.min() > 0)
+        assert bool(torch.view_as_real(z).isfinite().all())
+        w = 0.5 ** (1 / length) * np.exp(-2j * np.pi * np.arange(len(z)) / length)
+        np.testing.assert_allclose(z, 2 * (1 - w) / (1 + w), rtol=1e-8)  # the plain form cancels
+
+
+def sums_inputs(n_sums: int, n_pairs: int, n_nodes: int) -> tuple[Tensor, Tensor, Tensor]:
+    Lambda = torch.complex(-torch.rand(2, n_pairs).double(), 3 * torch.randn(2, n_pairs).double())
+    z = torch.complex(0.1 + torch.rand(n_nodes).double(), 3 * torch.rand(n_nodes).double())
+    return torch.randn(2, n_sums, n_pairs, dtype=torch.complex128), Lambda, z
+
+
+@pytest.mark.parametrize("path", ["cpu", "triton"])
+@pytest.mark.parametrize(("n_sums", "n_pairs", "n_nodes"), [(1, 1, 1), (4, 5, 130), (6, 9, 70), (9, 3, 20)])
+def test_cauchy_sums_against_numpy(path: str, n_sums: int, n_pairs: int, n_nodes: int) -> None:
+    device = device_of(path)
+    v, Lambda, z = sums_inputs(n_sums, n_pairs, n_nodes)
+    leaves = [value.detach().to(device).clone().requires_grad_() for value in (v, Lambda)]
+    got = cauchy_sums_op(*leaves, z.to(device), path)
+    poles, nodes_ = Lambda.numpy()[:, None, :, None], z.numpy()
+    both = v.numpy()[..., None] / (nodes_ - poles) + v.numpy().conj()[..., None] / (nodes_ - poles.conj())
+    assert error(got.detach().cpu(), torch.from_numpy(both.sum(2))) < 1e-13
+    direction = torch.randn(2, n_sums, n_nodes, dtype=torch.complex128)
+    gradients = torch.autograd.grad(got, leaves, direction.to(device))
+    wide = [v.clone().requires_grad_(), Lambda.clone().requires_grad_()]
+    want = torch.autograd.grad(cauchy_sums_reference(*wide, z), wide, direction)
+    for gradient, expected in zip(gradients, want, strict=True):
+        assert error(gradient.cpu(), expected) < 1e-12
+
+
+def test_cauchy_sums_are_a_good_operator() -> None:
+    v, Lambda, z = sums_inputs(4, 5, 7)
+    leaves = (v.requires_grad_(), Lambda.requires_grad_())
+    torch.library.opcheck(torch.ops.seqkit.cauchy_sums.default, (*leaves, z, "cpu"))
+    assert torch.autograd.gradcheck(lambda *x: cauchy_sums_op(*x, z, "cpu"), leaves)
+    assert torch.autograd.gradgradcheck(lambda *x: cauchy_sums_op(*x, z, "cpu"), leaves)
+
+
+def test_triton_keeps_the_accuracy_of_float64_through_the_loop() -> None:
+    """HiPPO-LegS closes its loop with 5 digits lost; float32 sums would leave two."""
+    half, *_ = legs(64, 0.1)
+    single = [value.to(torch.complex64 if value.is_complex() else torch.float32) for value in half]
+    exact = [value.to(torch.complex128 if value.is_complex() else torch.float64) for value in single]
+    device = device_of("triton")
+    got = cauchy(*(value.to(device) for value in single), 400, backend="triton").cpu()
+    assert error(got, cauchy_reference(*exact, 400)) < 2e-7
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu", "triton"])
+@pytest.mark.parametrize("n_pairs", [2, 40])
+def test_no_systems_at_all(backend: str, n_pairs: int) -> None:
+    device = device_of(backend)
+    shapes = {"Lambda": (0, n_pairs), "P": (0, n_pairs), "B": (0, n_pairs), "C": (0, 2, n_pairs), "dt": (0,)}
+    dtypes = [torch.float32 if name == "dt" else torch.complex64 for name in shapes]
+    inputs = [
+        torch.zeros(shape, dtype=dtype, device=device, requires_grad=True)
+        for shape, dtype in zip(shapes.values(), dtypes, strict=True)
+    ]
+    kernel = cauchy(*inputs, 70, backend=backend)
+    assert kernel.shape == (0, 2, 70)
+    gradients = torch.autograd.grad(kernel.sum(), inputs)
+    assert [gradient.shape for gradient in gradients] == [value.shape for value in inputs]
+
+
+@pytest.mark.parametrize("backend", ["cpu", "triton"])
+@pytest.mark.parametrize("length", [1, 33])
+def test_one_pair_of_one_channel(backend: str, length: int) -> None:
+    device = device_of(backend)
+    one = torch.ones(1, 1, dtype=torch.complex64, device=device)
+    got = cauchy(-one, 0 * one, one, one[None], torch.ones(1, device=device), length, backend=backend).cpu()
+    want = 4 / 3 * (1 / 3) ** np.arange(length)  # 2 dt / (1 + 1/2), (1 - 1/2) / (1 + 1/2)
+    np.testing.assert_allclose(got[0, 0], want, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("way", ALL_WAYS)
+@pytest.mark.parametrize("dt", [1e-6, 1e-3, 0.1, 10.0])
+def test_legs_at_extreme_steps(way, dt: float) -> None:
+    half, A, B, C = legs(64, dt)
+    matrix, eye = A.numpy(), np.eye(64)
+    state = np.linalg.solve(eye - dt / 2 * matrix, dt * B.numpy())
+    A_bar = np.linalg.solve(eye - dt / 2 * matrix, eye + dt / 2 * matrix)
+    samples = np.empty(2000)
+    for step in range(2000):
+        samples[step] = C.numpy() @ state
+        state = A_bar @ state
+    leaves = [value.requires_grad_() for value in half]
+    got = way(*leaves, 2000)
+    assert error(got[0, 0], torch.from_numpy(samples)) < 1e-9
+    gradients = torch.autograd.grad(got.sum(), leaves)
+    assert all(bool(gradient.abs().isfinite().all()) for gradient in gradients)
+
+
+@pytest.mark.parametrize("way", ALL_WAYS)
+def test_a_million_samples_of_modulus_almost_one(way) -> None:
+    """Against numpy's eigenvalues of the dense matrix; the slowest mode loses 1e-7 a sample, another nothing at all."""
+    length = 1 << 20
+    half = random_system(3, 1, 1)
+    half = [value[:1] for value in half]
+    half[0] = torch.complex(torch.tensor([[-4e-6, -1e-3, 0.0]]).double(), torch.tensor([[1.0, 4.0, 9.0]]).double())
+    half[1] = half[1] * torch.tensor([1e-4, 1e-2, 1e-4])
+    full = [np.concatenate([value.numpy(), value.numpy().conj()], axis=-1)[0] for value in half[:4]]
+    dt = float(half[4])
+    A = np.diag(full[0]) - full[1].T @ full[1].conj()
+    values, vectors = np.linalg.eig(A)
+    weight = (full[3] @ vectors)[0] * np.linalg.solve(vectors, full[2]) * dt / (1 - dt / 2 * values)
+    logarithm = np.log((1 + dt / 2 * values) / (1 - dt / 2 * values))
+    assert 0 < -logarithm.real.max() < 1e-7
+    want = (weight[:, None] * np.exp(logarithm[:, None] * np.arange(length))).sum(0).real
+    assert error(way(*half, length)[0, 0], torch.from_numpy(want)) < 1e-7
+
+
+def test_triton_kernels_write_nothing_but_the_sums(largest_tensor) -> None:
+    pytest.importorskip("triton")
+    from seqkit.kernels.cauchy import triton
+
+    device = device_of("triton")
+    v, Lambda, z = (value.to(device) for value in sums_inputs(2, 32, 300))
+    grad = torch.randn(2, 2, 300, dtype=torch.complex128, device=device)
+    in_bytes = 16 * grad.numel()  # the interpreter copies arguments as bytes
+    assert largest_tensor(triton.cauchy_sums_forward, v, Lambda, z) <= in_bytes
+    assert largest_tensor(triton.cauchy_sums_backward, grad, v, Lambda, z) <= in_bytes
+
+
+def test_nothing_of_modes_times_length_is_made(largest_tensor) -> None:
+    length, n_pairs = 4096, 32
+    half, *_ = legs(2 * n_pairs, 1e-2)
+    made = {way.__name__: largest_tensor(way, *half, length) for way in WAYS}
+    made["nodes"] = largest_tensor(nodes_way, *half, length)
+    assert all(numel <= 8 * length for numel in made.values()), made  # 4 spectra, complex
+
+
+def device_of(path: str) -> str:
+    if path != "triton":
+        return "cpu"
+    pytest.importorskip("triton")
+    return "cuda" if torch.cuda.is_available() else "cpu"  # without a device, under the interpreter

@@ -51,3 +51,87 @@ def test_nothing_of_order_times_length_is_made(largest_tensor) -> None:
     grad = torch.randn(2, 1, length, dtype=torch.float64)
     assert largest_tensor(cpu.vandermonde_forward, a, weight, length) <= 2 * length
     assert largest_tensor(cpu.vandermonde_backward, grad, a, weight, length) <= 2 * length
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu", "triton"])
+def test_no_channels_at_all(backend: str) -> None:
+    device = device_of(backend)
+    a = torch.zeros(0, 3, dtype=torch.complex64, device=device).requires_grad_()
+    weight = torch.zeros(0, 2, 3, dtype=torch.complex64, device=device).requires_grad_()
+    kernel = vandermonde(a, weight, 70, backend=backend)
+    assert kernel.shape == (0, 2, 70)
+    gradients = torch.autograd.grad(kernel.sum(), (a, weight))
+    assert [gradient.shape for gradient in gradients] == [a.shape, weight.shape]
+
+
+@pytest.mark.parametrize("backend", ["cpu", "triton"])
+def test_one_mode_of_one_channel(backend: str) -> None:
+    device = device_of(backend)
+    a, weight = torch.tensor([-0.01 + 2j], device=device), torch.tensor([[0.5 - 1j]], device=device)
+    got = vandermonde(a, weight, 65, backend=backend).cpu()
+    want = 2 * ((0.5 - 1j) * np.exp(np.arange(65) * a.cpu().numpy().astype(complex))).real
+    np.testing.assert_allclose(got[0], want, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "triton"])
+@pytest.mark.parametrize("dt", [1e-6, 1e-3, 0.1, 10.0])
+def test_extreme_steps_against_numpy(dt: float, backend: str) -> None:
+    """Frequencies like those of HiPPO-LegS, up to N^2; at dt = 10 a phase of 1e8 radians."""
+    device = device_of(backend)
+    frequency = torch.linspace(0, 70, 40, dtype=torch.float64) ** 2
+    a = (dt * torch.complex(torch.full_like(frequency, -0.5), frequency)).to(torch.complex64)
+    weight = torch.randn(2, 40, dtype=torch.complex64)
+    got = vandermonde(a.to(device), weight.to(device), 5000, backend=backend).cpu().double()
+    powers = np.exp(a.numpy().astype(complex)[:, None] * np.arange(5000))
+    want = torch.from_numpy(2 * (weight.numpy().astype(complex) @ powers).real)
+    assert float((got - want).pow(2).mean().sqrt() / want.pow(2).mean().sqrt()) < 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128], ids=str)
+def test_a_million_samples_of_modulus_almost_one(dtype: torch.dtype) -> None:
+    a = torch.complex(torch.tensor([-1e-7, -1e-9, 0.0]).double(), torch.tensor([3.0, 0.5, 1e-3]).double()).to(dtype)
+    weight = torch.randn(1, 3, dtype=torch.complex128).to(dtype)
+    got = vandermonde(a, weight, 1 << 20)[0].double().numpy()
+    powers = np.exp(a.numpy().astype(complex)[:, None] * np.arange(1 << 20))
+    want = 2 * (weight.numpy().astype(complex) @ powers)[0].real
+    limit = 1e-6 if dtype == torch.complex64 else 1e-9
+    assert np.sqrt(np.mean((got - want) ** 2) / np.mean(want**2)) < limit
+
+
+def test_triton_over_many_tiles_and_outputs() -> None:
+    device = device_of("triton")
+    a, weight = exponents(1, 40).to(torch.complex64), torch.randn(1, 2, 40, dtype=torch.complex64)
+    leaves = [value.to(device).requires_grad_() for value in (a, weight)]
+    wide = [value.to(torch.complex128).requires_grad_() for value in (a, weight)]
+    got, want = vandermonde(*leaves, 9000, backend="triton"), vandermonde(*wide, 9000, backend="reference")
+    direction = torch.randn(1, 2, 9000, dtype=torch.float64)
+    pairs = [(got, want)]
+    pairs += zip(
+        torch.autograd.grad(got, leaves, direction.float().to(device)),
+        torch.autograd.grad(want, wide, direction),
+        strict=True,
+    )
+    for one, other in pairs:
+        one, other = one.detach().cpu(), other.detach()
+        assert float((one - other).abs().pow(2).mean().sqrt() / other.abs().pow(2).mean().sqrt()) < 1e-6
+
+
+def test_triton_kernels_write_nothing_but_the_result(largest_tensor) -> None:
+    pytest.importorskip("triton")
+    from seqkit.kernels.vandermonde import triton
+
+    device = device_of("triton")
+    a, weight = exponents(1, 32).to(torch.complex64).to(device), torch.randn(1, 1, 32, dtype=torch.complex64).to(device)
+    length = 32768
+    grad = torch.randn(1, 1, length, device=device)
+    assert (
+        largest_tensor(triton.vandermonde_forward, a, weight, length) <= 4 * length
+    )  # in bytes: the interpreter copies arguments as such
+    assert largest_tensor(triton.vandermonde_backward, grad, a, weight, length) <= 4 * length
+
+
+def device_of(backend: str) -> str:
+    if backend != "triton":
+        return "cpu"
+    pytest.importorskip("triton")
+    return "cuda" if torch.cuda.is_available() else "cpu"  # without a device, under the interpreter
