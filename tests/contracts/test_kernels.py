@@ -12,6 +12,7 @@ from seqkit.kernels.krylov import krylov
 from seqkit.kernels.legs_update import legs_update
 from seqkit.kernels.long_conv import long_conv
 from seqkit.kernels.lti_memory import lti_memory
+from seqkit.kernels.ssm_scan import ssm_scan
 from seqkit.kernels.ssm_step import ssm_step
 from seqkit.kernels.vandermonde import vandermonde
 
@@ -96,6 +97,21 @@ def lti_inputs(dtype: torch.dtype, length: int, shared: bool = False, order: int
     return {"u": normal(2, 3, length, dtype=dtype), "A_bar": A_bar, **vectors}
 
 
+def scan_inputs(
+    dtype: torch.dtype, length: int, outputs: tuple[int, ...] = (), discrete: bool = False, ends: bool = False
+) -> dict[str, Tensor]:
+    wide = dtype.to_complex()
+    A = decays(3, 5, dtype=torch.float64, fastest=0.5)
+    A[0, 0] = 0  # an integrator, or with a discrete A a mode that forgets at once
+    A = torch.where(A == 0, 0, A.exp()) if discrete else A
+    lengths = {"lengths": torch.tensor([length, -(-length // 2)])} if ends else {}
+    B, C = normal(3, 5, dtype=wide), normal(*outputs, 3, 5, dtype=wide)
+    return {
+        **{"u": normal(2, 3, length, dtype=dtype), "A": A.to(wide), "B": B, "C": C},
+        **{**lengths, "state": normal(2, 3, 5, dtype=wide)},
+    }
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
@@ -104,6 +120,7 @@ class Case:
     options: tuple[tuple[str, object], ...] = ()
     op: str = ""
     triton: bool = False  # whether it has Triton kernels
+    halves: tuple[str, ...] = ()  # inputs that may be of half precision
 
     def make(self, dtype: torch.dtype, length: int) -> dict[str, Tensor]:
         torch.manual_seed(length)
@@ -154,6 +171,18 @@ def lti(every: int | None = None, part: float = 1.0) -> Callable[..., Tensor]:
     return call
 
 
+def scan(rule: str = "none", uneven: bool = False) -> Callable[..., tuple[Tensor, Tensor]]:
+    """A scan under a rule; uneven steps lie between 1/2 and 5/2 and differ from series to series."""
+
+    def call(backend: str, length: int, u: Tensor, **tensors: Tensor) -> tuple[Tensor, Tensor]:
+        real = torch.float64 if u.dtype == torch.float64 else torch.float32
+        place = torch.arange(2 * length, dtype=real, device=u.device).view(2, length)
+        steps = 1.5 + place.sin() if uneven else None
+        return ssm_scan(u, **tensors, steps=steps, discretization=rule, backend=backend)
+
+    return call
+
+
 CASES = [
     Case("krylov", sized(krylov), krylov_inputs, op="krylov", triton=True),
     Case("krylov-outputs", sized(krylov), krylov_inputs, (("n_outputs", 3),), "krylov", triton=True),
@@ -172,12 +201,24 @@ CASES = [
     Case("legs_update-rows", legs_rows, legs_inputs, (("order", 9),), "legs_update", triton=True),
     Case("legs_update-timed", legs_timed, legs_inputs, (("n_series", 2),), "legs_update", triton=True),
     Case("legs_update-many", legs_rows, legs_inputs, (("n_series", 17),), "legs_update", triton=True),
-    Case("ssm_step", step, step_inputs, op="ssm_step", triton=True),
-    Case("ssm_step-own-skip", step, step_inputs, (("own", True), ("skip", True)), "ssm_step", triton=True),
+    Case("ssm_step", step, step_inputs, (), "ssm_step", True, ("u",)),
+    Case("ssm_step-own-skip", step, step_inputs, (("own", True), ("skip", True)), "ssm_step", True, ("u",)),
     Case(
-        *("ssm_step-layers", step, step_inputs, (("layers", (2,)), ("outputs", (2,)), ("skip", True)), "ssm_step"),
-        triton=True,
+        *("ssm_step-layers", step, step_inputs, (("layers", (2,)), ("outputs", (2,)), ("skip", True))),
+        *("ssm_step", True, ("u",)),
     ),
+    Case("ssm_scan", scan(), scan_inputs, (("discrete", True),), "ssm_scan", True, ("u",)),
+    Case(
+        *("ssm_scan-outputs", scan(), scan_inputs, (("discrete", True), ("outputs", (2,)), ("ends", True))),
+        *("ssm_scan", True, ("u",)),
+    ),
+    Case("ssm_scan-even", scan("zero_order_hold"), scan_inputs, (), "", True, ("u",)),
+    Case("ssm_scan-hold", scan("zero_order_hold", True), scan_inputs, (), "ssm_scan_steps", True, ("u",)),
+    Case(
+        *("ssm_scan-bilinear", scan("bilinear", True), scan_inputs, (("outputs", (2,)), ("ends", True))),
+        *("ssm_scan_steps", True, ("u",)),
+    ),
+    Case("ssm_scan-euler", scan("backward_euler", True), scan_inputs, (), "ssm_scan_steps", True, ("u",)),
     Case("lti_memory", lti(), lti_inputs, op="lti_memory", triton=True),
     Case("lti_memory-rows", lti(every=1), lti_inputs, (("shared", True),), "lti_memory", triton=True),
     Case("lti_memory-stretches", lti(every=30), lti_inputs, op="lti_memory", triton=True),
@@ -325,6 +366,11 @@ def test_opcheck(case: Case) -> None:
         args = (*(value.contiguous() for value in (u, A_bar, B_bar, state)), True, 9)
     elif case.op == "legs_update":
         args = (tensors["u"], 1 + 2 * torch.arange(70, dtype=torch.float64)[None], tensors["state"], 7)
+    elif case.op.startswith("ssm_scan"):
+        C, lengths = tensors["C"], torch.tensor([70, 33])
+        args = (tensors["u"], tensors["A"], tensors["B"], C if C.dim() == 3 else C.unsqueeze(0), tensors["state"])
+        steps = 0.5 + torch.rand(2, 70, dtype=torch.float64)
+        args = (*args, *((lengths,) if case.op == "ssm_scan" else (steps, lengths, "bilinear")))
     elif case.op == "ssm_step":
         C, outputs = tensors["C"], dict(case.options).get("outputs", ())
         D = tensors.get("D", torch.zeros(3, *outputs, dtype=torch.float64))
@@ -336,7 +382,7 @@ def test_opcheck(case: Case) -> None:
         if tensors.get("A") is not None and tensors["A"].dim() == 2:
             args = (tensors["A"].unsqueeze(0), *args[1:])
     args = (*args, "cpu")
-    leaves = tuple(arg.requires_grad_() if isinstance(arg, Tensor) else arg for arg in args)
+    leaves = tuple(arg.requires_grad_() if isinstance(arg, Tensor) and differentiable(arg) else arg for arg in args)
     torch.library.opcheck(getattr(torch.ops.seqkit, case.op).default, leaves)
 
 
@@ -421,7 +467,7 @@ def test_unknown_backend_is_named(case: Case) -> None:
 def test_other_dtypes_are_refused(case: Case, dtype: torch.dtype) -> None:
     tensors = case.make(torch.float32, 7)
     for name, value in tensors.items():
-        if not differentiable(value):
+        if not differentiable(value) or (name in case.halves and dtype.is_floating_point):
             continue
         allowed = "complex64 or complex128" if value.is_complex() else "float32 or float64"
         with pytest.raises(TypeError, match=f"`{name}` must be {allowed}, got {dtype}; convert it"):
@@ -444,6 +490,14 @@ def test_length_must_be_at_least_one(case: Case, length: int) -> None:
 
 
 SHAPES = [
+    ("ssm_scan", {"u": (3, 7)}, r"`u` must have shape \(B, H, L\), got \(3, 7\)"),
+    ("ssm_scan", {"u": (2, 3, 0)}, r"`u` must have at least 1 sample, got 0"),
+    ("ssm_scan", {"A": (4, 5)}, r"`A` must have shape \(3, N\), got \(4, 5\)"),
+    ("ssm_scan", {"A": (3, 0)}, r"`A` must have at least 1 pair per channel, got \(3, 0\)"),
+    ("ssm_scan", {"B": (3, 4)}, r"`B` must have shape \(3, 5\), got \(3, 4\)"),
+    ("ssm_scan", {"C": (4, 5)}, r"`C` must have shape \(3, 5\), got \(4, 5\)"),
+    ("ssm_scan", {"C": (2, 4, 5)}, r"`C` must have shape \(M, 3, 5\), got \(2, 4, 5\)"),
+    ("ssm_scan", {"state": (1, 3, 5)}, r"`state` must have shape \(2, 3, 5\), got \(1, 3, 5\)"),
     ("krylov", {"A": (3, 6, 5)}, r"`A` must have shape \(..., N, N\), got \(3, 6, 5\)"),
     ("krylov", {"B": (3, 5)}, r"`B` must have shape \(..., 6\) to fit `A`, got \(3, 5\)"),
     ("krylov", {"C": (6,)}, r"`C` must have shape \(..., M, 6\) to fit `A`, got \(6,\)"),

@@ -134,10 +134,10 @@ def ssm_scan() -> None:
         A, C = torch.zeros(64, n_pairs, dtype=torch.complex128), torch.zeros(n_outputs, 64, n_pairs) + 0j
         u, state = torch.zeros(16, 64, 2048, dtype=dtype), torch.zeros(16, 64, n_pairs) + 0j
         lengths, steps = torch.full((16,), 2048), torch.ones(16, 2048)
-        y, state = chunks.ssm_scan_forward(u, A, A, C, state, lengths)
-        state = torch.zeros_like(state)
+        y, _ = chunks.ssm_scan_forward(u, A, A, C, state, lengths)
         chunks.ssm_scan_backward(y, state, u, A, A, C, state, lengths)
-        for rule in ("zero_order_hold", "bilinear", "backward_euler"):
+        if dtype == torch.float32:
+            rule = "bilinear" if n_outputs == 1 else "zero_order_hold"
             uneven.ssm_scan_steps_forward(u, A, A, C, state, steps, lengths, rule)
             uneven.ssm_scan_steps_backward(y, state, u, A, A, C, state, steps, lengths, rule)
 
