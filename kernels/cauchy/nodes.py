@@ -66,4 +66,4 @@ def nodes_kernel(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, le
         paths = paths[:, 1:, 1:] - paths[:, 1:, :1] * row[:, :, 1:]
     folded = torch.fft.irfft(paths.squeeze(2) * (1 + z / 2), n=length)
     steps = torch.arange(length, dtype=dt.dtype, device=dt.device)
-    return folded * FOLDED ** (-steps / length)
+    return folded * torch.exp2(steps * (-math.log2(FOLDED) / length))

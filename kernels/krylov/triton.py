@@ -96,7 +96,7 @@ def krylov_bwd_baby_kernel(
 
 def tile(size: int, largest: int) -> int:
     """The edge of a tile for a dimension: a power of two from 16 to `largest`, so that few kernels are compiled."""
-    return min(largest, max(16, triton.next_power_of_2(size)))
+    return int(min(largest, max(16, triton.next_power_of_2(size))))
 
 
 def krylov_forward(A: Tensor, B: Tensor, C: Tensor, length: int) -> Tensor:

@@ -80,6 +80,6 @@ def vandermonde_backward(grad: Tensor, a: Tensor, weight: Tensor, length: int) -
     by_step = (rows @ (near * steps[0].unsqueeze(-1))).view_as(inner).addcmul_(inner, steps[:, :1])
     far = exponentials(a, n_coarse, fine).unsqueeze(1)
     total, total_by_step = (
-        (torch.view_as_complex(value.unflatten(-1, (n_pairs, 2))) * far).sum(2) for value in (inner, by_step)
+        (torch.view_as_complex(value.view(*value.shape[:-1], n_pairs, 2)) * far).sum(2) for value in (inner, by_step)
     )
     return 2 * (weight * total_by_step).sum(1).conj_physical(), 2 * total.conj_physical()

@@ -103,7 +103,7 @@ def vandermonde_bwd_kernel(
 
 def edge(size: float, largest: int) -> int:
     """The edge of a tile: a power of two from 16 to `largest`, so that few kernels are compiled."""
-    return min(largest, max(16, triton.next_power_of_2(math.ceil(size))))
+    return int(min(largest, max(16, triton.next_power_of_2(math.ceil(size)))))
 
 
 def vandermonde_forward(a: Tensor, weight: Tensor, length: int) -> Tensor:
