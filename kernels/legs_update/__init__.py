@@ -83,13 +83,13 @@ def legs_update(
         check_positive_int("every", every)
     if state is not None and (state.dim() < 1 or state.shape[-1] != order):
         raise ValueError(f"`state` must have shape (..., {order}), got {tuple(state.shape)}; it holds `order` numbers")
+    shared = check_times(u, seen, timestamps, rule)
     starts = not isinstance(seen, Tensor) and seen == 0
     if starts != (state is None):
         raise ValueError(
             f"`state` must come with `seen`, the samples or the time behind it, got {'no' if state is None else 'a'} "
             f"state and seen {'of a tensor' if isinstance(seen, Tensor) else seen!r}; give both, or none at the start"
         )
-    shared = check_times(u, seen, timestamps, rule)
     leading = shared if state is None else check_leading({"u": shared, "state": state.shape[:-1]})
     check_values({"u": u} if state is None else {"u": u, "state": state})
     path = choose_backend(backend, u, refusals(order))

@@ -17,13 +17,13 @@ PER_WARP = 256  # coefficients that one warp holds in registers
 
 
 @triton.jit
-def compose(a, b, a_before, b_before, c, d, c_before, d_before):  # type: ignore[no-untyped-def]
+def compose(a, b, a_before, b_before, c, d, c_before, d_before):
     """Composes two stretches of x -> a x + b; those marked `before` leave out their last step."""
     return c * a, c * b + d, c_before * a, c_before * b + d_before
 
 
 @triton.jit
-def legs_update_fwd_kernel(  # type: ignore[no-untyped-def]
+def legs_update_fwd_kernel(
     u,
     tau,
     state,
@@ -65,7 +65,7 @@ def legs_update_fwd_kernel(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def legs_update_bwd_kernel(  # type: ignore[no-untyped-def]
+def legs_update_bwd_kernel(
     grad,
     tau,
     d_u,

@@ -15,6 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from seqkit.kernels.lti_memory.scan import split
 from seqkit.kernels.lti_memory.tables import Chain
 
 __all__ = ["lti_memory_backward", "lti_memory_forward"]
@@ -23,7 +24,7 @@ COLUMNS = 32  # samples a product with V
 
 
 @triton.jit
-def stretch(index, n_chunks, every, first, chunk):  # type: ignore[no-untyped-def]
+def stretch(index, n_chunks, every, first, chunk):
     """Row, first sample and number of samples of a chunk, and which of the two transitions it has."""
     row = index // n_chunks
     i = index % n_chunks
@@ -32,7 +33,7 @@ def stretch(index, n_chunks, every, first, chunk):  # type: ignore[no-untyped-de
 
 
 @triton.jit
-def lti_memory_fwd_kernel(  # type: ignore[no-untyped-def]
+def lti_memory_fwd_kernel(
     u, powers, inputs, work, rows, n_series, length, n_rows, every, n_chunks, first, chunk, n_slots, order,
     BS: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
@@ -76,7 +77,7 @@ def lti_memory_fwd_kernel(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def lti_memory_bwd_kernel(  # type: ignore[no-untyped-def]
+def lti_memory_bwd_kernel(
     grad, powers, inputs, d_u, work, n_series, length, n_rows, every, n_chunks, first, chunk, n_slots, order,
     BS: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
@@ -196,9 +197,9 @@ def lti_memory_backward(
         *cut.sizes, after.shape[2], state.shape[2], **cut.tile,
     )  # fmt: skip
     d_state = after[:, :, 0].clone() if carry else d_state
-    before, after = (value.unflatten(2, (n_rows, n_chunks)) for value in (before[:, :, :-1], after[:, :, 1:]))
-    parts = u[..., : n_rows * every].unflatten(-1, (n_rows, every)).flatten(1, 2)
-    body = parts[..., first:].unflatten(-1, (-1, size)).flatten(1, 2) if every > first else None
+    before, after = (split(value, 2, (n_rows, n_chunks)) for value in (before[:, :, :-1], after[:, :, 1:]))
+    parts = split(u[..., : n_rows * every], -1, (n_rows, every)).flatten(1, 2)
+    body = split(parts[..., first:], -1, (-1, size)).flatten(1, 2) if every > first else None
     ends, starts = after[..., 0, :].flatten(1, 2), before[..., 0, :].flatten(1, 2)
     d_A_first = cut.first.backward(ends.mT @ starts)[0]
     d_V = torch.zeros_like(cut.chunk.inputs)
