@@ -11,15 +11,24 @@ from seqkit.kernels.operator import Path, define_operator
 __all__ = ["long_conv_op"]
 
 
-def output(u: Tensor, k: Tensor) -> Tensor:
+def output(u: Tensor, k: Tensor, gate: Tensor, lengths: Tensor, center: int) -> Tensor:
     """An empty result (B, M, H, L)."""
     return u.new_empty(u.shape[0], k.shape[0], u.shape[1], u.shape[2])
 
 
+def triton_path() -> Path:
+    """Loads the Triton kernels, which a machine without Triton cannot."""
+    from seqkit.kernels.long_conv import triton
+
+    return Path(triton.long_conv_forward, triton.long_conv_backward)
+
+
+# A gate that is not there is an empty tensor, and so are lengths: torch's schemas have no gradient of an absent one.
 long_conv_op = define_operator(
     "long_conv",
-    "Tensor u, Tensor k",
-    paths={"cpu": lambda: Path(cpu.long_conv_forward, cpu.long_conv_backward)},
+    "Tensor u, Tensor k, Tensor gate, Tensor lengths, int center",
+    paths={"cpu": lambda: Path(cpu.long_conv_forward, cpu.long_conv_backward), "triton": triton_path},
     outputs=output,
     reference=long_conv_reference,
+    constant=["lengths"],
 )

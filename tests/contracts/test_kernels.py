@@ -58,11 +58,22 @@ def cauchy_inputs(
 
 
 def conv_inputs(
-    dtype: torch.dtype, length: int, outputs: tuple[int, ...] = (), skip: bool = False, taps: float = 1.0
+    dtype: torch.dtype,
+    length: int,
+    outputs: tuple[int, ...] = (),
+    skip: bool = False,
+    taps: float = 1.0,
+    gates: tuple[int, ...] | None = None,
+    ends: bool = False,
 ) -> dict[str, Tensor]:
-    n_taps = max(1, round(taps * length))
+    n_taps = max(1, round(taps * length) | 1 if taps > 1.5 else round(taps * length))
     tensors = {"u": normal(2, 3, length, dtype=dtype), "k": normal(*outputs, 3, n_taps, dtype=dtype)}
-    return {**tensors, "D": normal(*outputs, 3, dtype=dtype)} if skip else tensors
+    more = {"lengths": torch.tensor([-(-length // 2), length])} if ends else {}
+    if skip:
+        more["D"] = normal(*outputs, 3, dtype=dtype)
+    if gates is not None:
+        more["gate"] = normal(2, *gates, 3, length, dtype=dtype)
+    return {**tensors, **more}
 
 
 def legs_inputs(dtype: torch.dtype, length: int, order: int = 6, n_series: int = 3) -> dict[str, Tensor]:
@@ -104,7 +115,7 @@ def scan_inputs(
     A = decays(3, 5, dtype=torch.float64, fastest=0.5)
     A[0, 0] = 0  # an integrator, or with a discrete A a mode that forgets at once
     A = torch.where(A == 0, 0, A.exp()) if discrete else A
-    lengths = {"lengths": torch.tensor([length, -(-length // 2)])} if ends else {}
+    lengths = {"lengths": torch.tensor([-(-length // 2), length])} if ends else {}
     B, C = normal(3, 5, dtype=wide), normal(*outputs, 3, 5, dtype=wide)
     return {
         **{"u": normal(2, 3, length, dtype=dtype), "A": A.to(wide), "B": B, "C": C},
@@ -133,6 +144,10 @@ def sized(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def conv(backend: str, length: int, **tensors: Tensor) -> Tensor:
     return long_conv(**tensors, backend=backend)
+
+
+def conv_both_sides(backend: str, length: int, **tensors: Tensor) -> Tensor:
+    return long_conv(**tensors, causal=False, backend=backend)
 
 
 def legs_started(backend: str, length: int, u: Tensor, state: Tensor) -> Tensor:
@@ -194,9 +209,39 @@ CASES = [
     Case("cauchy", sized(cauchy), cauchy_inputs, triton=True),
     Case("cauchy-rank-outputs", sized(cauchy), cauchy_inputs, (("n_outputs", 2), ("rank", (2,))), triton=True),
     Case("cauchy-many-modes", sized(cauchy), cauchy_inputs, (("n_pairs", 50),), triton=True),
-    Case("long_conv", conv, conv_inputs, op="long_conv"),
-    Case("long_conv-skip-short", conv, conv_inputs, (("skip", True), ("taps", 0.4)), "long_conv"),
-    Case("long_conv-outputs-long", conv, conv_inputs, (("outputs", (2,)), ("skip", True), ("taps", 1.3)), "long_conv"),
+    Case("long_conv", conv, conv_inputs, op="long_conv", triton=True, halves=("u",)),
+    Case(
+        "long_conv-skip-short",
+        *(conv, conv_inputs, (("skip", True), ("taps", 0.4)), "long_conv"),
+        triton=True,
+        halves=("u",),
+    ),
+    Case(
+        "long_conv-outputs-long",
+        *(conv, conv_inputs, (("outputs", (2,)), ("skip", True), ("taps", 1.3)), "long_conv"),
+        triton=True,
+        halves=("u",),
+    ),
+    Case(
+        "long_conv-gate-lengths",
+        *(conv, conv_inputs, (("gates", ()), ("ends", True), ("skip", True)), "long_conv"),
+        triton=True,
+        halves=("u", "gate"),
+    ),
+    Case(
+        "long_conv-outputs-one-gate",
+        *(conv, conv_inputs, (("outputs", (2,)), ("gates", ())), "long_conv"),
+        triton=True,
+        halves=("u", "gate"),
+    ),
+    Case(
+        "long_conv-both-sides-outputs-gates-lengths",
+        *(conv_both_sides, conv_inputs),
+        (("outputs", (2,)), ("gates", (2,)), ("ends", True), ("skip", True), ("taps", 1.9)),
+        "long_conv",
+        triton=True,
+        halves=("u", "gate"),
+    ),
     Case("legs_update", legs_started, legs_inputs, op="legs_update", triton=True),
     Case("legs_update-rows", legs_rows, legs_inputs, (("order", 9),), "legs_update", triton=True),
     Case("legs_update-timed", legs_timed, legs_inputs, (("n_series", 2),), "legs_update", triton=True),
@@ -302,6 +347,10 @@ def same(tensors: dict[str, Tensor], dtype: torch.dtype, got, want) -> None:
 @pytest.mark.parametrize("length", TRITON_LENGTHS)
 def test_triton_equals_reference(case: Case, length: int) -> None:
     pytest.importorskip("triton")
+    if case.op == "ssm_scan_steps" and length > 7 and not torch.cuda.is_available():
+        pytest.skip(
+            "a parallel scan takes a millisecond a number under the interpreter; test_ssm_scan.py has a long one"
+        )
     tensors = case.make(torch.float32, length)
     device = "cuda" if torch.cuda.is_available() else "cpu"  # without a device, under the interpreter
     given = {name: value.to(device) for name, value in tensors.items()}
@@ -357,8 +406,17 @@ def test_opcheck(case: Case) -> None:
         pytest.skip("composed of the other operators, which are checked here")
     tensors = case.make(torch.float64, 70)
     if case.op == "long_conv":
-        k = tensors["k"]
-        args = (tensors["u"], k if k.dim() == 3 else k.unsqueeze(0))
+        k, none = tensors["k"], torch.zeros(0)
+        k = k if k.dim() == 3 else k.unsqueeze(0)
+        gate = tensors.get("gate", none.double())
+        gate = gate if gate.dim() != 3 else gate.unsqueeze(1).expand(-1, len(k), -1, -1)
+        args = (
+            tensors["u"],
+            k,
+            gate,
+            tensors.get("lengths", none.long()),
+            0 if case.call is conv else k.shape[-1] // 2,
+        )
     elif case.op == "lti_memory":
         order = tensors["B_bar"].shape[-1]
         A_bar, B_bar = tensors["A_bar"].expand(3, order, order), tensors["B_bar"].expand(3, order)
@@ -517,6 +575,10 @@ SHAPES = [
     ("long_conv", {"k": (4, 7)}, r"`k` must have shape \(3, taps\), got \(4, 7\)"),
     ("long_conv", {"k": (2, 4, 7)}, r"`k` must have shape \(M, 3, taps\), got \(2, 4, 7\)"),
     ("long_conv", {"D": (2, 3)}, r"`D` must have shape \(3\), got \(2, 3\)"),
+    ("long_conv", {"gate": (3, 7)}, r"`gate` must have shape \(2, 3, 7\), got \(3, 7\)"),
+    ("long_conv", {"gate": (2, 1, 3, 7)}, r"`gate` must have shape \(2, 3, 7\), got \(2, 1, 3, 7\)"),
+    ("long_conv-outputs-long", {"gate": (2, 3, 3, 7)}, r"`gate` must have shape \(2, 2, 3, 7\), got \(2, 3, 3, 7\)"),
+    ("long_conv-both-sides-outputs-gates-lengths", {"k": (2, 3, 6)}, "odd number of taps with causal=False, got 6"),
     ("ssm_step", {"u": ()}, r"`u` must have shape \(..., H\), got \(\)"),
     ("ssm_step", {"A": (5,)}, r"`A` must have shape \(..., H, N\), got \(5,\)"),
     ("ssm_step", {"B": (3, 4)}, r"`B` must have shape \(..., H, 5\) to fit `A`, got \(3, 4\)"),
@@ -525,6 +587,11 @@ SHAPES = [
     ("ssm_step", {"u": (7, 4)}, r"leading dimensions must broadcast, got `u` \(7, 4\), `A` \(3,\)"),
     ("ssm_step", {"D": (4,)}, r"leading dimensions must broadcast, got .*`D` \(4,\)"),
     ("ssm_step-layers", {"D": (3, 3)}, r"`D` must have shape \(..., H, 2\) to fit `C`, got \(3, 3\)"),
+    ("legs_update-rows", {"u": ()}, r"`u` must have shape \(..., L\), got \(\)"),
+    ("legs_update-rows", {"state": (4, 9)}, r"leading dimensions must broadcast, got `u` \(3,\), `state` \(4,\)"),
+    ("lti_memory", {"A_bar": (3, 5, 4)}, r"`A_bar` must have shape \(..., N, N\), got \(3, 5, 4\)"),
+    ("lti_memory", {"B_bar": (4,)}, r"`B_bar` must have shape \(..., 5\) to fit `A_bar`, got \(4,\)"),
+    ("lti_memory", {"A_bar": (4, 5, 5)}, r"leading dimensions must broadcast, got `u` \(2, 3\), `A_bar` \(4,\)"),
 ]
 
 
