@@ -1,0 +1,1 @@
+"""The recurrence where every sample has its own step."""
