@@ -69,10 +69,11 @@ def sweep(builder: Any, real: Any, count: Any, body: Callable[[Any, Callable[...
         vector = ir.VectorType(real, 2 * pairs)
         partial = tools.alloca_once_value(builder, ir.Constant(vector, [0.0] * (2 * pairs)))
         with tools.for_range_slice(builder, start, stop, LONG(pairs), LONG) as (index, _):
-            place = builder.mul(index, LONG(2 * bits(vector) // 8))
+            place = builder.mul(index, LONG(2))
 
             def at(address: Any, vector: Any = vector, place: Any = place) -> Any:
-                return builder.inttoptr(builder.add(address, place), vector.as_pointer())
+                lane = builder.gep(builder.inttoptr(address, real.as_pointer()), [place])
+                return builder.bitcast(lane, vector.as_pointer())
 
             builder.store(builder.fadd(builder.load(partial), body(vector, at), FLAGS), partial)
         lanes, width = builder.load(partial), 2 * pairs
@@ -181,28 +182,31 @@ def advance_rows(
                     total += v - v
         if total != 0:
             return total
+    next_u, next_A, next_B = size * of_u[1], size * of_A[1], size * of_B[1]
+    next_C, next_x, next_D = size * of_C[1], size * of_x[1], size * of_D[1]
     row_bytes = 2 * n_pairs * size
     for i in range(n0):
         for first in range(start, stop, STREAMS):
             for k in range(n2):
+                to_u, to_A = u + size * (i * of_u[0] + k * of_u[2]), A + size * (i * of_A[0] + k * of_A[2])
+                to_B, to_C = B + size * (i * of_B[0] + k * of_B[2]), C + size * (i * of_C[0] + k * of_C[2])
+                to_x, to_D = x + size * (i * of_x[0] + k * of_x[2]), D + size * (i * of_D[0] + k * of_D[2])
                 for j in range(first, min(first + STREAMS, stop)):
                     row = (i * n1 + j) * n2 + k
-                    v = load(u + size * (i * of_u[0] + j * of_u[1] + k * of_u[2]), one)
-                    a = A + size * (i * of_A[0] + j * of_A[1] + k * of_A[2])
-                    b = B + size * (i * of_B[0] + j * of_B[1] + k * of_B[2])
-                    c = C + size * (i * of_C[0] + j * of_C[1] + k * of_C[2])
-                    d = D + size * (i * of_D[0] + j * of_D[1] + k * of_D[2])
-                    old = x + size * (i * of_x[0] + j * of_x[1] + k * of_x[2])
-                    after = new + row * row_bytes
-                    found = advance_row(a, b, c if n_outputs else b, old, after, v, n_pairs)
+                    v, c, after = load(to_u + j * next_u, one), to_C + j * next_C, new + row * row_bytes
+                    from_C = c if n_outputs else to_B
+                    found = advance_row(
+                        to_A + j * next_A, to_B + j * next_B, from_C, to_x + j * next_x, after, v, n_pairs
+                    )
+                    skip, out = to_D + j * next_D, y + size * row * n_outputs
                     for m in range(n_outputs):
-                        if m:
-                            found = dot_row(c + m * row_bytes, after, one, n_pairs)
-                        found += found
+                        value = found + found
                         if D:
-                            found += load(d + size * m, one) * v
-                        store(y + size * (row * n_outputs + m), found)
-                        total += found
+                            value += load(skip + size * m, one) * v
+                        store(out + size * m, value)
+                        total += value
+                        if m + 1 < n_outputs:
+                            found = dot_row(c + (m + 1) * row_bytes, after, one, n_pairs)
     return total
 
 
