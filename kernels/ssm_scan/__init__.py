@@ -70,9 +70,9 @@ def ssm_scan(
         and no logarithm is taken. Even steps are discretised once, in complex128.
 
     Cost: even steps, 2 (Q + 4 N) M operations a sample and channel in matrix products, Q = 32 or 64, the same for every
-    L; memory of the output and one block of channels. Uneven steps, about 25 N operations a sample (100 N for the zero-order hold), and
-    one state kept every 64 samples in backward. No size N L is ever held. Backends: reference, cpu, triton (float32 and
-    half precision).
+    L; memory of the output and one block of channels. Uneven steps, about 25 N operations a sample and channel (100 N
+    for the zero-order hold), and one state kept every 64 samples in backward. No size N L is ever held. Backends:
+    reference, cpu, triton (float32 and half precision).
 
     Example:
         >>> import torch

@@ -35,7 +35,9 @@ def check_arguments(
     if n_pairs < 1:
         raise ValueError(f"`A` must have at least 1 pair per channel, got {tuple(A.shape)}; give each channel a state")
     check_shape("B", B, (n_channels, n_pairs), "give each pair its input weight")
-    check_shape("C", C, (n_channels, n_pairs) if C.dim() == 2 else ("M", n_channels, n_pairs), "give each pair a weight")
+    check_shape(
+        "C", C, (n_channels, n_pairs) if C.dim() == 2 else ("M", n_channels, n_pairs), "give each pair a weight"
+    )
     if state is not None:
         check_shape("state", state, (n_series, n_channels, n_pairs), "pass the state that the last block returned")
     if steps is not None:

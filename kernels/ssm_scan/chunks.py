@@ -19,7 +19,7 @@ def chunk_size(n_pairs: int) -> int:
 
 def oriented(tables: Tables, n_outputs: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Returns T (H, M, Q, Q), W (H, M, Q, 2N) and V (H, 1, 2N, Q), rows first."""
-    out = tables.out.unflatten(2, (n_outputs, size)).permute(0, 2, 3, 1)
+    out = tables.out.view(*tables.out.shape[:2], n_outputs, size).permute(0, 2, 3, 1)
     return out[..., :size].contiguous(), out[..., size:].contiguous(), tables.into.unsqueeze(1)
 
 

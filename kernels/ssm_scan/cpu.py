@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -106,10 +107,10 @@ def chunk_rows(u: Tensor, size: int, tables: Tables, state: Tensor, h: slice) ->
 
 def fill(rows: Tensor, values: Tensor, size: int) -> None:
     """Copies values (series, M, channels, L) into rows (channels, series, chunks, M * size), zero behind the end."""
-    length = values.shape[-1]
+    n_series, n_outputs, n_channels, length = values.shape
     whole = length // size
-    target = rows.unflatten(-1, (-1, size))
-    source = values[..., : whole * size].unflatten(-1, (-1, size))
+    target = rows.view(*rows.shape[:3], n_outputs, size)
+    source = values[..., : whole * size].view(n_series, n_outputs, n_channels, whole, size)
     target[:, :, :whole] = source.permute(2, 0, 3, 1, 4)
     if whole < rows.shape[2]:
         target[:, :, whole] = 0
@@ -118,10 +119,11 @@ def fill(rows: Tensor, values: Tensor, size: int) -> None:
 
 def empty(values: Tensor, rows: Tensor, size: int) -> None:
     """Copies rows (channels, series, chunks, M * size) back into values (series, M, channels, L)."""
-    length = values.shape[-1]
+    n_series, n_outputs, n_channels, length = values.shape
     whole = length // size
-    source = rows.unflatten(-1, (-1, size)).permute(1, 3, 0, 2, 4)
-    values[..., : whole * size].unflatten(-1, (-1, size)).copy_(source[..., :whole, :])
+    source = rows.view(*rows.shape[:3], n_outputs, size).permute(1, 3, 0, 2, 4)
+    target = values[..., : whole * size].view(n_series, n_outputs, n_channels, whole, size)
+    target.copy_(source[..., :whole, :])
     if whole < rows.shape[2]:
         values[..., whole * size :] = source[..., whole, : length - whole * size]
 
@@ -130,7 +132,7 @@ def carry(inputs: Tensor, jump: Tensor, state: Tensor, rows: Tensor) -> None:
     """Writes the state before every chunk into the last columns of `rows`, all (channels, series, chunks, ..)."""
     n_channels, n_series, n_chunks, width = inputs.shape
     if LOOPS and inputs.device.type == "cpu":
-        arrays = [value.numpy() for value in (inputs, jump, state, rows)]
+        arrays: list[Any] = [value.numpy() for value in (inputs, jump, state, rows)]
         share(lambda start, stop: loops.carry(start, stop, *arrays), n_channels * n_series, 1 + 4096 // n_chunks)
         return
     steps = unpair(inputs, -1).to(jump.dtype)
@@ -149,13 +151,12 @@ def carry_back(inputs: Tensor, jump: Tensor, rows: Tensor, first: int, back: Ten
     if LOOPS and inputs.device.type == "cpu":
         d_state = jump.new_empty(n_series, n_channels, width // 2)
         d_jump = jump.new_empty(n_channels, n_series, width // 2)
-        ahead = [value.numpy() for value in (inputs, jump, rows)]
-        after = [value.numpy() for value in (back, d_state, d_jump)]
-
-        def work(start: int, stop: int) -> None:
-            loops.carry_back(start, stop, *ahead, first, *after)
-
-        share(work, n_channels * n_series, 1 + 4096 // n_chunks)
+        arrays: list[Any] = [value.numpy() for value in (inputs, jump, rows, back, d_state, d_jump)]
+        share(
+            lambda start, stop: loops.carry_back(start, stop, first, *arrays),
+            n_channels * n_series,
+            1 + 4096 // n_chunks,
+        )
         return d_state, d_jump.sum(1)
     steps = unpair(inputs, -1).to(jump.dtype)
     now = torch.zeros_like(steps[:, :, 0])

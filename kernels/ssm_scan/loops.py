@@ -17,8 +17,8 @@ FAST = {"reassoc", "contract", "nsz", "arcp"}
 def carry(start: int, stop: int, inputs: Any, jump: Any, state: Any, rows: Any) -> None:
     """Writes the state before every chunk behind the samples in `rows`.
 
-    `inputs` (channels, series, chunks, 2N) is what a chunk adds to the state, `rows` (channels, series, chunks, .. + 2N);
-    `jump` (channels, N) and `state` (series, channels, N) are complex.
+    `inputs` (channels, series, chunks, 2N) is what a chunk adds to the state, `rows` (channels, series, chunks, ..)
+    is to end in 2N states; `jump` (channels, N) and `state` (series, channels, N) are complex.
     """
     _, n_series, n_chunks, width = inputs.shape
     n_pairs = width // 2
@@ -41,7 +41,7 @@ def carry(start: int, stop: int, inputs: Any, jump: Any, state: Any, rows: Any) 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
 def carry_back(
-    start: int, stop: int, inputs: Any, jump: Any, rows: Any, first: int, back: Any, d_state: Any, d_jump: Any
+    start: int, stop: int, first: int, inputs: Any, jump: Any, rows: Any, back: Any, d_state: Any, d_jump: Any
 ) -> None:
     """Carries the adjoint of the state from the last chunk to the first; writes that after every chunk into `back`.
 

@@ -99,9 +99,7 @@ def make_tables(A: Tensor, B: Tensor, C: Tensor, size: int, dtype: torch.dtype) 
     return Tables(powers, wide[..., size].contiguous(), into, out.flatten(2))
 
 
-def tables_backward(
-    tables: Tables, B: Tensor, C: Tensor, gradients: TableGradients
-) -> tuple[Tensor, Tensor, Tensor]:
+def tables_backward(tables: Tables, B: Tensor, C: Tensor, gradients: TableGradients) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients of A, B (complex128) and C from those of the tables.
 
     Adds to the gradients of the powers in place.

@@ -33,7 +33,9 @@ def ssm_scan_fwd_kernel(
     both = real[:, None] & there[None, :]
     n_outputs = tl.num_programs(2)
     t = tl.load(t_ptr + ((h * n_outputs + m) * Q + q[:, None]) * Q + q[None, :])
-    w_at = w_ptr + (h * w_output + tl.minimum(m, w_output - 1)) * Q * 2 * n_pairs + q[:, None] * 2 * n_pairs + n[None, :]
+    w_at = (
+        w_ptr + (h * w_output + tl.minimum(m, w_output - 1)) * Q * 2 * n_pairs + q[:, None] * 2 * n_pairs + n[None, :]
+    )
     w_re = tl.load(w_at, mask=real[None, :], other=0.0)
     w_im = tl.load(w_at + n_pairs, mask=real[None, :], other=0.0)
     v_at = v_ptr + (h * v_output + tl.minimum(m, v_output - 1)) * Q * 2 * n_pairs + n[:, None] * Q + q[None, :]
@@ -63,7 +65,7 @@ def ssm_scan_fwd_kernel(
         if REVERSE:
             c = n_chunks - 1 - step
         inside = there[None, :] & (c * Q + q < length)[:, None]
-        offset = c.to(tl.int64) * Q
+        offset = tl.cast(c, tl.int64) * Q
         x = tl.load(x_at + offset, mask=inside, other=0.0).to(tl.float32)
         if KEEP:
             tl.store(kept_at + c * 2 * n_pairs, s_re, mask=both)
@@ -149,7 +151,7 @@ def ssm_scan_bwd_kernel(
 
 def padded_pairs(n_pairs: int) -> int:
     """The pairs a kernel holds: a power of two that a matrix product accepts."""
-    return max(16, triton.next_power_of_2(n_pairs))
+    return max(16, int(triton.next_power_of_2(n_pairs)))
 
 
 def sweep_chunks(

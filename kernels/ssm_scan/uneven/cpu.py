@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,9 +30,11 @@ def compiled(u: Tensor) -> bool:
     return LOOPS and u.device.type == "cpu"
 
 
-def arrays(*values: Tensor) -> list[object]:
+def arrays(*values: Tensor) -> list[Any]:
     """The tensors' memory as the loops read it; half precision is widened."""
-    return [(value.float() if value.dtype.itemsize < 4 else value).contiguous().resolve_conj().numpy() for value in values]
+    return [
+        (value.float() if value.dtype.itemsize < 4 else value).contiguous().resolve_conj().numpy() for value in values
+    ]
 
 
 def halvings(A: Tensor, steps: Tensor) -> int:
@@ -50,13 +53,8 @@ def ssm_scan_steps_forward(
     if u.numel() == 0:
         return y.to(u.dtype), final
     if compiled(u):
-        given, taken = arrays(u, A, B, C, state, steps, lengths), arrays(y, final)
-        rounds = halvings(A, steps)
-
-        def work(start: int, stop: int) -> None:
-            loops.advance_steps(start, stop, *given, RULES.index(rule), rounds, *taken)
-
-        share(work, n_series * n_channels)
+        values = [RULES.index(rule), halvings(A, steps), *arrays(u, A, B, C, state, steps, lengths, y, final)]
+        share(lambda start, stop: loops.advance_steps(start, stop, *values), n_series * n_channels)
         return y.to(u.dtype), final
     x = state.to(A.dtype)
     for first in range(0, length, TILE):
@@ -115,16 +113,11 @@ def ssm_scan_steps_backward(
     if u.numel() == 0:
         return du.to(u.dtype), torch.zeros_like(A), torch.zeros_like(B), torch.zeros_like(C), torch.zeros_like(state)
     if compiled(u):
-        given = arrays(u, A, B, C, state, steps, lengths)
         d_A, d_B = (A.new_empty(n_series, n_channels, n_pairs) for _ in range(2))
         d_C, d_state = A.new_empty(n_series, n_outputs, n_channels, n_pairs), state.new_empty(state.shape)
-        taken = arrays(grad, grad_final, du, d_A, d_B, d_C, d_state)
-        rounds = halvings(A, steps)
-
-        def work(start: int, stop: int) -> None:
-            loops.retrace_steps(start, stop, *given, RULES.index(rule), rounds, *taken)
-
-        share(work, n_series * n_channels)
+        given = arrays(u, A, B, C, state, steps, lengths, grad, grad_final, du, d_A, d_B, d_C, d_state)
+        values = [RULES.index(rule), halvings(A, steps), *given]
+        share(lambda start, stop: loops.retrace_steps(start, stop, *values), n_series * n_channels)
         return du.to(u.dtype), d_A.sum(0), d_B.sum(0), d_C.sum(0).to(C.dtype), d_state
     starts = [state.to(A.dtype)]
     for first in range(0, length - TILE, TILE):
@@ -139,7 +132,11 @@ def ssm_scan_steps_backward(
         states = [starts[first // TILE], *march(u[..., tile], A, B, starts[first // TILE], P)]
         for k in range(len(P) - 1, -1, -1):
             before, now, given_now = states[k], u[..., first + k, None], grad[..., first + k, None]
-            g = g + 2 * (given_now * C.conj()).sum(1) + torch.where((lengths == first + k + 1)[:, None, None], grad_final, 0)
+            g = (
+                g
+                + 2 * (given_now * C.conj()).sum(1)
+                + torch.where((lengths == first + k + 1)[:, None, None], grad_final, 0)
+            )
             d_C += 2 * (given_now * states[k + 1].conj().unsqueeze(1)).sum(0)
             d_w = g * P[k].conj()
             du[..., first + k] = (d_w * B.conj()).real.sum(-1)

@@ -73,7 +73,19 @@ def march(u: Any, a: Any, b: Any, drive_re: Any, drive_im: Any, p: Any, q: Any, 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
 def advance_steps(
-    start: int, stop: int, u: Any, A: Any, B: Any, C: Any, state: Any, steps: Any, lengths: Any, rule: int, halvings: int, out: Any, final: Any
+    start: int,
+    stop: int,
+    rule: int,
+    halvings: int,
+    u: Any,
+    A: Any,
+    B: Any,
+    C: Any,
+    state: Any,
+    steps: Any,
+    lengths: Any,
+    out: Any,
+    final: Any,
 ) -> None:
     """Writes y (series, M, channels, L) and the final states for items start .. stop-1 of series times channels."""
     (_, n_channels, length), (n_outputs, _, n_pairs) = u.shape, C.shape
@@ -133,7 +145,21 @@ def slope_tile(rule: int, a: Any, b: Any, steps: Any, p: Any, q: Any, dp: Any, d
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
 def march_back(
-    u: Any, a: Any, b: Any, drive_re: Any, drive_im: Any, p: Any, q: Any, dp: Any, dq: Any, x: Any, y: Any, gx: Any, gy: Any, sums: Any, du: Any
+    u: Any,
+    a: Any,
+    b: Any,
+    drive_re: Any,
+    drive_im: Any,
+    p: Any,
+    q: Any,
+    dp: Any,
+    dq: Any,
+    x: Any,
+    y: Any,
+    gx: Any,
+    gy: Any,
+    sums: Any,
+    du: Any,
 ) -> None:
     """Takes the adjoint gx + i gy of the states, x[1:] and y[1:] direct ones added in, from a tile's end to its start.
 
@@ -162,8 +188,24 @@ def march_back(
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
 def retrace_steps(
-    start: int, stop: int, u: Any, A: Any, B: Any, C: Any, state: Any, steps: Any, lengths: Any, rule: int, halvings: int,
-    grad: Any, grad_final: Any, du: Any, d_A: Any, d_B: Any, d_C: Any, d_state: Any,
+    start: int,
+    stop: int,
+    rule: int,
+    halvings: int,
+    u: Any,
+    A: Any,
+    B: Any,
+    C: Any,
+    state: Any,
+    steps: Any,
+    lengths: Any,
+    grad: Any,
+    grad_final: Any,
+    du: Any,
+    d_A: Any,
+    d_B: Any,
+    d_C: Any,
+    d_state: Any,
 ) -> None:
     """Writes the gradients for items start .. stop-1: du, d_state, and per series d_A, d_B, d_C.
 
@@ -171,7 +213,12 @@ def retrace_steps(
     """
     (_, n_channels, length), (n_outputs, _, n_pairs) = u.shape, C.shape
     a, b, drive_re, drive_im = np.empty(n_pairs), np.empty(n_pairs), np.empty(n_pairs), np.empty(n_pairs)
-    p, q, dp, dq = (np.empty((TILE, n_pairs)), np.empty((TILE, n_pairs)), np.empty((TILE, n_pairs)), np.empty((TILE, n_pairs)))
+    p, q, dp, dq = (
+        np.empty((TILE, n_pairs)),
+        np.empty((TILE, n_pairs)),
+        np.empty((TILE, n_pairs)),
+        np.empty((TILE, n_pairs)),
+    )
     x, y = np.empty((TILE + 1, n_pairs)), np.empty((TILE + 1, n_pairs))
     gx, gy = np.empty((TILE + 1, n_pairs)), np.empty((TILE + 1, n_pairs))
     n_tiles = (length + TILE - 1) // TILE
@@ -216,7 +263,23 @@ def retrace_steps(
                         sum_re += g * x[k + 1, n]
                         sum_im += g * y[k + 1, n]
                     d_C[s, m, h, n] += complex(2 * sum_re, -2 * sum_im)
-            march_back(u[s, h, first : first + count], a, b, drive_re, drive_im, p, q, dp, dq, x, y, gx, gy, sums, du[s, h, first : first + count])
+            march_back(
+                u[s, h, first : first + count],
+                a,
+                b,
+                drive_re,
+                drive_im,
+                p,
+                q,
+                dp,
+                dq,
+                x,
+                y,
+                gx,
+                gy,
+                sums,
+                du[s, h, first : first + count],
+            )
         for n in range(n_pairs):
             d_A[s, h, n], d_B[s, h, n] = complex(sums[0, n], sums[1, n]), complex(sums[2, n], sums[3, n])
             d_state[s, h, n] = complex(gx[0, n], gy[0, n])

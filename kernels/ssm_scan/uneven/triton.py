@@ -39,7 +39,7 @@ def small_expm1(x):
 
 @triton.jit
 def sine_cosine(x):
-    """Returns sin x and cos x for |x| <= pi / 2, as series; Triton's own serve large angles, with memory for each thread."""
+    """Returns sin x and cos x for |x| <= pi / 2, as series; Triton's own spill, to serve large angles."""
     y = x * x
     sine, cosine = tl.zeros_like(x) + 1, tl.zeros_like(x) + 1
     for back in tl.static_range(0, 7):
@@ -255,8 +255,9 @@ def ssm_scan_steps_bwd_kernel(
 
 
 def tile_size(n_pairs: int, length: int) -> int:
-    """Samples per tile: as many as registers hold, 1024 complex numbers in a scan of 128 threads, and no more than L."""
-    return min(max(8, min(64, 1024 // triton.next_power_of_2(n_pairs))), max(2, triton.next_power_of_2(length)))
+    """Samples per tile: 1024 complex numbers fit the registers of 128 threads, and more than L are not needed."""
+    fitting = max(8, min(64, 1024 // int(triton.next_power_of_2(n_pairs))))
+    return min(fitting, max(2, int(triton.next_power_of_2(length))))
 
 
 def real_parts(values: Tensor) -> Tensor:
