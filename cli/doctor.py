@@ -6,7 +6,7 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,6 +40,9 @@ def doctor(
     """Say what is installed, what hardware is seen, and what to mend: for a look and for bug reports."""
     import torch
 
+    from seqkit.kernels.backend import VARIABLE
+    from seqkit.kernels.explain import paths
+
     packages = {name: _version(name) for name in _PACKAGES}
     root = os.environ.get("SEQKIT_DATA")
     facts = {
@@ -50,7 +53,11 @@ def doctor(
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "not set"),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "no device",
         "SEQKIT_DATA": root or "not set",
+        VARIABLE: os.environ.get(VARIABLE, "not set"),
+        "compiled loops": _numba(packages["numba"]),
+        "Triton kernels": _triton(),
     }
+    operators = [one._asdict() for device in ("cpu", *(["cuda"] * torch.cuda.is_available())) for one in paths(device)]
     advice = [
         f"{name} is missing: pip install 'seqkit[{extra}]'"
         for name, extra in _PACKAGES.items()
@@ -58,13 +65,48 @@ def doctor(
     ]
     if root and not Path(root).is_dir():
         advice.append(f"SEQKIT_DATA is {root}, which is no folder: correct it or unset it")
+    advice += sorted({one["reason"] for one in operators if one["backend"] is None})
     if json_:
-        as_json({**facts, "packages": packages, "advice": advice})
+        as_json({**facts, "packages": packages, "operators": operators, "advice": advice})
         return
     rows = [*facts.items(), *((name, found or "not installed") for name, found in packages.items())]
     table("seqkit doctor", ["", ""], rows)
+    table(
+        "operators, for float32 tensors", ["", "on", '"auto" takes', "cannot serve"], [_row(one) for one in operators]
+    )
     for line in advice or ["nothing to mend"]:
         typer.echo(line)
+
+
+def _numba(found: str | None) -> str:
+    """Whether numba is there and loads: a numba that does not fit NumPy is installed and of no use."""
+    if found is None:
+        return "none: numba is not installed, and torch serves instead"
+    try:
+        import numba
+    except Exception as error:  # whatever a broken installation raises
+        return f"none: numba {found} does not load ({error})"
+    return f"by numba {numba.__version__}"
+
+
+def _triton() -> str:
+    """Where Triton's kernels can run."""
+    import torch
+
+    from seqkit.kernels.backend import HAS_TRITON, interpreting
+
+    if not HAS_TRITON:
+        return "none: Triton is not installed"
+    if interpreting():
+        return "under the interpreter, slowly (TRITON_INTERPRET)"
+    return "on CUDA devices" if torch.cuda.is_available() else "none: no CUDA device, and the interpreter is off"
+
+
+def _row(one: dict[str, Any]) -> tuple[str, str, str, str]:
+    """An operator's line of the table."""
+    form = "" if one["backend"] != "cpu" else " (loops by numba)" if one["compiled"] else " (torch)"
+    missing = "; ".join(f"{path}: {why}" for path, why in one["refused"].items())
+    return one["operator"], one["device"], f"{one['backend'] or 'nothing'}{form}", missing
 
 
 def _version(package: str) -> str | None:

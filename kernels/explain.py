@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from seqkit.checks import check_choice
-from seqkit.kernels.backend import PATHS, Chosen, Question
+import torch
 
-__all__ = ["OPERATORS", "Explanation", "explain"]
+from seqkit.checks import check_choice
+from seqkit.kernels.backend import PATHS, Chosen, Question, choose_backend, triton_refusal
+
+__all__ = ["OPERATORS", "Explanation", "Paths", "explain", "paths"]
 
 OPERATORS = ("cauchy", "krylov", "legs_update", "long_conv", "lti_memory", "ssm_scan", "ssm_step", "vandermonde")
 
@@ -67,3 +71,61 @@ def explain(operator: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Ex
     except Chosen as answer:
         return Explanation(name, *answer.choice)
     raise AssertionError(f"{name} chose no backend")
+
+
+class Paths(NamedTuple):
+    """What an operator takes for float32 tensors on a device.
+
+    Args:
+        operator: Name of the operator.
+        device: Type of the device.
+        backend: The path "auto" takes, or None where SEQKIT_BACKEND asks for one that cannot serve.
+        reason: Why.
+        compiled: Whether numba compiles loops for its path "cpu", on CPU tensors; without them it is plain torch.
+        refused: Paths that cannot serve, each with what is missing.
+    """
+
+    operator: str
+    device: str
+    backend: str | None
+    reason: str
+    compiled: bool
+    refused: dict[str, str]
+
+
+def paths(device: str = "cpu") -> list[Paths]:
+    """Says for every operator which path "auto" takes for float32 tensors on `device`, and what the others lack.
+
+    A call may still take another path for reasons of its own, such as float64 tensors; `explain` knows those.
+
+    Args:
+        device: Type of a device that is there, such as "cpu" or "cuda".
+
+    Example:
+        >>> [one.backend for one in paths() if one.operator == "krylov"]
+        ['cpu']
+    """
+    return [paths_of(name, torch.empty(0, device=device)) for name in OPERATORS]
+
+
+def paths_of(name: str, like: torch.Tensor) -> Paths:
+    """The paths of one operator for tensors like `like`."""
+    compiled = has(name, "loops") and like.device.type == "cpu" and find_spec("numba") is not None
+    why = triton_refusal(like) if has(name, "triton") else f"{name} has no Triton kernels"
+    refused = {} if why is None else {"triton": why}
+    try:
+        choose_backend(Question("auto"), like, refused)
+    except Chosen as answer:
+        return Paths(
+            name, like.device.type, answer.choice.backend, answer.choice.reason, compiled, answer.choice.refused
+        )
+    except ValueError as error:
+        return Paths(name, like.device.type, None, str(error), compiled, refused)
+    raise AssertionError(f"{name} chose no backend")
+
+
+def has(name: str, part: str) -> bool:
+    """Whether an operator's folder holds a module `part`, looked up without importing the operator."""
+    found = find_spec(f"seqkit.kernels.{name}")
+    places = found.submodule_search_locations if found else None
+    return any(any(Path(place).rglob(f"{part}.py")) for place in places or [])

@@ -111,6 +111,56 @@ def test_lists(monkeypatch, capfd):
     assert "torch" in json.loads(out)["packages"]
 
 
+def test_doctor_says_what_every_operator_runs_on(monkeypatch, capfd):
+    from seqkit.kernels import OPERATORS
+
+    monkeypatch.delenv("SEQKIT_BACKEND", raising=False)
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    status, out, _ = run(monkeypatch, capfd, "doctor", "--json")
+    facts = json.loads(out)
+    on_cpu = [one for one in facts["operators"] if one["device"] == "cpu"]
+    assert status == 0
+    assert [one["operator"] for one in on_cpu] == list(OPERATORS)
+    assert {one["backend"] for one in on_cpu} == {"cpu"}
+    assert all("triton" in one["refused"] for one in on_cpu)
+    assert facts["SEQKIT_BACKEND"] == "not set"
+    status, out, _ = run(monkeypatch, capfd, "doctor")
+    for words in ("compiled loops", "Triton kernels", *OPERATORS):
+        assert words in out
+
+
+def test_doctor_reports_a_forced_backend(monkeypatch, capfd):
+    monkeypatch.setenv("SEQKIT_BACKEND", "reference")
+    _, out, _ = run(monkeypatch, capfd, "doctor", "--json")
+    facts = json.loads(out)
+    assert facts["SEQKIT_BACKEND"] == "reference"
+    assert {one["backend"] for one in facts["operators"]} == {"reference"}
+    assert all("SEQKIT_BACKEND asks for it" in one["reason"] for one in facts["operators"])
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("tritn", "`SEQKIT_BACKEND` must be one of"), ("triton", '`SEQKIT_BACKEND` must not be "triton"')],
+)
+def test_doctor_survives_a_backend_that_cannot_serve(monkeypatch, capfd, value, words):
+    monkeypatch.setenv("SEQKIT_BACKEND", value)
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    status, out, _ = run(monkeypatch, capfd, "doctor", "--json")
+    assert status == 0
+    assert {one["backend"] for one in json.loads(out)["operators"] if one["device"] == "cpu"} == {None}
+    assert any(words in line for line in json.loads(out)["advice"])
+
+
+def test_doctor_says_what_numba_and_triton_lack(monkeypatch, capfd):
+    monkeypatch.setattr("seqkit.kernels.backend.HAS_TRITON", False)
+    monkeypatch.setitem(sys.modules, "numba", None)  # importing it fails
+    _, out, _ = run(monkeypatch, capfd, "doctor", "--json")
+    facts = json.loads(out)
+    assert facts["Triton kernels"] == "none: Triton is not installed"
+    assert facts["compiled loops"].startswith("none: numba ")
+    assert all("not installed" in one["refused"]["triton"] for one in facts["operators"])
+
+
 MISTAKES = [
     (["train", "--data", "nowhere.csv"], "no file or folder nowhere.csv"),
     (["train", "--data", "japanese_vowel"], "did you mean japanese_vowels"),
