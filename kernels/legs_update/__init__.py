@@ -97,11 +97,10 @@ def legs_update(
     tau = steps(u, seen, timestamps, rule)
     flat_tau = tau.reshape(1, length) if tau.numel() == length else tau.expand(*leading, length).reshape(-1, length)
     series = u.expand(*leading, length)
-    first = torch.nn.functional.pad(series[..., :1], (0, order - 1))
     if state is None:
-        state = first
+        state = started(series, order)
     elif isinstance(seen, Tensor):
-        state = torch.where((seen == 0).to(u.device).unsqueeze(-1), first, state)
+        state = torch.where((seen == 0).to(u.device).unsqueeze(-1), started(series, order), state)
     n_series = leading.numel()
     flat = (
         series.reshape(n_series, length),
@@ -111,6 +110,11 @@ def legs_update(
     )
     rows: Tensor = legs_update_reference(*flat) if path == "reference" else legs_update_op(*flat, path)
     return rows.reshape(*leading, order) if every is None else rows.reshape(*leading, length // every, order)
+
+
+def started(series: Tensor, order: int) -> Tensor:
+    """The coefficients (..., N) of the first sample alone; the step that takes it in again leaves them as they are."""
+    return torch.nn.functional.pad(series[..., :1], (0, order - 1))
 
 
 def refusals(order: int) -> dict[str, str]:

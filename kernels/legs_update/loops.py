@@ -54,27 +54,44 @@ def tick_dividing(w: Array, G: Array, twice: Array, double: Array, lanes: int) -
 
 
 @compiled
-def exchange(rows: Array, k: int, every: int, w: Array, place: int, m: int, factor: Array, back: bool) -> None:
-    """Writes coefficients m and m + 1 into the row of sample k, or adds them from there on the way back."""
-    order, row = rows.shape[1], k // every
-    if row >= rows.shape[0]:
-        return
+def write_rows(flat: Array, row: int, w: Array, place: int, n: int, apart: int, count: int, factor: Array) -> None:
+    """Writes coefficients n and n + 1 into `count` rows from `row` on; n falls by twice as much as the place rises."""
+    order = len(factor)
     for b in range(2):
-        n = order + order % 2 - 1 - m - b if back else m + b
-        if n < order:
-            if back:
-                w[b * ROW + place] += rows[row, n] * factor[n]
-            else:
-                rows[row, n] = w[b * ROW + place] * factor[n]
+        beyond = 1 if n + b >= order else 0  # an odd order's last pair has one coefficient
+        here = n + b - 2 * apart * beyond
+        target = (row + beyond) * order + here
+        source = b * ROW + place + apart * beyond
+        for _ in range(count - beyond):
+            flat[target] = w[source] * factor[here]
+            target += order - 2 * apart
+            source += apart
+            here -= 2 * apart
+
+
+@compiled
+def add_rows(flat: Array, row: int, w: Array, place: int, n: int, apart: int, count: int, factor: Array) -> None:
+    """Adds coefficients n and n - 1 from `count` rows, back from `row`; n rises by twice as much as the place does."""
+    order = len(factor)
+    for b in range(2):
+        beyond = 1 if n - b + 2 * apart * (count - 1) >= order else 0
+        here = n - b
+        origin = row * order + here
+        target = b * ROW + place
+        for _ in range(count - beyond):
+            w[target] += flat[origin] * factor[here]
+            origin += 2 * apart - order
+            target += apart
+            here += 2 * apart
 
 
 @compiled
 def one(g: Array, tau: Array, state: Array, rows: Array, every: int, factor: Array, ramp: Array, back: bool) -> None:
     """Sweeps over one series: g (L) and state (N) are replaced by their last values, rows (L // every, N) exchanged."""
-    length, order = g.size, state.size
+    length, order, flat = g.size, state.size, rows.reshape(-1)
     half = (order + 1) // 2
-    w, G = np.zeros(2 * ROW, g.dtype), np.empty(LANES, g.dtype)
-    twice, double = np.zeros(2 * ROW, g.dtype), np.empty(LANES, g.dtype)
+    w, G = np.empty(2 * ROW, g.dtype), np.empty(LANES, g.dtype)
+    twice, double = np.empty(2 * ROW, g.dtype), np.empty(LANES, g.dtype)
     unit = g.dtype.type(1)
     sign = -unit if back else unit
     start = ramp[2 * half] if back else unit  # n + 1 of the first coefficient
@@ -95,17 +112,17 @@ def one(g: Array, tau: Array, state: Array, rows: Array, every: int, factor: Arr
         for i in range(half + lanes - 1):
             low, high, place = max(0, i - half + 1), min(lanes, i + 1), half - 1 - i
             due = after if after >= low else after + (low - after + every - 1) // every * every
-            if back:
-                for j in range(due, high, every):
-                    exchange(rows, length - 1 - first - j, every, w, place + j, 2 * (i - j), factor, back)
+            count = (high - due + every - 1) // every if due < high else 0
+            if back and count:
+                n = 2 * half - 1 - 2 * (i - due)
+                add_rows(flat, (length - 1 - first - due) // every, w, place + due, n, every, count, factor)
             if even:
                 below = head + start + sign * ramp[2 * i]
                 tick(w[place + low :], G[low:], twice[place + low :], unit / below, unit / (below + sign), high - low)
             else:
                 tick_dividing(w[place + low :], G[low:], twice[place + low :], double[low:], high - low)
-            if not back:
-                for j in range(due, high, every):
-                    exchange(rows, first + j, every, w, place + j, 2 * (i - j), factor, back)
+            if count and not back:
+                write_rows(flat, (first + due) // every, w, place + due, 2 * (i - due), every, count, factor)
         for j in range(lanes):
             g[length - 1 - first - j if back else first + j] = G[j]
     for n in range(order):
