@@ -12,7 +12,7 @@ import torch
 __all__ = ["Timing", "cpu_clock", "time_in_turns"]
 
 SHORTEST = 0.005  # seconds: shorter calls are repeated within one sample, so that reading the clock does not count
-LONG = 0.5  # seconds: what takes longer is not warmed a second time
+TRIALS = 4  # further calls of a short function before its samples
 CUDA_SECONDS, CUDA_SAMPLES = 0.020, 20
 PATIENCE = 10.0  # seconds for all samples of one measurement on a device, where one function is very slow
 FLUSHED = 256 << 20  # bytes written before each sample: more than any level-2 cache holds
@@ -39,7 +39,6 @@ def time_in_turns(
     repeats: int,
     device: str = "cpu",
     *,
-    expected: Sequence[float] = (),
     clock: Callable[[], float] | None = None,
 ) -> list[Timing]:
     """Times functions side by side: every round takes one sample of each, so that a busy spell meets all of them.
@@ -48,7 +47,6 @@ def time_in_turns(
         calls: Functions without arguments.
         repeats: Number of rounds. On a CUDA device at least 20 and enough for 20 ms of each, unless one is very slow.
         device: "cpu" or "cuda".
-        expected: Seconds that each took before, if known; what takes long is not tried once more.
         clock: Seconds on the CPU: the process's processor time, or wall time where torch has several threads.
 
     Returns:
@@ -60,8 +58,7 @@ def time_in_turns(
     """
     if device == "cuda":
         return [summary(samples) for samples in cuda_samples(calls, repeats)]
-    known = expected or [0.0] * len(calls)
-    return [summary(samples) for samples in cpu_samples(calls, repeats, known, clock or cpu_clock())]
+    return [summary(samples) for samples in cpu_samples(calls, repeats, clock or cpu_clock())]
 
 
 def cpu_clock() -> Callable[[], float]:
@@ -69,9 +66,7 @@ def cpu_clock() -> Callable[[], float]:
     return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
 
-def cpu_samples(
-    calls: Sequence[Callable[[], object]], repeats: int, expected: Sequence[float], clock: Callable[[], float]
-) -> list[list[float]]:
+def cpu_samples(calls: Sequence[Callable[[], object]], repeats: int, clock: Callable[[], float]) -> list[list[float]]:
     """Seconds a call, `repeats` of them for each function."""
 
     def sample(call: Callable[[], object], count: int) -> float:
@@ -80,8 +75,12 @@ def cpu_samples(
             call()
         return (clock() - start) / count
 
-    estimates = [sample(call, 1) if wall < LONG else wall for call, wall in zip(calls, expected, strict=True)]
-    counts = [max(1, min(1000, int(SHORTEST / max(estimate, 1e-7)))) for estimate in estimates]
+    def estimate(call: Callable[[], object]) -> float:
+        """Seconds a call when warm: what was compiled a moment ago is still far from that in its second call."""
+        found = sample(call, 1)
+        return found if found >= SHORTEST else min([found, *(sample(call, 1) for _ in range(TRIALS))])
+
+    counts = [max(1, min(1000, int(SHORTEST / max(estimate(call), 1e-7)))) for call in calls]
     rounds = [[sample(call, count) for call, count in zip(calls, counts, strict=True)] for _ in range(repeats)]
     return [list(column) for column in zip(*rounds, strict=True)]
 

@@ -105,6 +105,8 @@ def draw_lines(axes: Any, lines: dict[tuple[str, str], dict[int, float]]) -> Non
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(sizes, [words_for_size(size) for size in sizes])
+    if len(sizes) == 1:  # matplotlib would choose limits that show nothing
+        axes.set_xlim(sizes[0] / 2, sizes[0] * 2)
     axes.minorticks_off()
     axes.yaxis.set_major_locator(importlib.import_module("matplotlib.ticker").LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter(importlib.import_module("matplotlib.ticker").FuncFormatter(lambda y, _: f"{y:g}"))

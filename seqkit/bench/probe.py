@@ -32,14 +32,16 @@ def peak_of(cell: Cell, form_name: str, device: str) -> dict[str, Any]:
     """
     form = cell.case.form(form_name)
     tiny = cell._replace(setting=cell.case.grid.tiny[0])
-    step_of(form, inputs_of(tiny, device), tiny)[0]()
+    with torch.set_grad_enabled(cell.backward):
+        step_of(form, inputs_of(tiny, device), tiny)()
     inputs = inputs_of(cell, device)
     reason = form.refuse(inputs, cell.setting, cell.backward)
     if reason is not None:
         return {"note": reason}
-    step, _ = step_of(form, inputs, cell)
-    before = start_counting(device)
-    step()
+    with torch.set_grad_enabled(cell.backward):
+        step = step_of(form, inputs, cell)
+        before = start_counting(device)
+        step()
     return {"peak": max(0, highest(device) - before), "inputs": sum(value.nbytes for value in inputs.values())}
 
 

@@ -17,7 +17,7 @@ from seqkit.bench.inputs import cast, leaves_of, widen
 from seqkit.bench.roofs import Roofs, floor_seconds
 from seqkit.bench.row import Row
 
-__all__ = ["Cell", "Options", "measure_cell", "pass_name", "plan", "step_of"]
+__all__ = ["Cell", "Options", "first_output", "measure_cell", "pass_name", "plan", "step_of"]
 
 SEED = 0
 
@@ -114,10 +114,10 @@ def measure_cell(cell: Cell, options: Options, roofs: Roofs) -> list[Row]:
     with torch.no_grad():
         exact = case.exact(widen(case.few(inputs)), setting)
     forms = [form for form in case.forms if options.wants(form)]
-    tried = [(form, try_out(form, inputs, cell, exact)) for form in forms]
-    ready = [found for _, found in tried if isinstance(found, Ready)]
-    expected = [found.first for found in ready]
-    timings = time_in_turns([found.step for found in ready], options.repeats, options.device, expected=expected)
+    with torch.set_grad_enabled(backward):
+        tried = [(form, try_out(form, inputs, cell, exact)) for form in forms]
+        ready = [found for _, found in tried if isinstance(found, Ready)]
+        timings = time_in_turns([found.step for found in ready], options.repeats, options.device)
     by_form = {found.form.name: timing for found, timing in zip(ready, timings, strict=True)}
     peer = by_form.get(case.against)
     floor = floor_seconds(case.work(setting, backward), roofs)
@@ -130,13 +130,13 @@ def try_out(form: Form, inputs: Inputs, cell: Cell, exact: Tensor | None) -> Rea
     if reason is not None:
         return reason
     try:
-        step, output = step_of(form, inputs, cell)
+        step = step_of(form, inputs, cell)
         start = time.perf_counter()
-        step()
-        if output().is_cuda:
+        output = first_output(step())
+        if output.is_cuda:
             torch.cuda.synchronize()
         first = time.perf_counter() - start
-        error = error_of(output(), cell.case, exact) if form.same and exact is not None else math.nan
+        error = error_of(output, cell.case, exact) if form.same and exact is not None else math.nan
     except (RuntimeError, MemoryError, ImportError) as failure:
         full = isinstance(failure, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(failure)
         if form.own and not full:
@@ -145,27 +145,24 @@ def try_out(form: Form, inputs: Inputs, cell: Cell, exact: Tensor | None) -> Rea
     return Ready(form, step, first, error, form.chosen(inputs, cell.setting))
 
 
-def step_of(form: Form, inputs: Inputs, cell: Cell) -> tuple[Callable[[], object], Callable[[], Tensor]]:
-    """What is timed, and a function that returns the output of its latest call, detached.
+def step_of(form: Form, inputs: Inputs, cell: Cell) -> Callable[[], Any]:
+    """What is timed; it returns what the form returns. The gradient is taken of the output's sum, by every input.
 
-    The gradient is taken of the output's sum, by every input that has one.
+    Call it with gradients off where there is no backward pass: `torch.set_grad_enabled(cell.backward)`.
     """
     task = form.prepare(leaves_of(inputs) if cell.backward else inputs, cell.setting)
-    latest: dict[str, Tensor] = {}
+    if not cell.backward:
+        return task.call
+    directions: list[Tensor] = []
 
-    def forward() -> None:
-        with torch.no_grad():
-            latest["output"] = first_output(task.call())
-
-    def forward_and_backward() -> None:
+    def forward_and_backward() -> Tensor:
         output = first_output(task.call())
-        direction = latest.get("direction")
-        if direction is None:
-            direction = latest["direction"] = torch.ones_like(output)
-        torch.autograd.grad(output, task.leaves, direction, allow_unused=True)
-        latest["output"] = output.detach()
+        if not directions:
+            directions.append(torch.ones_like(output))
+        torch.autograd.grad(output, task.leaves, directions, allow_unused=True)
+        return output.detach()
 
-    return (forward_and_backward if cell.backward else forward), lambda: latest["output"]
+    return forward_and_backward
 
 
 def first_output(found: Any) -> Tensor:

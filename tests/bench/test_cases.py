@@ -10,7 +10,7 @@ from seqkit.bench.case import Setting
 from seqkit.bench.cases import CASES, find_cases
 from seqkit.bench.inputs import cast, widen
 from seqkit.bench.peers.installed import PACKAGES, words_for_packages
-from seqkit.bench.runner import Cell, Options, error_of, plan, step_of
+from seqkit.bench.runner import Cell, Options, error_of, first_output, plan, step_of
 from seqkit.kernels.explain import OPERATORS
 
 FORMS = [(case.name, form.name) for case in CASES.values() for form in case.forms if form.same]
@@ -42,10 +42,10 @@ def test_form_computes_what_the_float64_reference_computes(case_name, form_name,
         reason = form.refuse(inputs, setting, backward)
         if reason is not None:
             pytest.skip(reason)
-        step, output = step_of(form, inputs, Cell(case, setting, backward))
-        step()
-        assert error_of(output(), case, case.exact(widen(case.few(inputs)), setting)) < 1e-9
-        assert output().dtype == torch.float64
+        with torch.set_grad_enabled(backward):
+            output = first_output(step_of(form, inputs, Cell(case, setting, backward))())
+        assert error_of(output, case, case.exact(widen(case.few(inputs)), setting)) < 1e-9
+        assert output.dtype == torch.float64
 
 
 @pytest.mark.parametrize("case_name", CASES)
@@ -162,9 +162,8 @@ def test_adapter_passes_what_the_package_documents(key, monkeypatch):
     fake = types.SimpleNamespace(**names)
     real = importlib.import_module
     monkeypatch.setattr(importlib, "import_module", lambda name: fake if name == module else real(name))
-    step, output = step_of(case.form(key[1]), inputs, Cell(case, setting, True))
-    step()
-    assert error_of(output(), case, case.exact(widen(case.few(inputs)), setting)) < 1e-9
+    output = step_of(case.form(key[1]), inputs, Cell(case, setting, True))()
+    assert error_of(output, case, case.exact(widen(case.few(inputs)), setting)) < 1e-9
 
 
 def test_associative_scan_computes_the_recurrence():

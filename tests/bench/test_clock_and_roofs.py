@@ -40,16 +40,11 @@ def test_functions_take_turns_and_medians_count():
 
 def test_a_short_function_is_called_many_times_a_sample():
     clock = Clock()
-    call = clock.function("short", [1e-4] * 1000)
+    call = clock.function("short", [1.0, 3e-3] + [1e-4] * 1000)  # compiles, then is not quite warm
+    call()
     (timing,) = time_in_turns([call], repeats=2, clock=clock)
     assert timing.median == pytest.approx(1e-4)
-    assert 80 <= len(clock.calls) <= 120  # 5 ms a sample
-
-
-def test_what_is_known_to_be_slow_is_not_tried_again():
-    clock = Clock()
-    time_in_turns([clock.function("slow", [5.0] * 3)], repeats=3, expected=[5.0], clock=clock)
-    assert len(clock.calls) == 3
+    assert 90 <= len(clock.calls) <= 115  # 5 ms a sample
 
 
 def test_one_repeat_is_its_own_median():
