@@ -14,7 +14,7 @@ from seqkit.kernels.cauchy.reference import cauchy_reference
 
 __all__ = ["cauchy"]
 
-DENSE_UP_TO = 16  # pairs^3 per sample: measured crossing of the two ways, from 16 to 64 pairs and 256 to 16384 samples
+DENSE_UP_TO = 40  # pairs^3 per sample: measured crossing of the two ways, from 16 to 128 pairs and 256 to 16384 samples
 
 
 def cauchy(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, length: int, backend: str = "auto") -> Tensor:
@@ -50,10 +50,11 @@ def cauchy(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, length: 
 
     Cost and backends: all but the last steps are in float64 also for float32 inputs (a step rounded to float32 drifts
     by 6e-8 L, and closing the low-rank loop costs up to 5 digits).
-    "cpu" works in one of two ways, whichever measured faster. Where N^3 <= 16 L it discretises by Woodbury and takes
-    the Krylov function of the dense real matrix, N^3 log L + N L; for float32 inputs its blocks are joined, and their
-    gradients computed, in float32. Else it closes feedback around the diagonal system with Vandermonde sums and
-    Newton's series inverse, N L + L log L, all in float64. Neither keeps anything of size (H, N, L).
+    "cpu" works in one of two ways, whichever measured faster. Where N^3 <= 40 L it makes the first m states, m about
+    sqrt(L) / 2, and the dense real matrix Abar^m, whose powers read them m samples at a time: N^2 sqrt(L) + N^3 + N L;
+    for float32 inputs the last product and most of the gradient are in float32. Else it closes feedback around the
+    diagonal system with Vandermonde sums and Newton's series inverse, N L + L log L, all in float64. Neither keeps
+    anything of size (H, N, L).
     "triton", for complex64, is the published form: Cauchy sums in float64, N L, with C corrected for truncation by the
     dense power Abar^L, N^3 log L, in torch; it keeps (1 + R) (M + R) spectra of L / 2 numbers, for rank R.
 

@@ -1,39 +1,100 @@
-"""The normal-plus-low-rank kernel through one dense real matrix per system: Woodbury, then the Krylov function."""
+"""The normal-plus-low-rank kernel in strides of m samples: m states, and one dense real matrix that takes m steps.
+
+Complex halves of conjugate pairs are held as real vectors, real beside imaginary parts, where the inner product is
+Re sum conj(f) x. There a step is a rotation and a low-rank term, and so is a power of it:
+
+    Abar x = delta x + sum_r g_r (f_r . x),
+    Abar^m x = delta^m x + sum_{r, i < m} (Abar^i g_r) (f_r conj(delta)^{m-1-i} . x).
+
+So Abar^m costs one product of the states Abar^i g_r with a table, instead of log2 m squarings.
+"""
 
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from seqkit.kernels.krylov.op import krylov_op
+from seqkit.kernels.cauchy.strides import strides_op
 
-__all__ = ["dense_kernel", "discretise", "stacked"]
-
-
-def stacked(half: Tensor) -> Tensor:
-    """Returns real parts followed by imaginary parts, (..., N) complex -> (..., 2N) real."""
-    return torch.cat([half.real, half.imag], dim=-1)
+__all__ = ["as_complex", "as_real", "dense_kernel", "discretise", "stride"]
 
 
-def discretise(Lambda: Tensor, P: Tensor, B: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns Abar (H, 2N, 2N) and Bbar (H, 2N) of the bilinear rule, real, for stacked vectors.
+class Discrete(NamedTuple):
+    """One step of the bilinear rule, all complex128.
 
-    On stacked vectors the low-rank term is 2 Q Q^T with Q the stacked P, so with d = 1 / (1 - dt Lambda / 2)
-
-        (I - dt A / 2)^{-1} = rot(d) - dt U (I + dt Q^T U)^{-1} V^T,   U = stacked(d P),  V = stacked(conj(d) P),
-
-    where rot(d) multiplies stacked vectors by d, and Abar = 2 (I - dt A / 2)^{-1} - I.
+    Args:
+        ratio: delta, (H, N).
+        feeds: g, (H, R, N).
+        reads: f, (H, R, N).
+        input: Bbar, (H, N).
     """
-    scale = dt[:, None, None]
-    inverse = 1 / (1 - dt[:, None] * Lambda / 2)
-    Q, U, V = (stacked(part) for part in (P, inverse.unsqueeze(-2) * P, inverse.conj().unsqueeze(-2) * P))
-    loop = torch.eye(P.shape[-2], dtype=dt.dtype, device=dt.device) + scale * Q @ U.mT
-    feedback = torch.linalg.solve(loop, V)
-    B_bar = stacked(inverse * B).unsqueeze(-1) - scale * U.mT @ (feedback @ stacked(B).unsqueeze(-1))
-    real, imag = 2 * inverse.real - 1, 2 * inverse.imag
+
+    ratio: Tensor
+    feeds: Tensor
+    reads: Tensor
+    input: Tensor
+
+
+def as_real(half: Tensor) -> Tensor:
+    """Reads complex (..., N) as real (..., 2N)."""
+    return torch.view_as_real(half.resolve_conj().contiguous()).flatten(-2)
+
+
+def as_complex(vector: Tensor) -> Tensor:
+    """Reads real (..., 2N) as complex (..., N)."""
+    return torch.view_as_complex(vector.contiguous().view(*vector.shape[:-1], vector.shape[-1] // 2, 2))
+
+
+def discretise(Lambda: Tensor, P: Tensor, B: Tensor, dt: Tensor) -> Discrete:
+    """Returns the bilinear step of x' = Lambda x - 2 sum_r P_r (P_r . x) + B u.
+
+    By Woodbury, with d = 1 / (1 - dt Lambda / 2),
+
+        (I - dt A / 2)^{-1} x = d x - dt sum_r d P_r (f_r . x),   f = (I + dt P . (d P))^{-1} conj(d) P.
+    """
+    inverse = (1 / (1 - dt[:, None] * Lambda / 2)).unsqueeze(1)
+    scaled = dt[:, None, None] * inverse * P
+    loop = torch.eye(P.shape[1], dtype=dt.dtype, device=dt.device) + as_real(P) @ as_real(scaled).mT
+    reads = as_complex(torch.linalg.solve(loop, as_real(inverse.conj() * P)))
+    fed = as_real(reads) @ as_real(B).unsqueeze(-1)
+    B_bar = dt[:, None] * (inverse * B.unsqueeze(1) - (scaled * fed).sum(1, keepdim=True)).squeeze(1)
+    return Discrete(2 * inverse.squeeze(1) - 1, -2 * scaled, reads, B_bar)
+
+
+def stride(step: Discrete, doublings: int) -> tuple[Tensor, Tensor]:
+    """Returns the states Abar^j Bbar, j < m, (H, m, 2N), and Abar^m, (H, 2N, 2N), for m = 2^doublings."""
+    ratio, feeds, reads, start = step
+    states = torch.cat([start.unsqueeze(1), feeds], dim=1).unsqueeze(1)  # (H, time, 1 + R, N)
+    table = reads.unsqueeze(1)  # f conj(delta)^k, (H, k, R, N)
+    power = ratio
+    for _ in range(doublings):
+        low_rank = as_real(states.flatten(1, 2)) @ low_rank_reads(table).mT @ low_rank_feeds(states)
+        later = states * power[:, None, None] + as_complex(low_rank).view_as(states)
+        states = torch.cat([states, later], dim=1)
+        table = torch.cat([table, table * power.conj()[:, None, None]], dim=1)
+        power = power * power
+    matrix = torch.baddbmm(rotation(power), low_rank_feeds(states).mT, low_rank_reads(table))
+    return as_real(states[:, :, 0]), matrix
+
+
+def low_rank_feeds(states: Tensor) -> Tensor:
+    """The rows Abar^i g_r, (H, m R, 2N), earliest first."""
+    return as_real(states[:, :, 1:].flatten(1, 2))
+
+
+def low_rank_reads(table: Tensor) -> Tensor:
+    """The rows f_r conj(delta)^{m-1-i} that belong to them."""
+    return as_real(table.flip(1).flatten(1, 2))
+
+
+def rotation(values: Tensor) -> Tensor:
+    """Returns the real matrix (H, 2N, 2N) that multiplies complex vectors by `values` (H, N)."""
+    real, imag = values.real, values.imag
     blocks = torch.stack([torch.stack([real, -imag], dim=1), torch.stack([imag, real], dim=1)], dim=1)
-    rotation = torch.diag_embed(blocks, dim1=2, dim2=4).flatten(3, 4).flatten(1, 2)
-    return torch.baddbmm(rotation, -2 * scale * U.mT, feedback), dt[:, None] * B_bar.squeeze(-1)
+    return torch.diag_embed(blocks, dim1=1, dim2=3).flatten(3, 4).flatten(1, 2)
 
 
 def dense_kernel(
@@ -41,9 +102,9 @@ def dense_kernel(
 ) -> Tensor:
     """Returns K (H, M, length); arguments as in `cauchy` with one leading dimension H, P (H, R, N), in float64.
 
-    With `dtype` float32, powers and the blocks they fill are still made in float64, so that they do not drift; the join
-    of the blocks and the way back of the gradient are in float32.
+    With `dtype` float32, the last product and the way back of the gradient through the strides are in float32.
     """
-    A_bar, B_bar = discretise(Lambda, P, B, dt)
-    kernel: Tensor = krylov_op(A_bar, B_bar.to(dtype), 2 * stacked(C.conj()).to(dtype), length, "cpu")
+    doublings = max(0, round(math.log2(max(1.0, math.sqrt(length * C.shape[1])))) - 1)
+    states, matrix = stride(discretise(Lambda, P, B, dt), doublings)
+    kernel: Tensor = strides_op(matrix, states.to(dtype), 2 * as_real(C.conj()).to(dtype), length, "cpu")
     return kernel

@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from seqkit.kernels.cauchy.dense import discretise, stacked
+from seqkit.kernels.cauchy.dense import as_complex, as_real, discretise, stride
 from seqkit.kernels.cauchy.op import cauchy_sums_op
 
 __all__ = ["nodes", "nodes_kernel"]
@@ -28,8 +28,8 @@ def nodes(length: int, device: torch.device) -> Tensor:
     """Returns z at the nodes j = 0 .. L/2, complex128, each part from a form without cancellation.
 
     Example:
-        >>> nodes(2, torch.device("cpu"))
-        tensor([ 0.3431+0.0000j, 11.6569+0.0000j], dtype=torch.complex128)
+        >>> nodes(2, torch.device("cpu")).real
+        tensor([ 0.3431, 11.6569], dtype=torch.float64)
     """
     j = torch.arange(length // 2 + 1, dtype=torch.float64, device=device)
     radius = FOLDED ** (1 / length)
@@ -41,15 +41,14 @@ def nodes(length: int, device: torch.device) -> Tensor:
 
 def truncating(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, length: int) -> Tensor:
     """Returns C (I - r^L Abar^L), (H, M, N): what subtracts the samples from L on."""
-    power, _ = discretise(Lambda, P, B, dt)
-    rows = stacked(C.conj())
+    _, power = stride(discretise(Lambda, P, B, dt), 0)
+    rows = as_real(C.conj())
     late, remaining = rows, length
     while remaining:
         late = late @ power if remaining % 2 else late
         remaining //= 2
         power = power @ power if remaining else power
-    real, imag = (rows - FOLDED * late).chunk(2, dim=-1)
-    return torch.complex(real, -imag)
+    return as_complex(rows - FOLDED * late).conj()
 
 
 def nodes_kernel(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, length: int, path: str) -> Tensor:
@@ -64,6 +63,6 @@ def nodes_kernel(Lambda: Tensor, P: Tensor, B: Tensor, C: Tensor, dt: Tensor, le
     for _ in range(rank):  # one step of elimination closes one loop
         row = paths[:, :1] / (1 + paths[:, :1, :1])
         paths = paths[:, 1:, 1:] - paths[:, 1:, :1] * row[:, :, 1:]
-    folded = torch.fft.irfft(paths.squeeze(2) * (1 + z / 2), n=length)
+    folded: Tensor = torch.fft.irfft(paths.squeeze(2) * (1 + z / 2), n=length)
     steps = torch.arange(length, dtype=dt.dtype, device=dt.device)
     return folded * torch.exp2(steps * (-math.log2(FOLDED) / length))

@@ -10,10 +10,19 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-__all__ = ["Blocks", "build", "rounded", "split", "through_blocks"]
+__all__ = [
+    "Blocks",
+    "build",
+    "fill_giant",
+    "giant_levels",
+    "split",
+    "squares",
+    "through_blocks",
+    "through_giant",
+    "through_squares",
+]
 
 MANY_ROWS = 128  # from here one squaring more (N^3) is cheaper than the short steps it saves
 
@@ -66,46 +75,37 @@ def squares(A: Tensor, count: int) -> list[Tensor]:
 
 
 def build(A: Tensor, B: Tensor, C: Tensor, length: int) -> Blocks:
-    """Fills the blocks of A (H or 1, N, N), B (H, N), C (H, M, N), in the dtype of A."""
-    B, C = B.to(A.dtype), C.to(A.dtype)
+    """Fills the blocks of A (H or 1, N, N), B (H, N), C (H, M, N)."""
     exponent, n_giant = split(length, C.shape[-2])
-    steps = giant_steps(n_giant)
-    levels = 1 + steps[-1][2] if steps else 0
-    powers = squares(A, max(1, exponent + levels))
+    powers = squares(A, max(1, exponent + giant_levels(n_giant)))
     baby = B.new_empty(len(B), 1 << exponent, B.shape[-1])
     baby[:, 0] = B
     for level, power in enumerate(powers[:exponent]):
         half = 1 << level
         baby[:, half : 2 * half] = baby[:, :half] @ power.mT
+    return Blocks(powers, baby, fill_giant(powers[exponent:], C, n_giant))
+
+
+def giant_levels(n_giant: int) -> int:
+    """Returns how many of A^m, A^2m, A^4m, ... the giant block needs."""
+    steps = giant_steps(n_giant)
+    return 1 + steps[-1][2] if steps else 0
+
+
+def fill_giant(powers: list[Tensor], C: Tensor, n_giant: int) -> Tensor:
+    """Returns the rows C A^{im}, (H, n, M, N), from A^m, A^2m, A^4m, ...."""
     giant = C.new_empty(C.shape[0], n_giant, *C.shape[1:])
     giant[:, 0] = C
-    for first, rows, level in steps:
+    for first, rows, level in giant_steps(n_giant):
         source = giant[:, first - (1 << level) : first - (1 << level) + rows]
-        giant[:, first : first + rows] = (source.flatten(1, 2) @ powers[exponent + level]).view_as(source)
-    return Blocks(powers, baby, giant)
-
-
-def rounded(blocks: Blocks, dtype: torch.dtype) -> Blocks:
-    """Returns the blocks in `dtype`.
-
-    A may be of a wider dtype than B and C: rounding after squaring keeps the rounding of A from doubling each time.
-    """
-    return Blocks([power.to(dtype) for power in blocks.powers], blocks.baby.to(dtype), blocks.giant.to(dtype))
+        giant[:, first : first + rows] = (source.flatten(1, 2) @ powers[level]).view_as(source)
+    return giant
 
 
 def through_blocks(blocks: Blocks, d_baby: Tensor, d_giant: Tensor, A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Carries the gradients of the baby and giant block, which it overwrites, to A, B and C.
-
-    The gradient of a power is a sum over all steps that used it. A level's steps read rows that lie together, so each
-    level needs one product, once every row has its whole gradient.
-    """
+    """Carries the gradients of the baby and giant block, which it overwrites, to A, B and C."""
     powers, baby, giant = blocks
     exponent = baby.shape[1].bit_length() - 1
-    steps = giant_steps(giant.shape[1])
-    for first, rows, level in reversed(steps):
-        change = d_giant[:, first : first + rows]
-        start = first - (1 << level)
-        d_giant[:, start : start + rows] += (change.flatten(1, 2) @ powers[exponent + level].mH).view_as(change)
     for level in reversed(range(exponent)):
         half = 1 << level
         d_baby[:, :half] += d_baby[:, half : 2 * half] @ powers[level].conj()
@@ -113,12 +113,28 @@ def through_blocks(blocks: Blocks, d_baby: Tensor, d_giant: Tensor, A: Tensor) -
     for level in range(exponent):
         half = 1 << level
         d_powers.append(gram(d_baby[:, half : 2 * half], baby[:, :half].conj(), A))
-    for level in range(len(powers) - exponent):
+    d_powers += through_giant(powers[exponent:], giant, d_giant, A)
+    return through_squares(d_powers, powers), d_baby[:, 0].clone(), d_giant[:, 0].clone()
+
+
+def through_giant(powers: list[Tensor], giant: Tensor, d_giant: Tensor, A: Tensor) -> list[Tensor]:
+    """Carries the gradient of the giant block to its first row, in place, and returns those of A^m, A^2m, ....
+
+    The gradient of a power is a sum over all steps that used it. A level's steps read rows that lie together, so each
+    level needs one product, once every row has its whole gradient.
+    """
+    steps = giant_steps(giant.shape[1])
+    for first, rows, level in reversed(steps):
+        change = d_giant[:, first : first + rows]
+        start = first - (1 << level)
+        d_giant[:, start : start + rows] += (change.flatten(1, 2) @ powers[level].mH).view_as(change)
+    d_powers = []
+    for level in range(len(powers)):
         own = [step for step in steps if step[2] == level]
         first, last = (own[0][0], sum(own[-1][:2])) if own else (0, 0)
         source = giant[:, first - (1 << level) : last - (1 << level)] if own else giant[:, :0]
         d_powers.append(gram(source.flatten(1, 2).conj(), d_giant[:, first:last].flatten(1, 2), A))
-    return through_squares(d_powers, powers).to(A.dtype), d_baby[:, 0].clone(), d_giant[:, 0].clone()
+    return d_powers
 
 
 def gram(left: Tensor, right: Tensor, A: Tensor) -> Tensor:

@@ -16,11 +16,6 @@ def output(A: Tensor, B: Tensor, C: Tensor, length: int) -> Tensor:
     return C.new_empty(C.shape[0], C.shape[1], length)
 
 
-def plain(A: Tensor, B: Tensor, C: Tensor, length: int) -> Tensor:
-    """The definition, where A may be of a wider dtype than B and C: its powers are rounded to theirs."""
-    return krylov_reference(A, B.to(A.dtype), C.to(A.dtype), length).to(C.dtype)
-
-
 def triton_path() -> Path:
     """Imports Triton when it is first needed."""
     from seqkit.kernels.krylov import triton
@@ -33,5 +28,5 @@ krylov_op = define_operator(
     "Tensor A, Tensor B, Tensor C, int length",
     paths={"cpu": lambda: Path(cpu.krylov_forward, cpu.krylov_backward), "triton": triton_path},
     outputs=output,
-    reference=plain,
+    reference=krylov_reference,
 )

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from seqkit.kernels.cauchy import cauchy
-from seqkit.kernels.cauchy.dense import dense_kernel
+from seqkit.kernels.cauchy.dense import as_complex, as_real, dense_kernel, discretise, stride
 from seqkit.kernels.cauchy.feedback import feedback_kernel, series_inverse
 from seqkit.kernels.cauchy.nodes import nodes, nodes_kernel
 from seqkit.kernels.cauchy.op import cauchy_sums_op
 from seqkit.kernels.cauchy.reference import cauchy_reference
+from seqkit.kernels.cauchy.strides import strides_op
 from seqkit.kernels.cauchy.sums import cauchy_sums_reference
 
 
@@ -208,6 +209,40 @@ def test_cauchy_sums_are_a_good_operator() -> None:
     assert torch.autograd.gradgradcheck(lambda *x: cauchy_sums_op(*x, z, "cpu"), leaves)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_strides_are_a_good_operator(dtype: torch.dtype) -> None:
+    S = torch.linalg.qr(torch.randn(2, 4, 4, dtype=torch.float64))[0] * 0.9
+    X, C = torch.randn(2, 3, 4, dtype=torch.float64).to(dtype), torch.randn(2, 2, 4, dtype=torch.float64).to(dtype)
+    leaves = (S.requires_grad_(), X.requires_grad_(), C.requires_grad_())
+    torch.library.opcheck(torch.ops.seqkit.cauchy_strides.default, (*leaves, 31, "cpu"))
+    got = strides_op(*leaves, 31, "cpu")
+    assert got.dtype == dtype
+    powers = [torch.linalg.matrix_power(S, i) for i in range(11)]
+    want = torch.cat([C.double() @ power @ X.double().mT for power in powers], dim=-1)[..., :31]
+    assert error(got, want) < (1e-14 if dtype == torch.float64 else 1e-6)
+    if dtype == torch.float64:
+        assert torch.autograd.gradcheck(lambda *x: strides_op(*x, 31, "cpu"), leaves)
+        assert torch.autograd.gradgradcheck(lambda *x: strides_op(*x, 31, "cpu"), leaves)
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+@pytest.mark.parametrize("doublings", [0, 1, 4])
+def test_stride_is_a_power_of_the_dense_step(rank: int, doublings: int) -> None:
+    Lambda, P, B, _, dt = random_system(5, 1, rank)
+    states, matrix = stride(discretise(Lambda, P, B, dt), doublings)
+    full = [torch.cat([half, half.conj()], dim=-1) for half in (Lambda, P, B)]
+    A = torch.diag_embed(full[0]) - full[1].mT @ full[1].conj()
+    step, eye = dt[:, None, None] / 2 * A, torch.eye(10)
+    A_bar = torch.linalg.solve(eye - step, eye + step)
+    state = torch.linalg.solve(eye - step, dt[:, None] * full[2])
+    x = torch.randn(3, 5, dtype=torch.complex128)
+    moved = torch.linalg.matrix_power(A_bar, 2**doublings) @ torch.cat([x, x.conj()], dim=-1).unsqueeze(-1)
+    assert error(as_complex((matrix @ as_real(x).unsqueeze(-1)).squeeze(-1)), moved[:, :5, 0]) < 1e-13
+    for j in range(2**doublings):
+        assert error(as_complex(states[:, j]), state[:, :5]) < 1e-12
+        state = (A_bar @ state.unsqueeze(-1)).squeeze(-1)
+
+
 def test_triton_keeps_the_accuracy_of_float64_through_the_loop() -> None:
     """HiPPO-LegS closes its loop with 5 digits lost; float32 sums would leave two."""
     half, *_ = legs(64, 0.1)
@@ -299,6 +334,17 @@ def test_nothing_of_modes_times_length_is_made(largest_tensor) -> None:
     made = {way.__name__: largest_tensor(way, *half, length) for way in WAYS}
     made["nodes"] = largest_tensor(nodes_way, *half, length)
     assert all(numel <= 8 * length for numel in made.values()), made  # 4 spectra, complex
+
+
+def test_triton_reads_strided_and_conjugated_inputs() -> None:
+    device = device_of("triton")
+    wide = random_system(5, 2, 1)
+    single = [value.to(torch.complex64 if value.is_complex() else torch.float32) for value in wide]
+    strided = [torch.stack([value, value], -1).to(device)[..., 0] for value in single]
+    strided[2] = strided[2].conj()
+    exact = [value.to(torch.complex128 if value.is_complex() else torch.float64) for value in single]
+    exact[2] = exact[2].conj()
+    assert error(cauchy(*strided, 40, backend="triton").cpu(), cauchy_reference(*exact, 40)) < 2e-7
 
 
 def device_of(path: str) -> str:

@@ -142,6 +142,15 @@ def test_triton_kernels_make_nothing_of_order_times_length(largest_tensor) -> No
     assert largest_tensor(triton.krylov_backward, grad, A, B, C, length) <= 4 * length
 
 
+def test_triton_reads_strided_inputs() -> None:
+    device = device_of("triton")
+    given = [torch.stack([value.float(), value.float()], -1)[..., 0].to(device) for value in system(2, 5)]
+    assert not any(value.is_contiguous() for value in given)
+    got = krylov(given[0].mT.contiguous().mT, *given[1:], 70, backend="triton").cpu()
+    for one, A, B, C in zip(got, *(value.cpu() for value in given), strict=True):
+        np.testing.assert_allclose(one, recurrence(A, B, C, 70), rtol=0, atol=1e-5)
+
+
 def device_of(backend: str) -> str:
     if backend != "triton":
         return "cpu"

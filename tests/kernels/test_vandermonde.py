@@ -130,6 +130,14 @@ def test_triton_kernels_write_nothing_but_the_result(largest_tensor) -> None:
     assert largest_tensor(triton.vandermonde_backward, grad, a, weight, length) <= 4 * length
 
 
+def test_triton_reads_strided_and_conjugated_inputs() -> None:
+    device = device_of("triton")
+    a, weight = exponents(2, 6).to(torch.complex64), torch.randn(6, 1, 2, dtype=torch.complex64)
+    want = vandermonde(a.conj().resolve_conj(), weight.permute(2, 1, 0).contiguous(), 70, backend="reference")
+    got = vandermonde(a.to(device).mT.contiguous().mT.conj(), weight.to(device).permute(2, 1, 0), 70, backend="triton")
+    np.testing.assert_allclose(got.cpu(), want, rtol=0, atol=2e-5)
+
+
 def device_of(backend: str) -> str:
     if backend != "triton":
         return "cpu"
