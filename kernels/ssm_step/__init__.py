@@ -63,7 +63,7 @@ def ssm_step(
         the CPU values are looked at in the outputs, which any NaN or infinity reaches, so a spoiled coefficient is
         found after the step (with `inplace`, u is looked at before); "cpu" sets states below 1e-30 (float32) to 0.
 
-    Cost: 14 N operations a head and stream, N complex numbers read and written; nothing else is allocated but y.
+    Cost: 14 N operations a head and stream, N complex numbers read and written; nothing but the results is allocated.
     Backward: the same with the coefficients' sums. Backends: reference, cpu, triton.
 
     Example:
