@@ -43,7 +43,7 @@ class _Recurrent(Mixer):
         """Maps one sample; see `Mixer.step`."""
         check_shape("u_t", u_t, ("B", self.d_model), f"d_model is {self.d_model}")
         self.check_rate(rate)
-        y, new = self._run(u_t[:, None], state)
+        y, new = self.scan(u_t[:, None], state)
         return y[:, 0], new
 
     def scan(
@@ -57,17 +57,22 @@ class _Recurrent(Mixer):
     ) -> tuple[Tensor, State]:
         """Maps a block that continues from `state`; see `Mixer.scan`."""
         self.check_input(u, lengths, rate, timestamps)
+        if u.device.type != "cpu":
+            return self._run(u, state, lengths)
+        # Many CPUs have no recurrence in half precision, and torch refuses it there: autocast is off.
+        with torch.autocast("cpu", enabled=False):
+            y, new = self._run(u.to(state[0].dtype), state, lengths)
+        return y.to(u.dtype), new
+
+    def _run(self, u: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
         if lengths is None:
-            return self._run(u, state)
+            y, new = self.core(u, self._to_torch(state))
+            return y, self._from_torch(new)
         # Packing makes torch stop each series at its own end, so that the final state is the one after its last sample.
         packed = nn.utils.rnn.pack_padded_sequence(u, lengths.cpu(), batch_first=True, enforce_sorted=False)
         y, new = self.core(packed, self._to_torch(state))
         padded, _ = nn.utils.rnn.pad_packed_sequence(y, batch_first=True, total_length=u.shape[1])
         return mask_past_end(padded, lengths), self._from_torch(new)
-
-    def _run(self, u: Tensor, state: State) -> tuple[Tensor, State]:
-        y, new = self.core(u, self._to_torch(state))
-        return y, self._from_torch(new)
 
     def _zeros(self, batch_size: int) -> Tensor:
         weight = cast("Tensor", self.core.weight_hh_l0)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from seqkit.checks import check_positive, check_positive_int, check_shape
 from seqkit.kernels.long_conv import long_conv
 from seqkit.nn.mixer import Mixer, State, mask_past_end, sample_steps, scan_by_step
+from seqkit.ssm.dense import dense_final_state, dense_response, newest_first
 
 __all__ = ["LinearSystem", "SSMState", "StateSpaceMixer"]
 
@@ -84,10 +85,10 @@ class StateSpaceMixer(Mixer):
         self, u: Tensor, *, lengths: Tensor | None = None, rate: float = 1.0, timestamps: Tensor | None = None
     ) -> Tensor:
         """Maps whole series (B, L, D) as one convolution; see `Mixer.forward`."""
-        self.check_input(u, lengths, rate, timestamps)
         if timestamps is not None:
-            steps = sample_steps(timestamps, rate, lengths)
-            return scan_by_step(self, u, self.initial_state(u.shape[0]), steps=steps, lengths=lengths)[0]
+            state = self.initial_state(u.shape[0])
+            return self.scan(u, state, lengths=lengths, rate=rate, timestamps=timestamps)[0]
+        self.check_input(u, lengths, rate, timestamps)
         with torch.autocast(u.device.type, enabled=False):
             y = self._convolve(mask_past_end(u, lengths), rate)
             return mask_past_end(self._merge(y), lengths).to(u.dtype)
@@ -117,15 +118,24 @@ class StateSpaceMixer(Mixer):
         """Maps a block (B, L, D) that continues from `state`; see `Mixer.scan`."""
         self.check_input(u, lengths, rate, timestamps)
         if timestamps is not None:
-            return scan_by_step(self, u, state, steps=sample_steps(timestamps, rate, lengths), lengths=lengths)
-        if lengths is None:
-            lengths = torch.full((u.shape[0],), u.shape[1], device=u.device)
-        lengths = lengths.to(u.device)
+            return self._scan_uneven(u, state, sample_steps(timestamps, rate, lengths), lengths)
         with torch.autocast(u.device.type, enabled=False):
-            masked = mask_past_end(u, lengths)
-            y = self._convolve(masked, rate) + self._response(state[0], u.shape[1], self._dt(rate))
-            x = self._final_state(_newest_first(masked, lengths).to(state[0].dtype), state[0], lengths, self._dt(rate))
+            signal = mask_past_end(u, lengths).transpose(1, 2).to(state[0].dtype)
+            y, x = self._scan_even(signal, state[0], lengths, self._dt(rate))
             return mask_past_end(self._merge(y), lengths).to(u.dtype), SSMState(x)
+
+    def _scan_dense(
+        self, u: Tensor, x: Tensor, lengths: Tensor | None, dt: Tensor, A: Tensor, B: Tensor, C: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What `_scan_even` returns, for discrete dense A (H, N, N), B (H, N) and C (H, M, N)."""
+        length = u.shape[-1]
+        ends = torch.full((len(u),), length, device=u.device) if lengths is None else lengths.to(u.device)
+        y = long_conv(u, self._kernel(length, dt), self.D.T) + dense_response(A, C, x, length)
+        return y, dense_final_state(A, B, newest_first(u, ends), x, ends)
+
+    def _scan_uneven(self, u: Tensor, state: State, steps: Tensor, lengths: Tensor | None) -> tuple[Tensor, State]:
+        """As `scan`, with a step for each sample, (B, L)."""
+        return scan_by_step(self, u, state, steps=steps, lengths=lengths)
 
     @abstractmethod
     def system(self) -> LinearSystem:
@@ -140,12 +150,8 @@ class StateSpaceMixer(Mixer):
         """One sample: `y = C x_new` (B, H, M) and x_new (B, H, N), for step sizes (H,) or (B, H)."""
 
     @abstractmethod
-    def _response(self, x: Tensor, length: int, dt: Tensor) -> Tensor:
-        """What a state alone puts out over the next samples, `C A_bar^(l+1) x`, (B, M, H, L)."""
-
-    @abstractmethod
-    def _final_state(self, newest_first: Tensor, x: Tensor, lengths: Tensor, dt: Tensor) -> Tensor:
-        """State after each series' last sample, (B, H, N), from samples in reversed order (B, H, L)."""
+    def _scan_even(self, u: Tensor, x: Tensor, lengths: Tensor | None, dt: Tensor) -> tuple[Tensor, Tensor]:
+        """A block of samples (B, H, L), 0 past the ends, from a state: outputs (B, M, H, L) with skip, states."""
 
     def _dt(self, rate: float | Tensor) -> Tensor:
         """Step sizes (H,), or (B, H) when each stream has its own rate (B,)."""
@@ -164,10 +170,3 @@ class StateSpaceMixer(Mixer):
     def extra_repr(self) -> str:
         """Sizes."""
         return f"d_model={self.d_model}, order={self.order}, channels={self.channels}"
-
-
-def _newest_first(u: Tensor, lengths: Tensor) -> Tensor:
-    """Reverses each series' valid samples: (B, L, D) to (B, D, L), the newest at 0 and zeros past the oldest."""
-    index = lengths[:, None] - 1 - torch.arange(u.shape[1], device=u.device)
-    reversed_ = u.transpose(1, 2).gather(2, index.clamp(min=0)[:, None, :].expand(-1, u.shape[2], -1))
-    return torch.where((index >= 0)[:, None, :], reversed_, reversed_.new_zeros(()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["dense_final_state", "dense_response"]
+__all__ = ["dense_final_state", "dense_response", "newest_first"]
 
 
 def _block(length: int) -> int:
@@ -83,3 +83,15 @@ def dense_final_state(A: Tensor, B: Tensor, newest_first: Tensor, x: Tensor, len
         carried = torch.where(((lengths >> bit) & 1).bool()[:, None, None], applied, carried)
         power = power @ power
     return total + carried
+
+
+def newest_first(u: Tensor, lengths: Tensor) -> Tensor:
+    """Reverses each series' valid samples, (B, H, L): the newest at 0 and zeros past the oldest.
+
+    Example:
+        >>> newest_first(torch.tensor([[[1.0, 2.0, 0.0]]]), torch.tensor([2])).flatten()
+        tensor([2., 1., 0.])
+    """
+    index = lengths[:, None] - 1 - torch.arange(u.shape[-1], device=u.device)
+    reversed_ = u.gather(2, index.clamp(min=0)[:, None, :].expand(-1, u.shape[1], -1))
+    return torch.where((index >= 0)[:, None, :], reversed_, reversed_.new_zeros(()))

@@ -12,7 +12,6 @@ from seqkit.hippo import discretize, transition
 from seqkit.kernels.krylov import krylov
 from seqkit.nn.mixer import register_mixer
 from seqkit.ssm.base import LinearSystem, StateSpaceMixer
-from seqkit.ssm.dense import dense_final_state, dense_response
 from seqkit.ssm.dissipative import DissipativeMatrix
 
 __all__ = ["DISCRETIZATIONS", "LSSL"]
@@ -98,12 +97,9 @@ class LSSL(StateSpaceMixer):
         x = (A @ x[..., None])[..., 0] + B * u[:, :, None]
         return torch.einsum("hmn,bhn->bhm", self.C, x), x
 
-    def _response(self, x: Tensor, length: int, dt: Tensor) -> Tensor:
-        return dense_response(self._discrete(dt)[0], self.C, x, length)
-
-    def _final_state(self, newest_first: Tensor, x: Tensor, lengths: Tensor, dt: Tensor) -> Tensor:
+    def _scan_even(self, u: Tensor, x: Tensor, lengths: Tensor | None, dt: Tensor) -> tuple[Tensor, Tensor]:
         A, B = self._discrete(dt)
-        return dense_final_state(A, B, newest_first, x, lengths)
+        return self._scan_dense(u, x, lengths, dt, A, B, self.C)
 
     def extra_repr(self) -> str:
         """Sizes, measure and discretisation."""

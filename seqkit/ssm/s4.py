@@ -11,7 +11,6 @@ from seqkit.hippo import discretize, nplr
 from seqkit.kernels.cauchy import cauchy
 from seqkit.nn.mixer import register_mixer
 from seqkit.ssm.base import LinearSystem, StateSpaceMixer
-from seqkit.ssm.dense import dense_final_state, dense_response
 from seqkit.ssm.diagonal import pairs_to_real, real_to_pairs
 
 __all__ = ["S4"]
@@ -120,13 +119,8 @@ class S4(StateSpaceMixer):
         system = self.system()
         return (*discretize(system.A, system.B, dt, method="bilinear"), system.C)
 
-    def _response(self, x: Tensor, length: int, dt: Tensor) -> Tensor:
-        A, _, C = self._discrete(dt)
-        return dense_response(A, C, x, length)
-
-    def _final_state(self, newest_first: Tensor, x: Tensor, lengths: Tensor, dt: Tensor) -> Tensor:
-        A, B, _ = self._discrete(dt)
-        return dense_final_state(A, B, newest_first, x, lengths)
+    def _scan_even(self, u: Tensor, x: Tensor, lengths: Tensor | None, dt: Tensor) -> tuple[Tensor, Tensor]:
+        return self._scan_dense(u, x, lengths, dt, *self._discrete(dt))
 
     def extra_repr(self) -> str:
         """Sizes and measure."""

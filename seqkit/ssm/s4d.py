@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from seqkit.checks import check_choice
 from seqkit.hippo import diagonal_start, discretize_diagonal
+from seqkit.kernels.ssm_scan import ssm_scan
+from seqkit.kernels.ssm_step import ssm_step
 from seqkit.kernels.vandermonde import vandermonde
-from seqkit.nn.mixer import register_mixer
-from seqkit.ssm.base import LinearSystem, StateSpaceMixer
-from seqkit.ssm.diagonal import diagonal_final_state, diagonal_response, pairs_to_real, real_to_pairs
+from seqkit.nn.mixer import State, mask_past_end, register_mixer
+from seqkit.ssm.base import LinearSystem, SSMState, StateSpaceMixer
+from seqkit.ssm.diagonal import pairs_to_real, real_to_pairs
 from seqkit.ssm.lssl import DISCRETIZATIONS
 
 __all__ = ["S4D", "STARTS"]
@@ -110,16 +112,32 @@ class S4D(StateSpaceMixer):
 
     def _advance(self, u: Tensor, x: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
         A, B = self._discrete(dt)
-        new = A * real_to_pairs(x) + B * u[:, :, None]
-        y = 2 * torch.einsum("hmn,bhn->bhm", real_to_pairs(self.C), new).real
+        C = real_to_pairs(self.C)
+        # C has one dimension more than A for its outputs, also where each stream has a step of its own.
+        y, new = ssm_step(u, A, B, C if A.dim() == 2 else C[None], real_to_pairs(x))
         return y, pairs_to_real(new)
 
-    def _response(self, x: Tensor, length: int, dt: Tensor) -> Tensor:
-        return diagonal_response(self._exponent(dt)[0], real_to_pairs(self.C), real_to_pairs(x), length)
+    def _scan_even(self, u: Tensor, x: Tensor, lengths: Tensor | None, dt: Tensor) -> tuple[Tensor, Tensor]:
+        C = real_to_pairs(self.C).transpose(0, 1)
+        y, new = ssm_scan(u, *self._discrete(dt), C, real_to_pairs(x), lengths=lengths)
+        return y + self.D.T[:, :, None] * u[:, None], pairs_to_real(new)
 
-    def _final_state(self, newest_first: Tensor, x: Tensor, lengths: Tensor, dt: Tensor) -> Tensor:
-        exponent, B = self._exponent(dt)
-        return pairs_to_real(diagonal_final_state(exponent, B, newest_first, real_to_pairs(x), lengths))
+    def _scan_uneven(self, u: Tensor, state: State, steps: Tensor, lengths: Tensor | None) -> tuple[Tensor, State]:
+        with torch.autocast(u.device.type, enabled=False):
+            signal = mask_past_end(u, lengths).transpose(1, 2).to(state[0].dtype)
+            dt = self._dt(1.0)[:, None]
+            y, new = ssm_scan(
+                signal,
+                dt * self._lambda(),
+                dt * real_to_pairs(self.B),
+                real_to_pairs(self.C).transpose(0, 1),
+                real_to_pairs(state[0]),
+                steps=steps.detach().to(signal.dtype),
+                discretization=self.discretization,
+                lengths=lengths,
+            )
+            y = y + self.D.T[:, :, None] * signal[:, None]
+            return mask_past_end(self._merge(y), lengths).to(u.dtype), SSMState(pairs_to_real(new))
 
     def extra_repr(self) -> str:
         """Sizes, start and discretisation."""
