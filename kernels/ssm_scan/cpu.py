@@ -6,6 +6,7 @@ run over blocks of channels and series small enough to stay in a core's cache; n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -52,12 +53,16 @@ def ssm_scan_forward(
     tables = make_tables(A, B, C, size, state.dtype.to_real())
     y = u.new_empty(n_series, n_outputs, n_channels, length)
     last = u.new_empty(n_channels, n_series, 2 * n_pairs, dtype=tables.into.dtype)  # states before the last chunks
-    series, at = torch.arange(n_series, device=u.device), last_chunk(lengths, size)
-    for h, b in blocks(n_channels, n_series, n_chunks):
-        rows = chunk_rows(u[b, h], size, tables, state[b, h], h)
-        out = rows.flatten(1, 2) @ tables.out[h]
-        empty(y[b, :, h], out.view(*rows.shape[:3], -1), size)
-        last[h, b] = rows[:, series[: rows.shape[1]], at[b], size:]
+    at = last_chunk(lengths, size)
+    ends = same_ends(at)
+    parts = list(blocks(n_channels, n_series, n_chunks))
+    room = [Room(tables.into, parts, n_chunks, width) for width in (size + 2 * n_pairs, 2 * n_pairs, n_outputs * size)]
+    for h, b in parts:
+        rows = chunk_rows(u[b, h], size, tables, state[b, h], h, room[:2])
+        out = room[2].take(h, b)
+        torch.bmm(rows.flatten(1, 2), tables.out[h], out=out.flatten(1, 2))
+        empty(y[b, :, h], out, size)
+        last[h, b] = rows[:, *(ends or (torch.arange(rows.shape[1], device=u.device), at[b])), size:]
     return y, final_state(tables, newest(u, lengths, size), last, lengths - at * size)
 
 
@@ -72,36 +77,63 @@ def ssm_scan_backward(
     tables = make_tables(A, B, C, size, state.dtype.to_real())
     du, d_state = u.new_empty(u.shape), state.new_empty(state.shape)
     d_tables = TableGradients.zeros(tables)
-    series, at = torch.arange(n_series, device=u.device), last_chunk(lengths, size)
+    at = last_chunk(lengths, size)
+    ends = same_ends(at)
     used = lengths - at * size
     last = u.new_empty(n_channels, n_series, width, dtype=tables.into.dtype)
+    asked = bool(grad_state.any())  # training mostly leaves the final state alone
     injected = grad_state * tables.powers[..., used].permute(2, 0, 1).conj()
     towards = torch.cat([tables.out[:, :size].mT, tables.into], 1)  # from [output gradients, adjoint state] to du
-    for h, b in blocks(n_channels, n_series, n_chunks):
-        rows = chunk_rows(u[b, h], size, tables, state[b, h], h)
-        last[h, b] = rows[:, series[: rows.shape[1]], at[b], size:]
-        back = rows.new_empty(*rows.shape[:3], wide + width)
+    parts = list(blocks(n_channels, n_series, n_chunks))
+    room = [Room(tables.into, parts, n_chunks, number) for number in (size + width, width, wide + width, size)]
+    for h, b in parts:
+        rows = chunk_rows(u[b, h], size, tables, state[b, h], h, room[:2])
+        places = ends or (torch.arange(rows.shape[1], device=u.device), at[b])
+        last[h, b] = rows[:, *places, size:]
+        adjoint, back, out = (one.take(h, b) for one in room[1:])
         fill(back[..., :wide], grad[b, :, h], size)
         flat, flat_back = rows.flatten(1, 2), back.flatten(1, 2)
-        adjoint = (flat_back[..., :wide] @ tables.out[h, size:].mT).view(*rows.shape[:3], width)
-        adjoint[:, series[: rows.shape[1]], at[b]] += pairs(injected[b, h].transpose(0, 1), -1)
+        torch.bmm(flat_back[..., :wide], tables.out[h, size:].mT, out=adjoint.flatten(1, 2))
+        if asked:
+            adjoint[:, *places] += pairs(injected[b, h].transpose(0, 1), -1)
         d_state[b, h], d_jump = carry_back(adjoint, tables.jump[h], rows, size, back)
-        empty(du[b, None, h], (flat_back @ towards[h]).view(*rows.shape[:3], size), size)
+        torch.bmm(flat_back, towards[h], out=out.flatten(1, 2))
+        empty(du[b, None, h], out, size)
         d_tables.jump[h] += d_jump
         d_tables.out[h].baddbmm_(flat.mT, flat_back[..., :wide])
         d_tables.into[h].baddbmm_(flat_back[..., wide:].mT, flat[..., :size])
-    final_state_backward(grad_state, tables, newest(u, lengths, size), last, used, lengths, du, d_tables)
+    if asked:
+        final_state_backward(grad_state, tables, newest(u, lengths, size), last, used, lengths, du, d_tables)
     return du, *tables_backward(tables, B, C, d_tables), d_state
 
 
-def chunk_rows(u: Tensor, size: int, tables: Tables, state: Tensor, h: slice) -> Tensor:
+def same_ends(at: Tensor) -> tuple[slice, int] | None:
+    """The index (all series, their last chunk) if that is one and the same; a slice costs a tenth of an index."""
+    first = int(at[0]) if len(at) else 0
+    return (slice(None), first) if bool((at == first).all()) else None
+
+
+class Room:
+    """Memory for one temporary of a block, kept for the next: fresh pages cost more than what is written to them."""
+
+    def __init__(self, like: Tensor, parts: list[tuple[slice, slice]], n_chunks: int, width: int) -> None:
+        most = max(((h.stop - h.start) * (b.stop - b.start) for h, b in parts), default=0)
+        self.n_chunks, self.width = n_chunks, width
+        self.memory = like.new_empty(most * n_chunks * width)
+
+    def take(self, h: slice, b: slice) -> Tensor:
+        """Returns it as (channels, series, chunks, width)."""
+        shape = (h.stop - h.start, b.stop - b.start, self.n_chunks, self.width)
+        return self.memory[: math.prod(shape)].view(shape)
+
+
+def chunk_rows(u: Tensor, size: int, tables: Tables, state: Tensor, h: slice, room: list[Room]) -> Tensor:
     """Returns the samples of each chunk and the state before it, (channels, series, chunks, Q + 2N)."""
-    n_series, n_channels, length = u.shape
-    n_chunks, width = -(-length // size), tables.into.shape[1]
-    rows = tables.into.new_empty(n_channels, n_series, n_chunks, size + width)
+    series = slice(0, len(u))
+    rows, inputs = (one.take(h, series) for one in room)
     fill(rows[..., :size], u.unsqueeze(1), size)
-    inputs = rows.flatten(1, 2)[..., :size] @ tables.into[h].mT
-    carry(inputs.view(n_channels, n_series, n_chunks, width), tables.jump[h], state, rows)
+    torch.bmm(rows.flatten(1, 2)[..., :size], tables.into[h].mT, out=inputs.flatten(1, 2))
+    carry(inputs, tables.jump[h], state, rows)
     return rows
 
 
