@@ -56,7 +56,7 @@ def time_in_turns(
         >>> [timing.samples for timing in time_in_turns([lambda: sum(range(9))], repeats=3)]
         [3]
     """
-    if device == "cuda":
+    if device == "cuda" and calls:
         return [summary(samples) for samples in cuda_samples(calls, repeats)]
     return [summary(samples) for samples in cpu_samples(calls, repeats, clock or cpu_clock())]
 

@@ -41,7 +41,7 @@ def panels(names: Sequence[str], title: str) -> tuple[Any, dict[str, Any]]:
     """A figure with one set of axes a name, three in a row."""
     columns = min(COLUMNS, len(names))
     rows = math.ceil(len(names) / columns)
-    figure = check_pictures()(figsize=(0.6 + 4.6 * columns, 0.8 + 3.6 * rows), layout="constrained")
+    figure = check_pictures()(figsize=(0.6 + 4.6 * columns, 0.8 + 4.0 * rows), layout="constrained")
     figure.suptitle(title, fontsize=10)
     grid = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for axes in grid[len(names) :]:
@@ -81,7 +81,7 @@ def draw_ratios(comparisons: Sequence[Comparison], path: Path, title: str) -> No
         draw_lines(place, lines)
         place.axhline(1, color="black", linewidth=1)
         place.set_title(name, fontsize=10)
-        place.set(xlabel=here[0].ours.axis, ylabel=f"time over that of {here[0].ours.form}")
+        place.set(xlabel=here[0].ours.axis, ylabel=f"time over ours ({here[0].ours.form})")
     save(figure, path)
 
 
@@ -108,10 +108,29 @@ def draw_lines(axes: Any, lines: dict[tuple[str, str], dict[int, float]]) -> Non
     if len(sizes) == 1:  # matplotlib would choose limits that show nothing
         axes.set_xlim(sizes[0] / 2, sizes[0] * 2)
     axes.minorticks_off()
-    axes.yaxis.set_major_locator(importlib.import_module("matplotlib.ticker").LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-    axes.yaxis.set_major_formatter(importlib.import_module("matplotlib.ticker").FuncFormatter(lambda y, _: f"{y:g}"))
+    low, high = axes.get_ylim()
+    ticker = importlib.import_module("matplotlib.ticker")
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=marks(high / low)))
+    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda y, _: f"{y:g}"))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7, handlelength=3)
+    name_lines(axes)
+
+
+def name_lines(axes: Any) -> None:
+    """The legend, below the panel, where it hides no line."""
+    axes.legend(fontsize=7, handlelength=3, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
+
+
+def marks(span: float) -> tuple[float, ...]:
+    """Where a logarithmic axis has marks within each power of ten, the fewer the more of them it spans.
+
+    Example:
+        >>> marks(1e4)
+        (1.0,)
+    """
+    if span > 1e3:
+        return (1.0,)
+    return (1.0, 2.0, 5.0) if span > 20 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
 
 
 def words_for_size(size: int) -> str:
@@ -162,4 +181,4 @@ def draw_guide(axes: Any, own: Sequence[MemoryRow]) -> None:
         last = max(own, key=lambda row: row.length)
         sizes = sorted({row.length for row in own})
         axes.plot(sizes, [last.mib * size / last.length for size in sizes], ":", color="grey", label="grows as L")
-        axes.legend(fontsize=7, handlelength=3)
+        name_lines(axes)

@@ -15,6 +15,8 @@ from seqkit.hippo import transition
 
 __all__ = ["DENSE_LEGS", "DENSE_STEPS", "dense_legs_steps", "dense_steps"]
 
+LONGEST = 1 << 17  # samples, each a few calls of torch
+
 
 def dense_legs_steps(u: Tensor, A_t: Tensor, B_t: Tensor) -> Tensor:
     """Runs c <- A_t c + B_t u_t, one sample at a time, for u (S, L); returns the last coefficients (S, N).
@@ -80,4 +82,5 @@ DENSE_STEPS = plain_form(
     "dense product, a step a sample",
     "the memory as its recurrence in torch, as recurrent cells have it",
     lambda inputs, setting: dense_steps(**inputs),
+    lambda inputs, setting, backward: "its steps would take minutes" if setting["L"] > LONGEST else None,
 )
