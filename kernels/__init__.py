@@ -1,8 +1,32 @@
-"""The arithmetic under every layer: one folder per operator, each with a readable reference and fast paths."""
+"""The arithmetic under every layer: one folder per operator, each with a readable reference and fast paths.
+
+Each operator is a function here and the package of its paths by the same name, so `from seqkit.kernels import krylov`
+gives the function, and `from seqkit.kernels.krylov.reference import krylov_reference` still finds its definition.
+"""
 
 if __name__ != "seqkit.kernels":
     raise ImportError(f"this folder is the package seqkit.kernels, not {__name__}; write `import seqkit.kernels`")
 
+from seqkit.kernels.cauchy import cauchy
 from seqkit.kernels.explain import OPERATORS, Explanation, explain
+from seqkit.kernels.krylov import krylov
+from seqkit.kernels.legs_update import legs_update
+from seqkit.kernels.long_conv import long_conv
+from seqkit.kernels.lti_memory import lti_memory
+from seqkit.kernels.ssm_scan import ssm_scan
+from seqkit.kernels.ssm_step import ssm_step
+from seqkit.kernels.vandermonde import vandermonde
 
-__all__ = ["OPERATORS", "Explanation", "explain"]
+__all__ = [
+    "OPERATORS",
+    "Explanation",
+    "cauchy",
+    "explain",
+    "krylov",
+    "legs_update",
+    "long_conv",
+    "lti_memory",
+    "ssm_scan",
+    "ssm_step",
+    "vandermonde",
+]
