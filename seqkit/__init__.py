@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seqkit.batch import Batch, DataInfo
+    from seqkit.hippo import HiPPOMemory
     from seqkit.models import ModelConfig, SequenceModel
     from seqkit.models import load_model as load
     from seqkit.runs import RunConfig, evaluate, predict, train
@@ -25,6 +26,7 @@ __all__ = [
     "S4D",
     "Batch",
     "DataInfo",
+    "HiPPOMemory",
     "ModelConfig",
     "RunConfig",
     "SequenceModel",
@@ -44,6 +46,7 @@ _HOMES = {
     "S4D": ("seqkit.ssm", "S4D"),
     "Batch": ("seqkit.batch", "Batch"),
     "DataInfo": ("seqkit.batch", "DataInfo"),
+    "HiPPOMemory": ("seqkit.hippo", "HiPPOMemory"),
     "ModelConfig": ("seqkit.models", "ModelConfig"),
     "RunConfig": ("seqkit.runs", "RunConfig"),
     "SequenceModel": ("seqkit.models", "SequenceModel"),

@@ -7,7 +7,9 @@ symmetric part of A is never positive in the orthonormal normalisation.
 
 from seqkit.hippo.basis import evaluate_basis, impulse_response, reconstruct
 from seqkit.hippo.discretize import METHODS, discretize, discretize_diagonal
+from seqkit.hippo.exact import held_weights, join_matrices
 from seqkit.hippo.measures import MEASURES, Fourier, LagT, LegS, LegT, Measure, as_measure, transition
+from seqkit.hippo.memory import HiPPOMemory, MemoryState
 from seqkit.hippo.nplr import DIAGONAL_STARTS, Nplr, diagonal_start, nplr
 
 __all__ = [
@@ -15,17 +17,21 @@ __all__ = [
     "MEASURES",
     "METHODS",
     "Fourier",
+    "HiPPOMemory",
     "LagT",
     "LegS",
     "LegT",
     "Measure",
+    "MemoryState",
     "Nplr",
     "as_measure",
     "diagonal_start",
     "discretize",
     "discretize_diagonal",
     "evaluate_basis",
+    "held_weights",
     "impulse_response",
+    "join_matrices",
     "nplr",
     "reconstruct",
     "transition",

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["fourier_functions", "laguerre_functions", "legendre_polynomials"]
+__all__ = ["fourier_functions", "laguerre_functions", "legendre_polynomials", "legendre_table"]
 
 
 def legendre_polynomials(order: int, x: Tensor) -> Tensor:
@@ -30,6 +30,32 @@ def legendre_polynomials(order: int, x: Tensor) -> Tensor:
     for n in range(1, order - 1):
         values.append(((2 * n + 1) * x * values[n] - n * values[n - 1]) / (n + 1))
     return torch.stack(values[:order], dim=-1)
+
+
+def legendre_table(order: int, x: Tensor) -> Tensor:
+    """Evaluates the same polynomials at many points, without a graph, each into a row of one table.
+
+    Args:
+        order: Number of polynomials N.
+        x: Points, (...).
+
+    Returns:
+        Values, (N, ...).
+
+    Example:
+        >>> legendre_table(3, torch.tensor([0.0, 1.0]))
+        tensor([[ 1.0000,  1.0000],
+                [ 0.0000,  1.0000],
+                [-0.5000,  1.0000]])
+    """
+    table = x.new_empty(order, *x.shape)
+    table[0] = 1.0
+    if order > 1:
+        table[1] = x
+    for n in range(1, order - 1):
+        torch.mul(table[n - 1], -n / (n + 1), out=table[n + 1])
+        table[n + 1].addcmul_(x, table[n], value=(2 * n + 1) / (n + 1))
+    return table
 
 
 def laguerre_functions(order: int, x: Tensor, alpha: float, decay: float) -> Tensor:
