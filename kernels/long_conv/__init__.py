@@ -7,7 +7,7 @@ from torch import Tensor
 
 from seqkit.checks import check_lengths, check_shape
 from seqkit.kernels.backend import HALF, check_dtypes, check_values, choose_backend, full_precision, triton_refusal
-from seqkit.kernels.long_conv.cpu import circular_size
+from seqkit.kernels.long_conv.blocks import circular_size
 from seqkit.kernels.long_conv.op import long_conv_op
 from seqkit.kernels.long_conv.reference import long_conv_reference, masked
 from seqkit.kernels.long_conv.spectra import size_refusal
@@ -54,23 +54,25 @@ def long_conv(
 
     Source:
         Gu et al. 2021 (arXiv:2110.13985), section 3: y = K * u + D u with three padded FFTs. Differs: D is added to
-        the tap that acts on the sample itself; the FFT is of a 5-smooth size, over blocks of series that fit a core's
-        cache; backward keeps the arguments alone. The Triton kernels factor the FFT into products with small DFT
-        matrices as Fu et al. 2023 (arXiv:2311.05908) do, two series in one complex one.
+        the tap that acts on the sample itself; backward keeps the arguments alone; with numba, two rows of eight
+        channels at a time go through an FFT of their own size, 2^a or 3 2^a, depth first in a core's caches, and
+        without it blocks of series go through torch's, of a 5-smooth size. The Triton kernels factor the FFT into
+        products with small DFT matrices as Fu et al. 2023 (arXiv:2311.05908) do, two series in one complex one.
 
-    Cost: O(B M H L log L) time; memory of the output and one block, with Triton of the kernels' spectra. Values leak
-    between samples by rounding only, below 1e-6 of the maximum in float32; with Triton and `u` in half precision, where
-    products are in TF32, about 1e-3, also in the gradients of `k` and `D`. Backends: reference, cpu, triton (float32
-    and half precision, up to 131072 samples of series and kernel together; above, "auto" takes cpu on any device).
+    Cost: O(B M H L log L) time. Memory of the output, and on the path for CPUs of 32 padded series a thread (64 in
+    backward) or a few blocks of 2 MiB, with Triton of the kernels' spectra. Values leak between samples by rounding
+    only, below 1e-6 of the maximum in float32; with Triton and `u` in half precision, where products are in TF32, about
+    1e-3, also in the gradients of `k` and `D`. Backends: reference, cpu, triton (float32 and half precision, up to
+    131072 samples of series and kernel together; above, "auto" takes cpu on any device).
 
     Example:
         >>> import torch
         >>> u, k = torch.tensor([[[1.0, 0.0, 2.0]]]), torch.tensor([[1.0, 3.0, 5.0]])
-        >>> long_conv(u, k, D=torch.tensor([10.0]))
+        >>> long_conv(u, k, D=torch.tensor([10.0])).round(decimals=4)
         tensor([[[11.,  3., 27.]]])
-        >>> long_conv(u, k, causal=False)
+        >>> long_conv(u, k, causal=False).round(decimals=4)
         tensor([[[3., 7., 6.]]])
-        >>> long_conv(u, k, lengths=torch.tensor([2]))
+        >>> long_conv(u, k, lengths=torch.tensor([2])).round(decimals=4)
         tensor([[[1., 3., 0.]]])
     """
     k, D = full_precision(k), None if D is None else full_precision(D)

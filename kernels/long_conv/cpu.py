@@ -1,132 +1,84 @@
-"""The convolution by real FFTs over blocks of series that stay in a core's cache.
-
-Toeplitz products for short series were measured and lose from L = 32 on (0.45 ms against 0.18 ms at B = 8, H = 128).
-"""
+"""The path for CPUs: compiled FFTs of many series at once where numba is installed and they pay, else torch's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from seqkit.kernels.long_conv.reference import masked
+from seqkit.kernels.long_conv import blocks
+from seqkit.kernels.long_conv.blocks import circular_size
+from seqkit.kernels.threads import share
 
-__all__ = ["circular_size", "fft_size", "long_conv_backward", "long_conv_forward"]
+HAS_NUMBA = find_spec("numba") is not None
+if HAS_NUMBA:
+    from seqkit.kernels.long_conv import loops
 
-BLOCK = 1 << 17  # numbers per temporary: enough to amortise a call, few enough to stay in a core's cache
-WIDE_BLOCK = 1 << 25  # on other devices, where a call is dear and a temporary is not
+__all__ = ["long_conv_backward", "long_conv_forward"]
 
-
-def fft_size(at_least: int) -> int:
-    """Returns the smallest even 5-smooth number that is at least `at_least`: the sizes FFT libraries are fast at."""
-    best = 1 << max(1, (at_least - 1).bit_length())
-    five = 1
-    while five < best:
-        three = five
-        while three < best:
-            two = 1 << max(1, (-(-at_least // three) - 1).bit_length())
-            best = min(best, three * two)
-            three *= 3
-        five *= 5
-    return best
+LONGEST = 1 << 21  # points up to which scratch memory is affordable: 128 MiB an array in float32, two to four of them
+WASTE = 2.0  # lanes paid for each series, up to which the loops are not slower than torch
 
 
-def circular_size(length: int, taps: int, center: int) -> int:
-    """Returns how many samples a circle needs so that what wraps around meets no output.
+def lane_size(at_least: int) -> int:
+    """Returns the smallest 2^a or 3 2^a, a at least 1, that is at least `at_least`.
 
-    Outputs are samples `center` .. `center + length - 1` of the full convolution, whose `length + taps - 1` samples may
-    overlap outside them.
+    Example:
+        >>> [lane_size(n) for n in (1, 5, 1500, 1600)]
+        [2, 6, 1536, 2048]
     """
-    return max(length + taps - 1 - center, length + center)
+    power = 1 << max(1, (at_least - 1).bit_length())
+    return power // 4 * 3 if power >= 8 and power // 4 * 3 >= at_least else power
 
 
-def blocks(batch_size: int, n_channels: int, numbers: int, limit: int) -> Iterator[tuple[slice, slice]]:
-    """Yields slices of the batch and of the channels whose series, `numbers` each, fit the limit together.
-
-    A block holds one channel at least and all batch rows if they fit, so that a kernel's spectrum serves many.
-    """
-    rows = max(1, min(batch_size, limit // numbers))
-    width = max(1, limit // (rows * numbers))
-    for first in range(0, n_channels, width):
-        for row in range(0, batch_size, rows):
-            yield slice(row, row + rows), slice(first, first + width)
+def in_lanes(u: Tensor, k: Tensor, center: int) -> bool:
+    """Whether the compiled loops serve these tensors, and faster than torch."""
+    if not HAS_NUMBA or u.device.type != "cpu" or u.dtype != k.dtype:
+        return False
+    batch_size, n_channels, length = u.shape
+    paid = groups(n_channels) * loops.LANES * (batch_size + batch_size % 2)
+    short = lane_size(circular_size(length, k.shape[-1], center)) <= LONGEST
+    return short and paid <= WASTE * batch_size * n_channels
 
 
-def kernel_spectra(k: Tensor, center: int, size: int) -> Tensor:
-    """Transforms kernels (..., taps) with the middle tap turned to index 0, so that outputs start there too."""
-    if center:
-        circle = k.new_zeros(*k.shape[:-1], size)
-        circle[..., : k.shape[-1] - center] = k[..., center:]
-        circle[..., size - center :] = k[..., :center]
-        k = circle
-    return torch.fft.rfft(k, n=size)
+def groups(n_channels: int) -> int:
+    """Number of groups of channels, one in each lane."""
+    return -(-n_channels // loops.LANES)
 
 
-def spectra(value: Tensor, like: Tensor, lengths: Tensor, size: int) -> Tensor:
-    """Transforms series (..., L) padded to `size`, in the precision of `like`."""
-    return torch.fft.rfft(masked(value.to(like.dtype), lengths), n=size)
+def arrays(like: Tensor, k: Tensor, gate: Tensor, lengths: Tensor, center: int) -> tuple[Any, ...]:
+    """The arguments of the loops from the kernel on, as arrays; `like` (B, M, H, L) stands in for an absent gate."""
+    gated = gate.numel() > 0
+    ends = lengths if len(lengths) else torch.full((len(like),), like.shape[-1])
+    w = loops.roots(lane_size(circular_size(like.shape[-1], k.shape[-1], center)), k.detach()[:0].numpy().dtype)
+    return array(k), array(gate if gated else like), gated, array(ends), center, w
+
+
+def array(value: Tensor) -> Any:
+    """The memory of a tensor."""
+    return value.detach().contiguous().numpy()
 
 
 def long_conv_forward(u: Tensor, k: Tensor, gate: Tensor, lengths: Tensor, center: int) -> Tensor:
     """Returns y (B, M, H, L); arguments as in `long_conv_reference`."""
-    batch_size, n_channels, length = u.shape
-    n_outputs, _, taps = k.shape
-    size = fft_size(circular_size(length, taps, center))
-    y = u.new_empty(batch_size, n_outputs, n_channels, length)
-    limit = BLOCK if u.device.type == "cpu" else WIDE_BLOCK
-    for rows, channels in blocks(batch_size, n_channels, n_outputs * size, limit):
-        if rows.start == 0:
-            kernels = kernel_spectra(k[:, channels], center, size)
-        ends = lengths[rows]
-        products = multiply(spectra(u[rows, channels], k, ends, size).unsqueeze(1), kernels)
-        block = torch.fft.irfft(products, n=size)[..., :length]
-        if gate.numel():
-            block = block * gate[rows, :, channels]
-        y[rows, :, channels] = masked(block, ends)
+    if not in_lanes(u, k, center):
+        return blocks.long_conv_forward(u, k, gate, lengths, center)
+    y = u.new_empty(u.shape[0], k.shape[0], u.shape[1], u.shape[2])
+    signal, rest, out = array(u), arrays(y, k, gate, lengths, center), array(y)
+    share(lambda start, stop: loops.convolve(signal, *rest, start, stop, out), groups(u.shape[1]))
     return y
-
-
-def multiply(inputs: Tensor, kernels: Tensor) -> Tensor:
-    """Multiplies spectra (B, 1, H, F) by (M, H, F), in place where there is one output."""
-    return inputs.mul_(kernels) if len(kernels) == 1 else inputs * kernels
 
 
 def long_conv_backward(
     grad: Tensor, u: Tensor, k: Tensor, gate: Tensor, lengths: Tensor, center: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the gradients of u, k and the gate: correlations of the output's gradient with k and with u.
-
-    The spectra of u and k, and the output before the gate, are computed again block by block; keeping them would triple
-    what a layer stores.
-    """
-    batch_size, n_outputs, n_channels, length = grad.shape
-    taps = k.shape[-1]
-    size = fft_size(circular_size(length, taps, center))
-    du, dk, dgate = u.new_empty(u.shape), k.new_zeros(k.shape), gate.new_empty(gate.shape)
-    limit = BLOCK if u.device.type == "cpu" else WIDE_BLOCK
-    for rows, channels in blocks(batch_size, n_channels, n_outputs * size, limit):
-        if rows.start == 0:
-            kernels = kernel_spectra(k[:, channels], center, size)
-            total = torch.zeros_like(kernels)
-        ends = lengths[rows]
-        outer = masked(grad[rows, :, channels].to(k.dtype), ends)
-        inputs = spectra(u[rows, channels], k, ends, size).unsqueeze(1)
-        if gate.numel():
-            ungated = torch.fft.irfft(inputs * kernels, n=size)[..., :length]
-            dgate[rows, :, channels] = masked(ungated, ends) * outer
-            outer = outer * masked(gate[rows, :, channels], ends)
-        outputs = torch.fft.rfft(outer, n=size)
-        total += (outputs * inputs.conj_physical_()).sum(0)
-        back = multiply_and_sum(outputs, kernels.conj())
-        du[rows, channels] = masked(torch.fft.irfft(back, n=size)[..., :length], ends)
-        if rows.stop >= batch_size:
-            shares = torch.fft.irfft(total, n=size)
-            dk[:, channels, center:] = shares[..., : taps - center]
-            dk[:, channels, :center] = shares[..., size - center :] if center else 0
+    """Returns the gradients of u, k and the gate; the spectra, and the output before the gate, are computed again."""
+    if not in_lanes(u, k, center):
+        return blocks.long_conv_backward(grad, u, k, gate, lengths, center)
+    du, dk, dgate = u.new_empty(u.shape), k.new_empty(k.shape), gate.new_empty(gate.shape)
+    outer, signal, rest = array(grad), array(u), arrays(grad, k, gate, lengths, center)
+    found = array(du), array(dk), array(dgate) if gate.numel() else outer
+    share(lambda start, stop: loops.correlate(outer, signal, *rest, start, stop, *found), groups(u.shape[1]))
     return du, dk, dgate
-
-
-def multiply_and_sum(outputs: Tensor, kernels: Tensor) -> Tensor:
-    """Returns the sum over M of spectra (B, M, H, F) times (M, H, F), in place where there is one output."""
-    return outputs.squeeze(1).mul_(kernels.squeeze(0)) if len(kernels) == 1 else (outputs * kernels).sum(1)

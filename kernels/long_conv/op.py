@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from seqkit.kernels.long_conv import cpu
 from seqkit.kernels.long_conv.reference import long_conv_reference
 from seqkit.kernels.operator import Path, define_operator
 
@@ -14,6 +13,13 @@ __all__ = ["long_conv_op"]
 def output(u: Tensor, k: Tensor, gate: Tensor, lengths: Tensor, center: int) -> Tensor:
     """An empty result (B, M, H, L)."""
     return u.new_empty(u.shape[0], k.shape[0], u.shape[1], u.shape[2])
+
+
+def cpu_path() -> Path:
+    """Loads the path for CPUs, and numba with it where it is installed."""
+    from seqkit.kernels.long_conv import cpu
+
+    return Path(cpu.long_conv_forward, cpu.long_conv_backward)
 
 
 def triton_path() -> Path:
@@ -27,7 +33,7 @@ def triton_path() -> Path:
 long_conv_op = define_operator(
     "long_conv",
     "Tensor u, Tensor k, Tensor gate, Tensor lengths, int center",
-    paths={"cpu": lambda: Path(cpu.long_conv_forward, cpu.long_conv_backward), "triton": triton_path},
+    paths={"cpu": cpu_path, "triton": triton_path},
     outputs=output,
     reference=long_conv_reference,
     constant=["lengths"],

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from seqkit.kernels.long_conv.cpu import kernel_spectra
+from seqkit.kernels.long_conv.blocks import kernel_spectra
 
 __all__ = [
     "LARGEST",

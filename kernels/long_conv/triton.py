@@ -2,7 +2,7 @@
 
 A program takes two rows of the batch as the real and the imaginary part of one complex series: the kernel is real, so
 the parts of the result are the two outputs. Factors and order of the spectrum: `spectra.py`. Up to 4096 points stay in
-registers and shared memory; above, the outermost pass goes through scratch memory that stays in the device's cache.
+registers and shared memory; above, the outermost pass goes through scratch memory, in the device's cache if short.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from seqkit.kernels.backend import HALF
-from seqkit.kernels.long_conv.cpu import circular_size
+from seqkit.kernels.long_conv.blocks import circular_size
 from seqkit.kernels.long_conv.passes.triton import (
     ends_of,
     grid_of,
@@ -30,7 +30,7 @@ from seqkit.kernels.long_conv.spectra import Plan, kernel_gradient, make_plan, m
 __all__ = ["long_conv_backward", "long_conv_forward"]
 
 ENOUGH = 264  # programs that fill a Hopper GPU, two for each multiprocessor
-PROGRAMS = 256  # how many share the scratch memory, which is then about as large as the cache
+PROGRAMS = 256  # how many are launched at a time, because each has 4 n numbers of scratch memory
 WIDTH = 32  # columns of the outermost pass that are on chip at a time
 
 
@@ -46,7 +46,9 @@ def long_conv_fwd_kernel(
 
     `zero` is 0: tables are addressed by it in loops, so that they are read again instead of kept in registers.
     """
-    pair, channel, output = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64), tl.program_id(2).to(tl.int64)
+    n_pairs = (batch_size + 1) // 2
+    pair, channel = tl.program_id(0).to(tl.int64) % n_pairs, tl.program_id(0).to(tl.int64) // n_pairs
+    output = tl.program_id(1).to(tl.int64)
     first, second = ends_of(lengths, pair, batch_size, length, HAS_LENGTHS)
     places = grid_of(N1, N2, N2)
     zr, zi = tl.zeros((N1, N2), tl.float32), tl.zeros((N1, N2), tl.float32)
@@ -82,8 +84,8 @@ def long_conv_bwd_kernel(
 
     Both are transformed by the same lines of the program, in turns: together, their operands do not fit the registers.
     """
-    part, channel, output = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64), tl.program_id(2).to(tl.int64)
-    n_parts = tl.num_programs(0)
+    channel, part, output = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64), tl.program_id(2).to(tl.int64)
+    n_parts = tl.num_programs(1)
     tr, ti = tl.zeros((N1, N2), tl.float32), tl.zeros((N1, N2), tl.float32)
     ur, ui = tl.zeros((N1, N2), tl.float32), tl.zeros((N1, N2), tl.float32)
     for turn in range((batch_size + 2 * n_parts - 1) // (2 * n_parts) * 2):
@@ -265,7 +267,7 @@ def convolve(
     n_pairs = -(-batch_size // 2)
     with torch.cuda.device_of(x):
         if plan.outer == 1:
-            grid = (n_pairs, n_channels, n_outputs)
+            grid = (n_pairs * n_channels, n_outputs)
             long_conv_fwd_kernel[grid](*given, *sizes, *strides, HELD=held(length, plan), **options)
         else:
             staged = (tables.outer, tables.outer_twiddles)
@@ -293,7 +295,7 @@ def correlate(x: Tensor, grad: Tensor, gate: Tensor, lengths: Tensor, plan: Plan
     strides = factor.stride()[:3]
     with torch.cuda.device_of(x):
         if plan.outer == 1:
-            grid = (n_parts, n_channels, n_outputs)
+            grid = (n_channels, n_parts, n_outputs)
             long_conv_bwd_kernel[grid](*given, *sizes, half, 0, *strides, HELD=held(length, plan), **options)
         else:
             staged = (tables.outer, tables.outer_twiddles)

@@ -67,12 +67,12 @@ def conv_inputs(
     ends: bool = False,
 ) -> dict[str, Tensor]:
     n_taps = max(1, round(taps * length) | 1 if taps > 1.5 else round(taps * length))
-    tensors = {"u": normal(2, 3, length, dtype=dtype), "k": normal(*outputs, 3, n_taps, dtype=dtype)}
+    tensors = {"u": normal(2, 4, length, dtype=dtype), "k": normal(*outputs, 4, n_taps, dtype=dtype)}
     more = {"lengths": torch.tensor([-(-length // 2), length])} if ends else {}
     if skip:
-        more["D"] = normal(*outputs, 3, dtype=dtype)
+        more["D"] = normal(*outputs, 4, dtype=dtype)
     if gates is not None:
-        more["gate"] = normal(2, *gates, 3, length, dtype=dtype)
+        more["gate"] = normal(2, *gates, 4, length, dtype=dtype)
     return {**tensors, **more}
 
 
@@ -570,15 +570,15 @@ SHAPES = [
     ("cauchy", {"C": (3, 1, 6)}, r"`C` must have shape \(..., M, 5\) to fit `Lambda`"),
     ("cauchy", {"dt": (4,)}, r"leading dimensions must broadcast, got .*`dt` \(4,\)"),
     ("long_conv", {"u": (3, 7)}, r"`u` must have shape \(B, H, L\), got \(3, 7\)"),
-    ("long_conv", {"u": (2, 3, 0)}, r"`u` and `k` must have at least 1 sample, got 0 and 7"),
-    ("long_conv", {"k": (3, 0)}, r"`u` and `k` must have at least 1 sample, got 7 and 0"),
-    ("long_conv", {"k": (4, 7)}, r"`k` must have shape \(3, taps\), got \(4, 7\)"),
-    ("long_conv", {"k": (2, 4, 7)}, r"`k` must have shape \(M, 3, taps\), got \(2, 4, 7\)"),
-    ("long_conv", {"D": (2, 3)}, r"`D` must have shape \(3\), got \(2, 3\)"),
-    ("long_conv", {"gate": (3, 7)}, r"`gate` must have shape \(2, 3, 7\), got \(3, 7\)"),
-    ("long_conv", {"gate": (2, 1, 3, 7)}, r"`gate` must have shape \(2, 3, 7\), got \(2, 1, 3, 7\)"),
-    ("long_conv-outputs-long", {"gate": (2, 3, 3, 7)}, r"`gate` must have shape \(2, 2, 3, 7\), got \(2, 3, 3, 7\)"),
-    ("long_conv-both-sides-outputs-gates-lengths", {"k": (2, 3, 6)}, "odd number of taps with causal=False, got 6"),
+    ("long_conv", {"u": (2, 4, 0)}, r"`u` and `k` must have at least 1 sample, got 0 and 7"),
+    ("long_conv", {"k": (4, 0)}, r"`u` and `k` must have at least 1 sample, got 7 and 0"),
+    ("long_conv", {"k": (5, 7)}, r"`k` must have shape \(4, taps\), got \(5, 7\)"),
+    ("long_conv", {"k": (2, 5, 7)}, r"`k` must have shape \(M, 4, taps\), got \(2, 5, 7\)"),
+    ("long_conv", {"D": (2, 4)}, r"`D` must have shape \(4\), got \(2, 4\)"),
+    ("long_conv", {"gate": (4, 7)}, r"`gate` must have shape \(2, 4, 7\), got \(4, 7\)"),
+    ("long_conv", {"gate": (2, 1, 4, 7)}, r"`gate` must have shape \(2, 4, 7\), got \(2, 1, 4, 7\)"),
+    ("long_conv-outputs-long", {"gate": (2, 3, 4, 7)}, r"`gate` must have shape \(2, 2, 4, 7\), got \(2, 3, 4, 7\)"),
+    ("long_conv-both-sides-outputs-gates-lengths", {"k": (2, 4, 6)}, "odd number of taps with causal=False, got 6"),
     ("ssm_step", {"u": ()}, r"`u` must have shape \(..., H\), got \(\)"),
     ("ssm_step", {"A": (5,)}, r"`A` must have shape \(..., H, N\), got \(5,\)"),
     ("ssm_step", {"B": (3, 4)}, r"`B` must have shape \(..., H, 5\) to fit `A`, got \(3, 4\)"),

@@ -37,11 +37,11 @@ def test_variable_reaches_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_half_precision_is_lifted_only_under_autocast() -> None:
     half = torch.ones(1, 1, 4, dtype=torch.bfloat16)
-    with pytest.raises(TypeError, match=r"`u` must be float32 or float64, got torch\.bfloat16"):
-        long_conv(half, half[0])
+    with pytest.raises(TypeError, match=r"`k` must be float32 or float64, got torch\.bfloat16"):
+        long_conv(half.float(), half[0])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert full_precision(half).dtype == torch.float32
-        torch.testing.assert_close(long_conv(half, half[0]), torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]))
+        torch.testing.assert_close(long_conv(half.float(), half[0]), torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]))
 
 
 def test_devices_must_agree() -> None:

@@ -1,0 +1,1 @@
+"""A vector register as a type for compiled loops."""
