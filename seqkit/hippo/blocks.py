@@ -75,8 +75,8 @@ def block_rows(
     if every is not None:
         check_positive_int("every", every)
     if not u.numel():
-        rows = (state + u.sum()).unsqueeze(2).expand(-1, -1, length // every if every else 1, -1)
-        return rows, state
+        state = state + u.sum()
+        return state.unsqueeze(2).expand(-1, -1, length // every if every else 1, -1), state
     if every is None:
         rows = advance(u, line, state, None)
         return rows, rows[:, :, -1]

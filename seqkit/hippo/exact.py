@@ -58,7 +58,8 @@ def join_matrices(ratio: Tensor, order: int) -> tuple[Tensor, Tensor]:
         E_nm = r ∫ g_m(x) g_n(r x) dx,  F_nm = (1 - r) ∫ g_m(x) g_n(r + (1 - r) x) dx  over [0, 1]
 
     c_1 remembers [0, t_1], c_2 remembers [t_1, t_2] as a series of its own. E alone is the dilation exp(A log(1/r)) of
-    LegS: |E|₂ = √r and E(r) E(s) = E(r s); together |[E F]|₂ = √max(r, 1 - r), so nothing grows in either precision.
+    LegS: |E|₂ <= √r and E(r) E(s) = E(r s); together |[E F]|₂ <= √max(r, 1 - r), so nothing grows in any precision.
+    Both are reached but for orders too low to tell a part that short.
 
     Args:
         ratio: Share r of the first segment, (...), between 0 and 1.

@@ -206,8 +206,9 @@ class HiPPOMemory(nn.Module):
         before = state.elapsed, state.clock
         u, line = prepare(u, *before, rate=rate, timestamps=timestamps, lengths=lengths, observed=observed)
         rows, last = block_rows(self._advance, u, line, state.coefficients, every)
-        elapsed = (line.edges[:, -1:] * line.unit).squeeze(-1).expand(batch)
-        return last if every is None else rows.transpose(1, 2), MemoryState(last, elapsed, line.clock.expand(batch))
+        elapsed = (line.edges[:, -1:] * line.unit).squeeze(-1)
+        after = MemoryState(last.contiguous(), *(time.expand(batch).contiguous() for time in (elapsed, line.clock)))
+        return after.coefficients if every is None else rows.transpose(1, 2), after
 
     def step(
         self,
