@@ -14,19 +14,21 @@ if TYPE_CHECKING:
     from seqkit.models import ModelConfig, SequenceModel
     from seqkit.models import load_model as load
     from seqkit.runs import RunConfig, evaluate, predict, train
-    from seqkit.ssm import LSSL, S4, S4D
+    from seqkit.ssm import LMU, LSSL, S4, S4D, HiPPORNN
     from seqkit.tasks import TrainingConfig, param_groups
     from seqkit.tune import tune_cpu
 
 from seqkit.version import __version__
 
 __all__ = [
+    "LMU",
     "LSSL",
     "S4",
     "S4D",
     "Batch",
     "DataInfo",
     "HiPPOMemory",
+    "HiPPORNN",
     "ModelConfig",
     "RunConfig",
     "SequenceModel",
@@ -41,6 +43,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "HiPPORNN": ("seqkit.ssm", "HiPPORNN"),
+    "LMU": ("seqkit.ssm", "LMU"),
     "LSSL": ("seqkit.ssm", "LSSL"),
     "S4": ("seqkit.ssm", "S4"),
     "S4D": ("seqkit.ssm", "S4D"),

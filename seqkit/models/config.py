@@ -126,6 +126,18 @@ PRESETS: dict[str, Preset] = {
         {"d_model": 256, "n_layers": 4, "dropout": 0.3, "output": "none", "activation": "none"},
         {"order": 256, "channels": 4},
     ),
+    "hippo_rnn": Preset(
+        "gated recurrent network that writes to and reads from a HiPPO memory",
+        "hippo_rnn",
+        {"n_layers": 1, "norm": "none", "activation": "none", "output": "none", "dropout": 0.0, "pool": "last"},
+        {"order": 128},
+    ),
+    "lmu": Preset(
+        "Legendre memory unit: a recurrent network around a sliding window",
+        "lmu",
+        {"n_layers": 1, "norm": "none", "activation": "none", "output": "none", "dropout": 0.0, "pool": "last"},
+        {"order": 128, "window": 100.0},
+    ),
     "lstm": Preset("long short-term memory, the classic baseline", "lstm"),
     "gru": Preset("gated recurrent units, the classic baseline", "gru"),
 }

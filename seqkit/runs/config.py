@@ -123,7 +123,7 @@ class RunConfig:
                 section, name = key.split(".", 1)
                 sections[section][name] = value
         automatic: dict[str, Any] = {
-            key: AUTO for key in ("dt_min", "dt_max") if key in mixer_options(PRESETS[model_name].mixer)
+            key: AUTO for key in ("dt_min", "dt_max", "window") if key in mixer_options(PRESETS[model_name].mixer)
         }
         model_values = {**automatic, **defaults["model"], **sections["model"]}
         return cls(

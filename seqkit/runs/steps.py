@@ -1,4 +1,4 @@
-"""Starting step sizes from the data: the one size that no default fits."""
+"""Starting step sizes and windows from the data: the sizes that no default fits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["AUTO", "fit_step_sizes", "step_size_range"]
 
 AUTO = "auto"
-"""Value of `dt_min` and `dt_max` that asks for a choice from the data."""
+"""Value of `dt_min`, `dt_max` and `window` that asks for a choice from the data."""
 
 
 def step_size_range(typical_length: float) -> tuple[float, float]:
@@ -33,13 +33,11 @@ def step_size_range(typical_length: float) -> tuple[float, float]:
 
 
 def fit_step_sizes(config: RunConfig, module: SeriesDataModule) -> RunConfig:
-    """Replaces "auto" step sizes by the range for the training part's median length."""
-    chosen = dict(
-        zip(
-            ("dt_min", "dt_max"),
-            step_size_range(float(np.median([len(v) for v in module.sets["train"].values]))),
-            strict=True,
-        )
-    )
+    """Replaces "auto" by what fits the training part's median length: step sizes around it, a window of that length."""
+    typical = float(np.median([len(v) for v in module.sets["train"].values]))
     options = config.model.options
+    low, high = step_size_range(typical)
+    # The whole past and a fading one have no edge that would have to lie somewhere.
+    window = typical if options.get("measure", "legt") in ("legt", "fourier") else None
+    chosen = {"dt_min": low, "dt_max": high, "window": window}
     return config.with_model_options(**{key: value for key, value in chosen.items() if options.get(key) == AUTO})

@@ -1,9 +1,24 @@
-"""Linear state-space mixers: LSSL with a dense A, S4 with normal plus low rank, S4D with a diagonal one."""
+"""Layers around HiPPO memory: LSSL (dense A), S4 (normal plus low rank), S4D (diagonal); recurrent HiPPORNN and LMU."""
 
 from seqkit.ssm.base import LinearSystem, SSMState, StateSpaceMixer
 from seqkit.ssm.dissipative import DissipativeMatrix
+from seqkit.ssm.hippo_rnn import HiPPORNN
+from seqkit.ssm.lmu import LMU
 from seqkit.ssm.lssl import LSSL
+from seqkit.ssm.memory_rnn import MemoryRNN, MemoryRNNState
 from seqkit.ssm.s4 import S4
 from seqkit.ssm.s4d import S4D
 
-__all__ = ["LSSL", "S4", "S4D", "DissipativeMatrix", "LinearSystem", "SSMState", "StateSpaceMixer"]
+__all__ = [
+    "LMU",
+    "LSSL",
+    "S4",
+    "S4D",
+    "DissipativeMatrix",
+    "HiPPORNN",
+    "LinearSystem",
+    "MemoryRNN",
+    "MemoryRNNState",
+    "SSMState",
+    "StateSpaceMixer",
+]
