@@ -19,6 +19,7 @@ if HAS_NUMBA:
 __all__ = ["long_conv_backward", "long_conv_forward"]
 
 LONGEST = 1 << 21  # points up to which scratch memory is affordable: 128 MiB an array in float32, two to four of them
+SMALLEST = 1 << 19  # numbers of input from which on the loops save more than their seconds of compiling soon cost
 WASTE = 2.0  # lanes paid for each series, up to which the loops are not slower than torch
 
 
@@ -40,7 +41,7 @@ def in_lanes(u: Tensor, k: Tensor, center: int) -> bool:
     batch_size, n_channels, length = u.shape
     paid = groups(n_channels) * loops.LANES * (batch_size + batch_size % 2)
     short = lane_size(circular_size(length, k.shape[-1], center)) <= LONGEST
-    return short and paid <= WASTE * batch_size * n_channels
+    return short and u.numel() >= SMALLEST and paid <= WASTE * batch_size * n_channels
 
 
 def groups(n_channels: int) -> int:

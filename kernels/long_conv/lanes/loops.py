@@ -1,13 +1,14 @@
 """Eight numbers in a vector register as a type of numba's, with its loads, stores and arithmetic.
 
 numba's loop vectoriser gives up on the passes of an FFT, as it cannot see that the places they read and write differ.
-On this type every operation is one instruction, whatever lies around it. numba keeps what it compiled by the file of
-the outermost function: after a change here, remove `__pycache__` of the folder above.
+On this type every operation is one instruction, whatever lies around it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import operator
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -18,6 +19,7 @@ from numba.extending import intrinsic, models, overload, register_model
 __all__ = ["LANES", "compiled", "load", "splat", "store", "turn"]
 
 LANES = 8
+STAMP = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 instruction: Any = intrinsic
 ir: Any = cgutils.ir  # type: ignore[attr-defined]  # LLVM's instructions, as numba itself writes them
 
@@ -126,8 +128,16 @@ low, high = zipper(0), zipper(LANES // 2)
 
 
 def compiled(function: Any) -> Any:
-    """Compiles a function on its first call and keeps it on disk."""
-    return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    """Compiles a function on its first call and keeps it on disk until its file or this one changes.
+
+    numba looks at the file of the outermost function alone, and machine code of vectors that are laid out otherwise
+    crashes.
+    """
+    dispatcher = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    index: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if index is not None and hasattr(index, "_source_stamp"):
+        index._source_stamp = (index._source_stamp, STAMP)
+    return dispatcher
 
 
 @compiled
