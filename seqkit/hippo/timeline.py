@@ -57,10 +57,9 @@ def timeline(
     """
     batch, length, _ = u.shape
     keep = _kept(u, lengths, observed)
-    count = torch.arange(1, length + 1, dtype=torch.float64, device=u.device)
     if timestamps is None:
         unit = _unit(rate, batch, u.device)
-        places = _shared(clock.unsqueeze(-1) / unit) + count
+        places = _shared(clock.unsqueeze(-1) / unit) + torch.arange(1, length + 1, dtype=torch.float64, device=u.device)
         start = _shared(elapsed.unsqueeze(-1) / unit)
         ran = length if lengths is None else lengths.to(u.device)
         new_clock = clock + ran * (unit.squeeze(-1) if isinstance(unit, Tensor) else unit)
