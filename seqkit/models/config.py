@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-import seqkit.ssm  # noqa: F401  registers the state-space mixers that the presets name
+import seqkit.ssm  # noqa: F401  registers the mixers and the pooling that the presets name
 from seqkit.checks import check_choice, check_keys, check_positive_int, check_unit_interval
-from seqkit.nn import mixer_options, norm_names, pool_names
+from seqkit.nn import mixer_options, norm_names, pool_names, pool_options
 from seqkit.nn.backbone import ACTIVATIONS, OUTPUTS
 
-__all__ = ["PRESETS", "ModelConfig", "Preset", "model_names"]
+__all__ = ["PRESETS", "ModelConfig", "Preset", "model_names", "model_options"]
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,14 @@ class ModelConfig:
     Args:
         name: Preset, one of `model_names()`; it fixes the mixer and the defaults of the rest.
         d_model: Channels D of the residual stream.
-        n_layers: Number of residual blocks.
+        n_layers: Number of residual blocks; of hidden layers after the pooling in a model without a mixer.
         dropout: Share of values dropped in each block, in [0, 1).
         norm: "layer", "rms" or "none".
         activation: "gelu", "relu", "silu" or "none".
         output: Output map of each block: "gated", "linear" or "none".
-        pool: "mean", "last" or "max" over time; sequence targets use none.
-        options: Options of the mixer, such as `order`, `measure`, `dt_min`; the mixer's defaults for what is not named.
+        pool: "mean", "last", "max" or "legs" over time; sequence targets use none.
+        options: Options of the mixer, such as `order`, `measure`, `dt_min`, or of the pooling in a model without a
+            mixer; the defaults for what is not named.
 
     Raises:
         ValueError: an unknown name, option or choice, a size below 1, or a share outside [0, 1). Values of the
@@ -57,7 +58,12 @@ class ModelConfig:
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("output", self.output, OUTPUTS)
         check_choice("pool", self.pool, pool_names())
-        mixer_options(self.mixer, _mapping("options", self.options))
+        model_options(self.name, _mapping("options", self.options))
+        if self.mixer is None and self.pool != PRESETS[self.name].sizes["pool"]:
+            raise ValueError(
+                f"`pool` must be {PRESETS[self.name].sizes['pool']} for {self.name}, whose only memory it is, got "
+                f"{self.pool!r}; choose a model with a mixer for others"
+            )
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> ModelConfig:
@@ -69,9 +75,9 @@ class ModelConfig:
         preset = PRESETS[check_choice("model", name, model_names())]
         own = {f.name for f in fields(cls)} - {"name", "options"}
         options = {**preset.options, **_mapping("options", changes.pop("options", None) or {})}
-        check_keys(f"model {name}", changes, [*own, *mixer_options(preset.mixer)])
+        check_keys(f"model {name}", changes, [*own, *model_options(name)])
         options.update({key: changes.pop(key) for key in list(changes) if key not in own})
-        return cls(name=name, **{**preset.sizes, **changes}, options=mixer_options(preset.mixer, options))
+        return cls(name=name, **{**preset.sizes, **changes}, options=model_options(name, options))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
@@ -88,8 +94,8 @@ class ModelConfig:
         return asdict(self)
 
     @property
-    def mixer(self) -> str:
-        """Name of the mixer in the registry."""
+    def mixer(self) -> str | None:
+        """Name of the mixer in the registry, or None for a model that only pools."""
         return PRESETS[self.name].mixer
 
 
@@ -99,13 +105,13 @@ class Preset:
 
     Args:
         summary: One line for `seqkit models`.
-        mixer: Name of the mixer.
+        mixer: Name of the mixer; None for a model whose only memory is its pooling.
         sizes: Fields of `ModelConfig` that differ from its defaults.
-        options: Options of the mixer that differ from its defaults.
+        options: Options of the mixer, or of the pooling, that differ from the defaults.
     """
 
     summary: str
-    mixer: str
+    mixer: str | None
     sizes: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -138,6 +144,11 @@ PRESETS: dict[str, Preset] = {
         {"n_layers": 1, "norm": "none", "activation": "none", "output": "none", "dropout": 0.0, "pool": "last"},
         {"order": 128, "window": 100.0},
     ),
+    "hippo_legs": Preset(
+        "a perceptron on the course of each channel in Legendre polynomials: needs no sampling rate",
+        None,
+        {"d_model": 256, "n_layers": 1, "dropout": 0.3, "pool": "legs"},
+    ),
     "lstm": Preset("long short-term memory, the classic baseline", "lstm"),
     "gru": Preset("gated recurrent units, the classic baseline", "gru"),
 }
@@ -151,6 +162,24 @@ def model_names() -> list[str]:
         True
     """
     return list(PRESETS)
+
+
+def model_options(name: str, given: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Options of a model's mixer, or of its pooling where it has no mixer, overridden by those given.
+
+    Args:
+        name: Name of a preset.
+        given: Options to override.
+
+    Raises:
+        ValueError: an unknown preset, or an option that it does not have.
+
+    Example:
+        >>> model_options("hippo_legs")
+        {'order': 16}
+    """
+    preset = PRESETS[check_choice("model", name, model_names())]
+    return pool_options(preset.sizes["pool"], given) if preset.mixer is None else mixer_options(preset.mixer, given)
 
 
 def _mapping(name: str, value: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from seqkit.nn import (
     BackboneState,
     ClassHead,
     InputNorm,
+    Perceptron,
     Pool,
     PoolState,
     ResidualBlock,
@@ -39,14 +40,19 @@ class SequenceModel(nn.Module):
 
         standardise -> linear encoder -> residual blocks -> norm -> pooling over time -> head
 
+    A model without a mixer pools the standardised channels, and a perceptron reads what was pooled:
+
+        standardise -> pooling over time -> perceptron -> head
+
     Without pooling the head acts on every sample (sequence targets). Values come out in the target's units. What lies
     past a series' end changes nothing, NaN included.
 
     Args:
         info: What the data are: channels, target kind, classes, sample rate.
-        encoder: Map from the C raw channels to d_model.
+        encoder: Map from the C raw channels to what the backbone takes.
         backbone: Residual blocks.
         pool: Pooling over time, or None for one output per sample.
+        readout: Map between pooling and head; nothing by default.
         head: `ClassHead` or `ValueHead`.
         config: The plain values it was built from, kept for saving.
 
@@ -68,6 +74,7 @@ class SequenceModel(nn.Module):
         pool: Pool | None,
         head: ClassHead | ValueHead,
         config: ModelConfig,
+        readout: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.info = info
@@ -76,6 +83,7 @@ class SequenceModel(nn.Module):
         self.encoder = encoder
         self.backbone = backbone
         self.pool = pool
+        self.readout = nn.Identity() if readout is None else readout
         self.head = head
 
     @classmethod
@@ -91,32 +99,16 @@ class SequenceModel(nn.Module):
             The model on the CPU, in training mode.
 
         Raises:
-            ValueError: sizes or options that the mixer refuses, or classes that do not fit the kind of target.
+            ValueError: sizes or options that the mixer refuses, classes that do not fit the kind of target, or
+                sequence targets for a model without a mixer.
         """
         _check_classes(info)
         with torch.random.fork_rng(devices=[], enabled=seed is not None), torch.device("cpu"):
             if seed is not None:
                 # Not torch.manual_seed, which would seed the accelerators' generators as well.
                 torch.default_generator.manual_seed(seed)
-            mixer = get_mixer(config.mixer)
-            blocks = [
-                ResidualBlock(
-                    mixer(config.d_model, **config.options),
-                    norm=config.norm,
-                    activation=config.activation,
-                    output=config.output,
-                    dropout=config.dropout,
-                )
-                for _ in range(config.n_layers)
-            ]
-            head = ClassHead if info.classes else ValueHead
             return cls(
-                info=info,
-                encoder=nn.Linear(info.n_channels, config.d_model),
-                backbone=Backbone(blocks, norm=config.norm),
-                pool=None if info.task == "sequence" else build_pool(config.pool, config.d_model),
-                head=head(config.d_model, info.n_outputs),
-                config=config,
+                info=info, config=config, **(_pooled(config, info) if config.mixer is None else _mixed(config, info))
             )
 
     @property
@@ -161,7 +153,8 @@ class SequenceModel(nn.Module):
         )
         if self.pool is None:
             return mask_past_end(self._head(x), lengths)
-        return self._head(self.pool(x, lengths))
+        pooled = self.pool(x, lengths, rate=self.rate(sample_rate), timestamps=self._steps(timestamps))
+        return self._head(pooled)
 
     def initial_state(self, batch_size: int = 1) -> ModelState:
         """State before the first sample of `batch_size` streams."""
@@ -187,7 +180,7 @@ class SequenceModel(nn.Module):
         x, backbone = self.backbone.step(self._encode(values), state.backbone, rate=self.rate(sample_rate))
         if self.pool is None:
             return self._head(x), ModelState(backbone, None)
-        pooled, pool = self.pool.step(x, cast("PoolState", state.pool))
+        pooled, pool = self.pool.step(x, cast("PoolState", state.pool), rate=self.rate(sample_rate))
         return self._head(pooled), ModelState(backbone, pool)
 
     def scan(
@@ -226,7 +219,13 @@ class SequenceModel(nn.Module):
         )
         if self.pool is None:
             return mask_past_end(self._head(x), lengths), ModelState(backbone, None)
-        pooled, pool = self.pool.scan(x, cast("PoolState", state.pool), lengths)
+        pooled, pool = self.pool.scan(
+            x,
+            cast("PoolState", state.pool),
+            lengths,
+            rate=self.rate(sample_rate),
+            timestamps=self._steps(timestamps),
+        )
         return self._head(pooled), ModelState(backbone, pool)
 
     @torch.no_grad()
@@ -289,7 +288,7 @@ class SequenceModel(nn.Module):
         return cast("Tensor", self.encoder(self.input_norm(values)))
 
     def _head(self, x: Tensor) -> Tensor:
-        return cast("Tensor", self.head(x))
+        return cast("Tensor", self.head(self.readout(x)))
 
     def _check(self, values: Tensor, lengths: Tensor | None) -> None:
         check_shape("values", values, ("B", "L", self.info.n_channels), self._channel_advice())
@@ -300,6 +299,55 @@ class SequenceModel(nn.Module):
 
     def _channel_advice(self) -> str:
         return f"the model was trained on {self.info.n_channels} channels"
+
+
+def _mixed(config: ModelConfig, info: DataInfo) -> dict[str, Any]:
+    """Parts of a model that looks along time by mixers."""
+    mixer = get_mixer(cast("str", config.mixer))
+    blocks = [
+        ResidualBlock(
+            mixer(config.d_model, **config.options),
+            norm=config.norm,
+            activation=config.activation,
+            output=config.output,
+            dropout=config.dropout,
+        )
+        for _ in range(config.n_layers)
+    ]
+    encoder, backbone = nn.Linear(info.n_channels, config.d_model), Backbone(blocks, norm=config.norm)
+    pool = None if info.task == "sequence" else build_pool(config.pool, config.d_model)
+    head = _head(config.d_model if pool is None else pool.width, info)
+    return {"encoder": encoder, "backbone": backbone, "pool": pool, "head": head}
+
+
+def _pooled(config: ModelConfig, info: DataInfo) -> dict[str, Any]:
+    """Parts of a model that only pools."""
+    if info.task == "sequence":
+        raise ValueError(
+            f"{config.name} has one output for a whole series, and {info.name} has a target for each sample; choose a "
+            "model with a mixer, such as s4d"
+        )
+    pool = build_pool(config.pool, info.n_channels, **config.options)
+    readout = Perceptron(
+        pool.width,
+        config.d_model,
+        n_layers=config.n_layers,
+        norm=config.norm,
+        activation=config.activation,
+        output=config.output,
+        dropout=config.dropout,
+    )
+    return {
+        "encoder": nn.Identity(),
+        "backbone": Backbone([], norm="none"),
+        "pool": pool,
+        "readout": readout,
+        "head": _head(config.d_model, info),
+    }
+
+
+def _head(width: int, info: DataInfo) -> ClassHead | ValueHead:
+    return ClassHead(width, info.n_outputs) if info.classes else ValueHead(width, info.n_outputs)
 
 
 def _check_classes(info: DataInfo) -> None:

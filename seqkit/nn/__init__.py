@@ -1,4 +1,4 @@
-"""The mixer contract and registry, residual backbone, norms, pooling, heads, and the LSTM and GRU baselines."""
+"""The mixer contract and registry, residual backbone, norms, pooling, perceptron, heads; LSTM and GRU as baselines."""
 
 from seqkit.nn.backbone import Backbone, BackboneState, ResidualBlock
 from seqkit.nn.head import ClassHead, ValueHead
@@ -14,7 +14,18 @@ from seqkit.nn.mixer import (
     scan_by_step,
 )
 from seqkit.nn.norm import InputNorm, build_norm, norm_names
-from seqkit.nn.pool import LastPool, MaxPool, MeanPool, Pool, PoolState, build_pool, pool_names
+from seqkit.nn.perceptron import Perceptron
+from seqkit.nn.pool import (
+    LastPool,
+    MaxPool,
+    MeanPool,
+    Pool,
+    PoolState,
+    build_pool,
+    pool_names,
+    pool_options,
+    register_pool,
+)
 from seqkit.nn.recurrent import GRU, LSTM
 
 __all__ = [
@@ -28,6 +39,7 @@ __all__ = [
     "MaxPool",
     "MeanPool",
     "Mixer",
+    "Perceptron",
     "Pool",
     "PoolState",
     "ResidualBlock",
@@ -41,7 +53,9 @@ __all__ = [
     "mixer_options",
     "norm_names",
     "pool_names",
+    "pool_options",
     "register_mixer",
+    "register_pool",
     "sample_steps",
     "scan_by_step",
 ]

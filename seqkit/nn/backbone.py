@@ -112,11 +112,11 @@ class Backbone(nn.Module):
     What lies past a series' end changes nothing, NaN included, and comes out as 0.
 
     Args:
-        blocks: Blocks of equal d_model, first one first.
-        norm: Normalisation after the last block: "layer", "rms" or "none".
+        blocks: Blocks of equal d_model, first one first; none for a model that only pools.
+        norm: Normalisation after the last block: "layer", "rms" or "none"; without blocks "none".
 
     Raises:
-        ValueError: no blocks, or blocks of different d_model.
+        ValueError: a norm and no blocks, or blocks of different d_model.
 
     Example:
         >>> import torch
@@ -129,13 +129,13 @@ class Backbone(nn.Module):
 
     def __init__(self, blocks: Sequence[ResidualBlock], *, norm: str = "layer") -> None:
         super().__init__()
-        if not blocks:
-            raise ValueError("`blocks` must hold at least one block, got none")
+        if not blocks and norm != "none":
+            raise ValueError(f"`blocks` must hold at least one block, got none and norm {norm!r}")
         widths = {block.mixer.d_model for block in blocks}
         if len(widths) > 1:
             raise ValueError(f"`blocks` must all have the same d_model, got {sorted(widths)}")
         self.blocks = nn.ModuleList(blocks)
-        self.norm = build_norm(norm, blocks[0].mixer.d_model)
+        self.norm = build_norm(norm, blocks[0].mixer.d_model if blocks else 1)
 
     def mixers(self) -> list[Mixer]:
         """The blocks' mixers, first block first."""

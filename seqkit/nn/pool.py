@@ -1,27 +1,39 @@
-"""Pooling over time that respects lengths, with an online form: the pooled value of the samples so far."""
+"""Pooling over time that respects lengths, with an online form, and the registry of poolings by name."""
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from seqkit.checks import check_choice, check_lengths, check_positive_int
+from seqkit.checks import check_choice, check_keys, check_lengths, check_positive_int
 
-__all__ = ["LastPool", "MaxPool", "MeanPool", "Pool", "PoolState", "build_pool", "pool_names"]
+__all__ = [
+    "LastPool",
+    "MaxPool",
+    "MeanPool",
+    "Pool",
+    "PoolState",
+    "build_pool",
+    "pool_names",
+    "pool_options",
+    "register_pool",
+]
 
 
 class PoolState(NamedTuple):
-    """What pooling remembers: the running value, (B, D), and the number of samples seen so far, (B,)."""
+    """What pooling remembers: the running value, (B, width), and the samples (or the time) seen so far, (B,)."""
 
     value: Tensor
     seen: Tensor
 
 
 class Pool(nn.Module, ABC):
-    """Abstract pooling (B, L, D) -> (B, D) over the first `lengths[i]` samples of series i.
+    """Abstract pooling (B, L, D) -> (B, width) over the first `lengths[i]` samples of series i.
 
     Args:
         d_model: Channels D.
@@ -41,20 +53,29 @@ class Pool(nn.Module, ABC):
         self.register_buffer("start", torch.zeros(d_model), persistent=False)
         self.start: Tensor
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+    @property
+    def width(self) -> int:
+        """Size of a pooled value, d_model unless a pooling says otherwise."""
+        return self.d_model
+
+    def forward(
+        self, x: Tensor, lengths: Tensor | None = None, *, rate: float = 1.0, timestamps: Tensor | None = None
+    ) -> Tensor:
         """Pools whole series.
 
         Args:
             x: Values, (B, L, D).
             lengths: Samples of each series, (B,), or None when none is padded.
+            rate: Sampling step, as for a mixer; what is pooled by samples has no use for it.
+            timestamps: Time of each sample, as for a mixer; likewise.
 
         Returns:
-            Pooled values, (B, D).
+            Pooled values, (B, width).
 
         Raises:
             ValueError: lengths that do not fit the block.
         """
-        return self.scan(x, self.initial_state(x.shape[0]), lengths)[0]
+        return self.scan(x, self.initial_state(x.shape[0]), lengths, rate=rate, timestamps=timestamps)[0]
 
     def initial_state(self, batch_size: int = 1) -> PoolState:
         """State before the first sample."""
@@ -63,13 +84,98 @@ class Pool(nn.Module, ABC):
             torch.zeros(batch_size, dtype=torch.int64, device=self.start.device),
         )
 
-    def step(self, x_t: Tensor, state: PoolState) -> tuple[Tensor, PoolState]:
+    def step(self, x_t: Tensor, state: PoolState, *, rate: float = 1.0) -> tuple[Tensor, PoolState]:
         """Takes one sample (B, D); returns the value pooled over all samples so far, and the new state."""
-        return self.scan(x_t[:, None], state)
+        return self.scan(x_t[:, None], state, rate=rate)
 
     @abstractmethod
-    def scan(self, x: Tensor, state: PoolState, lengths: Tensor | None = None) -> tuple[Tensor, PoolState]:
+    def scan(
+        self,
+        x: Tensor,
+        state: PoolState,
+        lengths: Tensor | None = None,
+        *,
+        rate: float = 1.0,
+        timestamps: Tensor | None = None,
+    ) -> tuple[Tensor, PoolState]:
         """Takes a block (B, L, D) that continues from `state`; returns the pooled value and the new state."""
+
+
+_POOLS: dict[str, type[Pool]] = {}
+P = TypeVar("P", bound=type[Pool])
+
+
+def register_pool(name: str) -> Callable[[P], P]:
+    """Class decorator that makes a pooling known by name to models, configurations and the command line.
+
+    Args:
+        name: Name in configurations, such as "mean".
+
+    Raises:
+        ValueError: the name is already taken.
+
+    Example:
+        >>> from seqkit.nn import MeanPool
+        >>> register_pool("mean")(MeanPool) is MeanPool  # the same class again is no harm
+        True
+    """
+
+    def register(cls: P) -> P:
+        if name in _POOLS and _POOLS[name] is not cls:
+            raise ValueError(f"a pooling named {name!r} is already registered: {_POOLS[name].__qualname__}")
+        _POOLS[name] = cls
+        return cls
+
+    return register
+
+
+def pool_names() -> list[str]:
+    """Names that `build_pool` takes.
+
+    Example:
+        >>> pool_names()[:3]
+        ['mean', 'last', 'max']
+    """
+    return list(_POOLS)
+
+
+def pool_options(name: str, given: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Options of a pooling with their defaults, overridden by those given; `d_model` is not among them.
+
+    Args:
+        name: Name of a registered pooling.
+        given: Options to override.
+
+    Raises:
+        ValueError: no such pooling, or an option that it does not have.
+
+    Example:
+        >>> pool_options("mean")
+        {}
+    """
+    parameters = inspect.signature(_POOLS[check_choice("pool", name, _POOLS)]).parameters
+    defaults = {key: p.default for key, p in parameters.items() if key != "d_model"}
+    check_keys(f"pool {name}", given or {}, defaults)
+    return {**defaults, **(given or {})}
+
+
+def build_pool(name: str, d_model: int, **options: Any) -> Pool:
+    """Pooling by name.
+
+    Args:
+        name: One of `pool_names()`.
+        d_model: Channels D.
+        options: Options of the pooling.
+
+    Raises:
+        ValueError: no such pooling or option.
+
+    Example:
+        >>> type(build_pool("max", 4)).__name__
+        'MaxPool'
+    """
+    check_choice("pool", name, _POOLS)
+    return _POOLS[name](d_model, **pool_options(name, options))
 
 
 def _inside(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -82,6 +188,7 @@ def _inside(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
     return (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[:, :, None], lengths
 
 
+@register_pool("mean")
 class MeanPool(Pool):
     """Mean over a series' samples.
 
@@ -90,7 +197,15 @@ class MeanPool(Pool):
         2.0
     """
 
-    def scan(self, x: Tensor, state: PoolState, lengths: Tensor | None = None) -> tuple[Tensor, PoolState]:
+    def scan(
+        self,
+        x: Tensor,
+        state: PoolState,
+        lengths: Tensor | None = None,
+        *,
+        rate: float = 1.0,
+        timestamps: Tensor | None = None,
+    ) -> tuple[Tensor, PoolState]:
         """Running mean; the state keeps the sum."""
         inside, lengths = _inside(x, lengths)
         # In the state's dtype: under autocast a sum of many samples in 8 bits would stop growing.
@@ -99,6 +214,7 @@ class MeanPool(Pool):
         return total / seen[:, None].to(total.dtype), PoolState(total, seen)
 
 
+@register_pool("last")
 class LastPool(Pool):
     """A series' last sample.
 
@@ -107,13 +223,22 @@ class LastPool(Pool):
         3.0
     """
 
-    def scan(self, x: Tensor, state: PoolState, lengths: Tensor | None = None) -> tuple[Tensor, PoolState]:
+    def scan(
+        self,
+        x: Tensor,
+        state: PoolState,
+        lengths: Tensor | None = None,
+        *,
+        rate: float = 1.0,
+        timestamps: Tensor | None = None,
+    ) -> tuple[Tensor, PoolState]:
         """The last sample of the block."""
         _, lengths = _inside(x, lengths)
         last = x.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, x.shape[2]))[:, 0]
         return last, PoolState(last, state.seen + lengths)
 
 
+@register_pool("max")
 class MaxPool(Pool):
     """Largest value of each channel over a series' samples.
 
@@ -122,7 +247,15 @@ class MaxPool(Pool):
         3.0
     """
 
-    def scan(self, x: Tensor, state: PoolState, lengths: Tensor | None = None) -> tuple[Tensor, PoolState]:
+    def scan(
+        self,
+        x: Tensor,
+        state: PoolState,
+        lengths: Tensor | None = None,
+        *,
+        rate: float = 1.0,
+        timestamps: Tensor | None = None,
+    ) -> tuple[Tensor, PoolState]:
         """Running maximum; before the first sample there is none, which `seen` tells."""
         inside, lengths = _inside(x, lengths)
         lowest = x.new_full((), -torch.inf)
@@ -130,33 +263,3 @@ class MaxPool(Pool):
         before = torch.where((state.seen > 0)[:, None], state.value, lowest)
         value = torch.maximum(largest, before)
         return value, PoolState(value, state.seen + lengths)
-
-
-_POOLS: dict[str, type[Pool]] = {"mean": MeanPool, "last": LastPool, "max": MaxPool}
-
-
-def pool_names() -> list[str]:
-    """Names that `build_pool` takes.
-
-    Example:
-        >>> pool_names()
-        ['mean', 'last', 'max']
-    """
-    return list(_POOLS)
-
-
-def build_pool(name: str, d_model: int) -> Pool:
-    """Pooling by name.
-
-    Args:
-        name: "mean", "last" or "max".
-        d_model: Channels D.
-
-    Raises:
-        ValueError: no such pooling.
-
-    Example:
-        >>> type(build_pool("max", 4)).__name__
-        'MaxPool'
-    """
-    return _POOLS[check_choice("pool", name, _POOLS)](d_model)

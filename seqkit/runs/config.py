@@ -9,8 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 from seqkit.checks import check_choice, check_keys, check_positive_int, nearest
 from seqkit.datasets.registry import source_names, source_options
-from seqkit.models.config import PRESETS, ModelConfig, model_names
-from seqkit.nn import mixer_options
+from seqkit.models.config import PRESETS, ModelConfig, model_names, model_options
 from seqkit.runs.recipes import recipe
 from seqkit.runs.settings import FORMAT, SECTIONS, check_format, read_yaml
 from seqkit.runs.steps import AUTO
@@ -123,7 +122,7 @@ class RunConfig:
                 section, name = key.split(".", 1)
                 sections[section][name] = value
         automatic: dict[str, Any] = {
-            key: AUTO for key in ("dt_min", "dt_max", "window") if key in mixer_options(PRESETS[model_name].mixer)
+            key: AUTO for key in ("dt_min", "dt_max", "window") if key in model_options(model_name)
         }
         model_values = {**automatic, **defaults["model"], **sections["model"]}
         return cls(
@@ -179,7 +178,7 @@ def _known_keys(data: str, model: str) -> list[str]:
     """Every dotted key that a configuration with this data and model can have."""
     data_keys = [f.name for f in fields(DataConfig) if f.name != "options"] + list(source_options(data))
     own = [f.name for f in fields(ModelConfig) if f.name != "options"]
-    model_keys = own + list(mixer_options(PRESETS[model].mixer))
+    model_keys = own + list(model_options(model))
     training_keys = [f.name for f in fields(TrainingConfig)]
     return [
         "seed",
@@ -204,7 +203,7 @@ def _resolve_keys(settings: Mapping[str, Any], data: str, model: str) -> Iterabl
 
 def _fitting(values: dict[str, Any], model: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Drops recipe values that the chosen mixer has no option for; what the user gave is never dropped."""
-    allowed = {f.name for f in fields(ModelConfig)} | set(mixer_options(PRESETS[model].mixer))
+    allowed = {f.name for f in fields(ModelConfig)} | set(model_options(model))
     return {key: value for key, value in values.items() if key in allowed or key in given}
 
 
@@ -252,7 +251,7 @@ def _training_config(values: dict[str, Any]) -> TrainingConfig:
 
 def _check_options(model: ModelConfig) -> ModelConfig:
     """Refuses options of the wrong kind that a mixer would only meet deep inside; it checks numbers itself."""
-    for key, default in mixer_options(model.mixer).items():
+    for key, default in model_options(model.name).items():
         value = model.options[key]
         if isinstance(default, bool) and not isinstance(value, bool):
             raise ValueError(f"`{key}` must be true or false, got {value!r}")

@@ -3,6 +3,7 @@
 from seqkit.ssm.base import LinearSystem, SSMState, StateSpaceMixer
 from seqkit.ssm.dissipative import DissipativeMatrix
 from seqkit.ssm.hippo_rnn import HiPPORNN
+from seqkit.ssm.legs_pool import LegSPool
 from seqkit.ssm.lmu import LMU
 from seqkit.ssm.lssl import LSSL
 from seqkit.ssm.memory_rnn import MemoryRNN, MemoryRNNState
@@ -16,6 +17,7 @@ __all__ = [
     "S4D",
     "DissipativeMatrix",
     "HiPPORNN",
+    "LegSPool",
     "LinearSystem",
     "MemoryRNN",
     "MemoryRNNState",

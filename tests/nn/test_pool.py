@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from seqkit.nn import build_pool, pool_names
+from seqkit.nn import MaxPool, build_pool, pool_names, pool_options, register_pool
 
 PLAIN = {"mean": lambda x: x.mean(0), "last": lambda x: x[-1], "max": lambda x: x.max(0).values}
 LENGTHS = torch.tensor([9, 4, 1])
@@ -16,8 +16,16 @@ def padded(lengths=LENGTHS, fill=torch.nan):
     return x
 
 
-def test_every_pool_has_a_plain_form():
-    assert set(PLAIN) == set(pool_names())
+def test_every_pool_of_the_package_has_a_plain_form():
+    assert set(PLAIN) == {name for name in pool_names() if type(build_pool(name, 5)).__module__ == "seqkit.nn.pool"}
+
+
+def test_options_and_names_of_pools():
+    assert pool_options("mean") == {}
+    with pytest.raises(ValueError, match="pool max has no key 'order'"):
+        build_pool("max", 5, order=3)
+    with pytest.raises(ValueError, match="already registered: MeanPool"):
+        register_pool("mean")(MaxPool)
 
 
 @pytest.mark.parametrize("name", PLAIN)

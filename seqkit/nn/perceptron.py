@@ -1,0 +1,67 @@
+"""A perceptron with residual hidden layers, for features that have no time any more."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seqkit.checks import check_choice, check_positive_int, check_unit_interval
+from seqkit.nn.backbone import ACTIVATIONS, OUTPUTS
+from seqkit.nn.norm import build_norm
+
+__all__ = ["Perceptron"]
+
+
+class Perceptron(nn.Module):
+    """Linear map to width D, hidden layers `x + dropout(W dropout(activation(norm(x))))`, and a last normalisation.
+
+    Args:
+        n_features: Width of the input.
+        d_model: Width D of hidden layers and output.
+        n_layers: Number of hidden layers.
+        norm: "layer", "rms" or "none".
+        activation: "gelu", "relu", "silu" or "none".
+        output: "gated" for `a * sigmoid(b)` with (a, b) = W y of width 2 D, "linear" for W y, "none" for y.
+        dropout: Share of values set to zero, in [0, 1).
+
+    Raises:
+        ValueError: an unknown choice, a size below 1, or a share outside [0, 1).
+
+    Example:
+        >>> import torch
+        >>> Perceptron(12, 8)(torch.zeros(2, 12)).shape
+        torch.Size([2, 8])
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        d_model: int,
+        *,
+        n_layers: int = 1,
+        norm: str = "layer",
+        activation: str = "gelu",
+        output: str = "gated",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_positive_int("n_layers", n_layers)
+        self.output = check_choice("output", output, OUTPUTS)
+        self.activation = ACTIVATIONS[check_choice("activation", activation, ACTIVATIONS)]()
+        self.dropout = nn.Dropout(check_unit_interval("dropout", dropout))
+        self.enter = nn.Linear(check_positive_int("n_features", n_features), check_positive_int("d_model", d_model))
+        self.norms = nn.ModuleList(build_norm(norm, d_model) for _ in range(n_layers))
+        width = 2 * d_model if output == "gated" else d_model
+        maps = (nn.Identity() if output == "none" else nn.Linear(d_model, width) for _ in range(n_layers))
+        self.maps = nn.ModuleList(maps)
+        self.norm = build_norm(norm, d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps features (..., n_features) to (..., D)."""
+        x = self.enter(x)
+        for norm, layer in zip(self.norms, self.maps, strict=True):
+            y = layer(self.dropout(self.activation(norm(x))))
+            x = x + self.dropout(F.glu(y, dim=-1) if self.output == "gated" else y)
+        return cast("Tensor", self.norm(x))

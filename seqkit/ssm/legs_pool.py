@@ -1,0 +1,82 @@
+"""Pooling by LegS: a series as the coefficients of its whole course, however fast it was recorded."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from seqkit.checks import check_positive, check_positive_int, check_shape
+from seqkit.hippo import HiPPOMemory, MemoryState
+from seqkit.nn.mixer import mask_past_end, sample_steps
+from seqkit.nn.pool import Pool, PoolState, register_pool
+
+__all__ = ["LegSPool"]
+
+
+@register_pool("legs")
+class LegSPool(Pool):
+    """Coefficients of each channel's course in N Legendre polynomials, time being a share of the series so far.
+
+        c_n = ∫ x(s t) sqrt(2n + 1) P_n(2s - 1) ds over 0 <= s <= 1, each sample held for the stretch that it ends
+
+    The series played at another speed, or recorded at another rate, has the same coefficients but for what sampling
+    itself loses: there is nothing to be told. Uneven times count as they are. A series so far and its rest are joined
+    exactly, so blocks and single samples give what the whole gives.
+
+    Args:
+        d_model: Channels D.
+        order: Coefficients N of each channel; order 1 is the mean over time.
+
+    Source:
+        Gu et al. 2020, HiPPO (arXiv:2008.07669), section 3: timescale equivariance. The exact projection is ours.
+
+    Cost: N operations a sample; a step N^2, in float64.
+
+    Example:
+        >>> pool, x = LegSPool(2, order=4), torch.randn(1, 50, 2)
+        >>> torch.allclose(pool(x), pool(x.repeat_interleave(2, dim=1)), atol=1e-6)
+        True
+    """
+
+    def __init__(self, d_model: int, *, order: int = 16) -> None:
+        super().__init__(d_model)
+        self.order = check_positive_int("order", order)
+        self.memory = HiPPOMemory(order, "legs", rule="exact")
+
+    @property
+    def width(self) -> int:
+        """D N, the coefficients of the first channel first."""
+        return self.d_model * self.order
+
+    def initial_state(self, batch_size: int = 1) -> PoolState:
+        """State before the first sample; `seen` is the time so far, float64."""
+        elapsed = torch.zeros(batch_size, dtype=torch.float64, device=self.start.device)
+        return PoolState(self.start.new_zeros(batch_size, self.width), elapsed)
+
+    def scan(
+        self,
+        x: Tensor,
+        state: PoolState,
+        lengths: Tensor | None = None,
+        *,
+        rate: float = 1.0,
+        timestamps: Tensor | None = None,
+    ) -> tuple[Tensor, PoolState]:
+        """Coefficients of everything so far; `rate` matters only where a series changes it on the way."""
+        check_shape("x", x, ("B", "L", self.d_model), f"d_model is {self.d_model}")
+        elapsed, times = state.seen, None
+        if timestamps is not None:
+            check_shape("timestamps", timestamps, tuple(x.shape[:2]))
+            steps = sample_steps(timestamps, check_positive("rate", rate), lengths).to(x.device, torch.float64)
+            times = elapsed[:, None] + steps.cumsum(dim=1)
+        known = state.value.view(-1, self.d_model, self.order)
+        before = MemoryState(known, elapsed, elapsed)
+        with torch.autocast(x.device.type, enabled=False):
+            samples = mask_past_end(x.to(state.value.dtype), lengths)
+            given = {"rate": rate} if times is None else {"timestamps": times}
+            value, after = self.memory.scan(samples, before, lengths=lengths, **given)
+        return value.flatten(1), PoolState(value.flatten(1), after.elapsed)
+
+    def extra_repr(self) -> str:
+        """Sizes."""
+        return f"d_model={self.d_model}, order={self.order}"

@@ -1,0 +1,116 @@
+"""LegS pooling against numerical integration; blocks, padding, rates and times."""
+
+import pytest
+import torch
+from scipy.integrate import quad
+from scipy.special import eval_legendre
+
+from seqkit.nn import build_pool, pool_options
+from seqkit.ssm import LegSPool
+
+DOUBLE = {"dtype": torch.float64}
+
+
+def series(length=23, batch=3):
+    return torch.randn(batch, length, 2, **DOUBLE)
+
+
+def pool(order=6):
+    return LegSPool(2, order=order).double()
+
+
+def test_coefficients_are_integrals_of_the_held_series():
+    x = series(5, 1)
+    edges = [k / 5 for k in range(6)]
+    expected = torch.zeros(2, 6, **DOUBLE)
+    for n in range(6):
+        for k in range(5):
+            weight, _ = quad(lambda s, n=n: (2 * n + 1) ** 0.5 * eval_legendre(n, 2 * s - 1), edges[k], edges[k + 1])
+            expected[:, n] += weight * x[0, k]
+    assert (pool()(x)[0] - expected.flatten()).abs().max() < 1e-12
+
+
+def test_order_one_is_the_mean():
+    x = series()
+    assert torch.allclose(LegSPool(2, order=1).double()(x), x.mean(1), rtol=1e-13)
+
+
+def test_blocks_and_steps_give_the_whole():
+    x, own = series(), pool()
+    state = own.initial_state(3)
+    for block in x.split([1, 9, 13], dim=1):
+        pooled, state = own.scan(block, state)
+    assert (pooled - own(x)).abs().max() < 1e-13
+    assert state.seen.tolist() == [23, 23, 23]
+    state = own.initial_state(3)
+    for k in range(23):
+        pooled, state = own.step(x[:, k], state)
+        assert (pooled - own(x[:, : k + 1])).abs().max() < 1e-12
+
+
+def test_another_rate_of_the_same_series_changes_nothing():
+    x = series()
+    assert (pool()(x.repeat_interleave(2, dim=1), rate=0.5) - pool()(x)).abs().max() < 1e-13
+    assert (pool()(x.repeat_interleave(2, dim=1)) - pool()(x)).abs().max() < 1e-13  # nor need it be told
+    own, state = pool(), pool().initial_state(3)
+    _, state = own.scan(x[:, :10].repeat_interleave(2, dim=1), state, rate=0.5)
+    pooled, state = own.scan(x[:, 10:], state)  # a change of rate on the way does matter
+    assert (pooled - own(x)).abs().max() < 1e-13
+    assert state.seen.tolist() == [23, 23, 23]
+
+
+def test_times_count_as_they_are():
+    x = series()
+    keep = torch.tensor([0, 1, 3, 4, 8, 9, 15, 22])
+    held = torch.repeat_interleave(keep, keep.diff(prepend=torch.tensor([-1])))
+    assert (pool()(x[:, keep], timestamps=keep.double().expand(3, -1)) - pool()(x[:, held])).abs().max() < 1e-13
+    own, times = pool(), torch.rand(3, 23, **DOUBLE).add(0.1).cumsum(1)
+    pooled, state = own.scan(x[:, :9], own.initial_state(3), timestamps=times[:, :9])
+    for k in range(9, 23):
+        gap = times[:, k] - times[:, k - 1]
+        pooled, state = own.scan(x[:, k : k + 1], state, timestamps=times[:, k : k + 1], rate=float(gap[0]))
+    assert (pooled[0] - own(x, timestamps=times)[0]).abs().max() < 1e-12
+    with pytest.raises(ValueError, match="must increase"):
+        own(x, timestamps=times.flip(1))
+
+
+@pytest.mark.parametrize("fill", [0.0, 1e30, torch.nan, torch.inf])
+def test_padding_changes_nothing(fill):
+    x, lengths, own = series(), torch.tensor([23, 4, 1]), pool()
+    times = torch.rand(3, 23, **DOUBLE).add(0.1).cumsum(1)
+    for i, n in enumerate(lengths):
+        x[i, n:], times[i, n:] = fill, fill
+    x.requires_grad_()
+    for given in ({}, {"timestamps": times}):
+        x.grad = None
+        own(x, lengths, **given).cos().sum().backward()
+        for i, n in enumerate(lengths):
+            alone = x.detach()[i : i + 1, :n].requires_grad_()
+            pooled = own(alone, **{key: value[i : i + 1, :n] for key, value in given.items()})
+            pooled.cos().sum().backward()
+            assert (own(x, lengths, **given)[i] - pooled[0]).abs().max() < 1e-13
+            assert (x.grad[i, :n] - alone.grad[0]).abs().max() < 1e-13
+            assert (x.grad[i, n:] == 0).all()
+
+
+def test_precision():
+    x = series(2000)
+    assert (pool(32).float()(x.float()) - pool(32)(x)).abs().max() < 1e-6
+    own = pool().float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        pooled = own(x.float())
+    assert torch.equal(pooled, own(x.float()))
+
+
+def test_it_is_known_by_name():
+    assert pool_options("legs") == {"order": 16}
+    assert build_pool("legs", 3, order=5).width == 15
+    assert not build_pool("legs", 3).state_dict()
+    with pytest.raises(ValueError, match="did you mean order"):
+        build_pool("legs", 3, ordre=5)
+    with pytest.raises(ValueError, match="`order` must be a whole number"):
+        build_pool("legs", 3, order=0)
+    with pytest.raises(ValueError, match="d_model is 3"):
+        build_pool("legs", 3)(torch.zeros(1, 4, 2))
+    with pytest.raises(ValueError, match="rate"):
+        build_pool("legs", 3)(torch.zeros(1, 4, 3), rate=0.0)
