@@ -440,3 +440,24 @@ def test_bad_states_and_readings_are_refused():
             memory.reconstruct(c, times, elapsed=elapsed)
     with pytest.raises(ValueError, match="`times` must lie between 4 and 8"):
         HiPPOMemory(4, "legt", window=4.0).reconstruct(c, torch.tensor([3.0]), elapsed=8.0)
+
+
+@pytest.mark.parametrize("path", ["reference", "triton"])
+@pytest.mark.parametrize("rule", ["midpoint", "reciprocal"])
+def test_gaps_are_no_steps_on_every_path(rule, path, monkeypatch):
+    """A step of size 0 is a very large number to the operator, which no path may trip over."""
+    if path == "triton":
+        pytest.importorskip("triton")
+    u, observed = torch.randn(2, 12, 1), torch.rand(2, 12) > 0.4
+    times = torch.rand(2, 12).add(0.1).cumsum(1)
+    memory = HiPPOMemory(6, rule=rule)
+
+    def run():
+        leaf = u.clone().requires_grad_()
+        rows = memory.project(leaf, times, observed=observed, every=3)
+        return rows.detach(), torch.autograd.grad(rows.square().sum(), leaf)[0]
+
+    want = run()
+    monkeypatch.setenv("SEQKIT_BACKEND", path)
+    for got, known in zip(run(), want, strict=True):
+        torch.testing.assert_close(got, known, rtol=1e-5, atol=1e-6)
