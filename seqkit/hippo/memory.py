@@ -207,7 +207,9 @@ class HiPPOMemory(nn.Module):
         u, line = prepare(u, *before, rate=rate, timestamps=timestamps, lengths=lengths, observed=observed)
         rows, last = block_rows(self._advance, u, line, state.coefficients, every)
         elapsed = (line.edges[:, -1:] * line.unit).squeeze(-1)
-        after = MemoryState(last.contiguous(), *(time.expand(batch).contiguous() for time in (elapsed, line.clock)))
+        # Views would keep whole blocks alive from state to state.
+        times = (time.expand(batch).clone(memory_format=torch.contiguous_format) for time in (elapsed, line.clock))
+        after = MemoryState(last.contiguous() if every is None else last.clone(), *times)
         return after.coefficients if every is None else rows.transpose(1, 2), after
 
     def step(
