@@ -40,8 +40,10 @@ def step_memory(u: Tensor, line: Timeline, state: Tensor, every: int | None, rul
     (batch, length, width), order = u.shape, state.shape[-1]
     before, after = line.edges[:, :-1], line.edges[:, 1:]
     steps = after - before
+    # Published runs take 1/k for the sample after k others, but (t1 - t0) / t1 with times.
+    doubled = after + before if rule == "midpoint" else 2 * (before if line.counted else after)
     # Passes over long series cost: in place, and nothing is looked for where all samples count.
-    tau = (after + before if rule == "midpoint" else 2 * after).div_(steps).clamp_(min=1)
+    tau = doubled.div_(steps).clamp_(min=1)
     tau = (tau if line.keep is None else torch.where(steps > 0, tau, STILL)).to(u.dtype)
     if len(tau) != 1:
         tau = tau.unsqueeze(1).expand(batch, width, length).reshape(batch * width, length)

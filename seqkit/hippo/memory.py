@@ -56,8 +56,9 @@ class HiPPOMemory(nn.Module):
             the Legendre memory unit.
         window: Length of the memory in units of time, which is samples where `rate` is 1. Needed for legt and fourier
             by name; 1 for lagt if left out; not for legs.
-        rule: For legs: "midpoint", of second order in the step; "reciprocal", the published step 1/k, of first order;
-            or "exact", the projection of the held series to rounding.
+        rule: For legs: "midpoint", of second order in the step; "reciprocal", of first order, as published runs
+            have it, 1/k, or (t1 - t0)/t1 where times are given or samples missing; or "exact", the projection of the
+            held series to rounding.
         discretization: For the others: "zero_order_hold" (the default; exact for held samples), "bilinear" or
             "backward_euler". None of them lets a memory grow.
 

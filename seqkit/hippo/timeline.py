@@ -21,12 +21,14 @@ class Timeline(NamedTuple):
         unit: Unit of `edges` in units of time, a number or (B, 1).
         keep: Which samples count, (B, L), or None for all.
         clock: Time at the end of the block, (B,), float64.
+        counted: Whether samples are only counted: no times are given, and none is missing.
     """
 
     edges: Tensor
     unit: float | Tensor
     keep: Tensor | None
     clock: Tensor
+    counted: bool = False
 
     def part(self, start: int, stop: int) -> Timeline:
         """Samples start .. stop - 1."""
@@ -79,7 +81,7 @@ def timeline(
         edges = edges.cummax(dim=-1).values
     if timestamps is not None:
         new_clock = edges[:, -1].expand(batch)
-    return Timeline(edges, unit, keep, new_clock)
+    return Timeline(edges, unit, keep, new_clock, counted=timestamps is None and observed is None)
 
 
 def readable(value: Tensor) -> bool:
