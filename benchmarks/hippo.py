@@ -37,8 +37,8 @@ REPORT = """# HiPPO memories
 
 The paper's function approximation: white noise in the band up to 1 Hz, rms 0.5, over 100 s. {length:,} samples, {draws}
 draws (torch seed 0); the coefficients after the last sample give the whole signal back. The paper reports 0.02 for
-LegS, 0.05 for the LMU and 0.25 for an LSTM. LegS leaves what the best polynomial of degree 255 leaves, most of it in
-the highest fifth of the band, which differs between draws. The noise repeats after 100 s, which only the Fourier modes
+LegS and 0.25 for an LSTM. LegS leaves what the best polynomial of degree 255 leaves, most of it in the highest fifth
+of the band, which differs between draws. The noise repeats after 100 s, which only the Fourier modes
 can use. The LSTM has the easier task, fewer samples, and little time: its figure says no more than that its memory
 must be learnt.
 
