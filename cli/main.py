@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seqkit.cli import bench, data, doctor, evaluate, models, predict, train
+from seqkit.cli import bench, data, doctor, evaluate, hippo, models, predict, train
 from seqkit.version import __version__
 
 __all__ = ["app", "main"]
@@ -29,6 +29,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("models")(models.models)
 app.add_typer(data.app, name="data")
+app.add_typer(hippo.app, name="hippo")
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 

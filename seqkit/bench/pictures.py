@@ -12,8 +12,7 @@ import numpy as np
 
 from seqkit.bench.memory import MemoryRow
 from seqkit.bench.row import Comparison
-from seqkit.checks import missing_extra
-from seqkit.files import write_whole
+from seqkit.figures import figure_class, save_figure
 
 __all__ = ["check_pictures", "draw_memory", "draw_ratios"]
 
@@ -31,10 +30,7 @@ def check_pictures() -> Any:
         >>> check_pictures().__name__
         'Figure'
     """
-    try:
-        return importlib.import_module("matplotlib.figure").Figure
-    except ImportError as error:
-        raise missing_extra("matplotlib", "plot", "Drawing pictures (--no-picture leaves them out)") from error
+    return figure_class("Drawing pictures (--no-picture leaves them out)")
 
 
 def panels(names: Sequence[str], title: str) -> tuple[Any, dict[str, Any]]:
@@ -47,11 +43,6 @@ def panels(names: Sequence[str], title: str) -> tuple[Any, dict[str, Any]]:
     for axes in grid[len(names) :]:
         axes.set_visible(False)
     return figure, dict(zip(names, grid, strict=False))
-
-
-def save(figure: Any, path: Path) -> None:
-    """Writes the PNG whole."""
-    write_whole(path, lambda part: figure.savefig(part, dpi=120, format="png"))
 
 
 def draw_ratios(comparisons: Sequence[Comparison], path: Path, title: str) -> None:
@@ -82,7 +73,7 @@ def draw_ratios(comparisons: Sequence[Comparison], path: Path, title: str) -> No
         place.axhline(1, color="black", linewidth=1)
         place.set_title(name, fontsize=10)
         place.set(xlabel=here[0].ours.axis, ylabel=f"time over ours ({here[0].ours.form})")
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def panel_name(one: Comparison) -> str:
@@ -172,7 +163,7 @@ def draw_memory(rows: Sequence[MemoryRow], path: Path, title: str) -> None:
         others = [word for word in here[0].sizes.split() if not word.startswith("L=")]
         place.set_title(f"{name}, {' '.join(others)}", fontsize=10)
         place.set(xlabel="L", ylabel="peak memory beyond inputs, MiB")
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_guide(axes: Any, own: Sequence[MemoryRow]) -> None:

@@ -11,6 +11,9 @@ from seqkit.hippo.exact import held_weights, join_matrices
 from seqkit.hippo.measures import MEASURES, Fourier, LagT, LegS, LegT, Measure, as_measure, transition
 from seqkit.hippo.memory import HiPPOMemory, MemoryState
 from seqkit.hippo.nplr import DIAGONAL_STARTS, Nplr, diagonal_start, nplr
+from seqkit.hippo.pictures import draw_memory
+from seqkit.hippo.recalling import Recall, recall
+from seqkit.hippo.weighting import density
 
 __all__ = [
     "DIAGONAL_STARTS",
@@ -24,15 +27,19 @@ __all__ = [
     "Measure",
     "MemoryState",
     "Nplr",
+    "Recall",
     "as_measure",
+    "density",
     "diagonal_start",
     "discretize",
     "discretize_diagonal",
+    "draw_memory",
     "evaluate_basis",
     "held_weights",
     "impulse_response",
     "join_matrices",
     "nplr",
+    "recall",
     "reconstruct",
     "transition",
 ]

@@ -58,6 +58,10 @@ class Fourier(Measure):
         """Returns a = 0 and P = sqrt(2 / θ) b."""
         return 0.0, self._edge(order)[None] * math.sqrt(2 / self.window)
 
+    def density(self, lags: Tensor) -> Tensor:
+        """Returns 1/θ within the window and 0 beyond."""
+        return torch.where(lags <= self.window, torch.ones_like(lags) / self.window, 0.0)
+
     def basis(self, order: int, lags: Tensor) -> Tensor:
         """Returns 1, 0, √2 cos 2πτ/θ, √2 sin 2πτ/θ, ..."""
         self._edge(order)

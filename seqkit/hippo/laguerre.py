@@ -84,6 +84,10 @@ class LagT(Measure):
             )
         return -self.beta / 2, torch.full((1, order), math.sqrt(0.5), dtype=torch.float64)
 
+    def density(self, lags: Tensor) -> Tensor:
+        """Returns τ^α exp(-τ) / Γ(1 + α), the weight before the tilt that β gives it."""
+        return lags**self.alpha * torch.exp(-lags) / math.gamma(1 + self.alpha)
+
     def basis(self, order: int, lags: Tensor) -> Tensor:
         """Returns ζ^(1/2) Λ_n⁻¹ L_n^(α)(τ) τ^α exp(-(1 - β) τ/2)."""
         factors = math.sqrt(self.mass) / self._norms(order)

@@ -48,6 +48,10 @@ class LegS(Measure):
         """Returns a = -1/2 and P_n = sqrt(n + 1/2), from A + Aᵀ = -(I + B Bᵀ)."""
         return -0.5, _norms(order)[None] / math.sqrt(2)
 
+    def density(self, lags: Tensor) -> Tensor:
+        """Returns exp(-τ), which is 1/t everywhere in true time."""
+        return torch.exp(-lags)
+
     def basis(self, order: int, lags: Tensor) -> Tensor:
         """Returns sqrt(2n + 1) P_n(2 exp(-τ) - 1)."""
         return _norms(order).to(lags) * legendre_polynomials(order, 2 * torch.exp(-lags) - 1)
@@ -117,6 +121,10 @@ class LegT(Measure):
         norms = _norms(order) / math.sqrt(self.window)
         even = _signs(order) > 0
         return 0.0, torch.stack([norms * even, norms * ~even])
+
+    def density(self, lags: Tensor) -> Tensor:
+        """Returns 1/θ within the window and 0 beyond."""
+        return torch.where(lags <= self.window, torch.ones_like(lags) / self.window, 0.0)
 
     def basis(self, order: int, lags: Tensor) -> Tensor:
         """Returns sqrt(2n + 1) P_n(1 - 2τ/θ), over the state's scaling."""

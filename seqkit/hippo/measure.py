@@ -44,6 +44,10 @@ class Measure(ABC):
         """Returns a and P (R, N) in float64 such that A + PᵀP = a I + S with S skew."""
 
     @abstractmethod
+    def density(self, lags: Tensor) -> Tensor:
+        """Returns the weight w(τ) of the past at lags (...); it integrates to 1 over the lags from 0 on."""
+
+    @abstractmethod
     def basis(self, order: int, lags: Tensor) -> Tensor:
         """Returns the functions g_n(τ) that read the past back, (..., N), at lags (...)."""
 

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from seqkit.checks import missing_extra
-from seqkit.files import write_whole
+from seqkit.figures import new_figure, save_figure
 
 __all__ = ["draw_confusion", "draw_curves", "draw_predictions"]
-
-
-def _figure(width: float, height: float) -> Any:
-    """A figure that needs no display and touches no global state of matplotlib."""
-    try:
-        figure = importlib.import_module("matplotlib.figure").Figure
-    except ImportError as error:
-        raise missing_extra("matplotlib", "plot", "Drawing pictures") from error
-    return figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: Any, path: Path) -> None:
-    write_whole(path, lambda part: figure.savefig(part, dpi=120, format="png"))
 
 
 def draw_curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
@@ -49,7 +34,7 @@ def draw_curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
         raise ValueError(f"`rows` must hold at least one metric, got {len(rows)} rows with none")
     losses, others = [k for k in keys if k.endswith("loss")], [k for k in keys if not k.endswith("loss")]
     panels = [panel for panel in (losses, others) if panel]
-    figure = _figure(5.5 * len(panels), 4)
+    figure = new_figure(5.5 * len(panels), 4)
     epochs = [row["epoch"] + 1 for row in rows]
     for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
         for key in panel:
@@ -58,7 +43,7 @@ def draw_curves(rows: Sequence[Mapping[str, float]], path: Path) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend()
         axes.grid(alpha=0.3)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_confusion(counts: np.ndarray[Any, Any], classes: Sequence[str], path: Path, title: str) -> None:
@@ -75,7 +60,7 @@ def draw_confusion(counts: np.ndarray[Any, Any], classes: Sequence[str], path: P
         >>> draw_confusion(np.eye(2), ["a", "b"], Path(tempfile.mkdtemp()) / "confusion.png", "toy")
     """
     size = min(14.0, 3 + 0.35 * len(classes))
-    figure = _figure(size, size)
+    figure = new_figure(size, size)
     axes = figure.subplots()
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -86,7 +71,7 @@ def draw_confusion(counts: np.ndarray[Any, Any], classes: Sequence[str], path: P
         axes.set_xticks(range(len(classes)), classes, rotation=90 if max(map(len, classes)) > 2 else 0)
         axes.set_yticks(range(len(classes)), classes)
     axes.set(xlabel="predicted", ylabel="true", title=title)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_predictions(true: np.ndarray[Any, Any], predicted: np.ndarray[Any, Any], path: Path, title: str) -> None:
@@ -103,7 +88,7 @@ def draw_predictions(true: np.ndarray[Any, Any], predicted: np.ndarray[Any, Any]
         >>> draw_predictions(np.zeros((3, 1)), np.ones((3, 1)), Path(tempfile.mkdtemp()) / "p.png", "toy")
     """
     n_targets = true.shape[1]
-    figure = _figure(min(16.0, 4.5 * n_targets), 4.5)
+    figure = new_figure(min(16.0, 4.5 * n_targets), 4.5)
     for t, axes in enumerate(np.atleast_1d(figure.subplots(1, n_targets))):
         axes.plot(true[:, t], predicted[:, t], ".", alpha=0.6)
         low, high = min(true[:, t].min(), predicted[:, t].min()), max(true[:, t].max(), predicted[:, t].max())
@@ -111,4 +96,4 @@ def draw_predictions(true: np.ndarray[Any, Any], predicted: np.ndarray[Any, Any]
         axes.set(xlabel="true", ylabel="predicted")
         axes.grid(alpha=0.3)
     figure.suptitle(title)
-    _save(figure, path)
+    save_figure(figure, path)

@@ -1,0 +1,57 @@
+"""Figures that need no display and touch no global state of matplotlib, which is imported when one is drawn."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from seqkit.checks import missing_extra
+from seqkit.files import write_whole
+
+__all__ = ["figure_class", "new_figure", "save_figure"]
+
+
+def figure_class(purpose: str = "Drawing pictures") -> Any:
+    """Returns matplotlib's Figure, or refuses: before anything is computed for a picture that cannot be drawn.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> figure_class().__name__
+        'Figure'
+    """
+    try:
+        return importlib.import_module("matplotlib.figure").Figure
+    except ImportError as error:
+        raise missing_extra("matplotlib", "plot", purpose) from error
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of this size in inches.
+
+    Example:
+        >>> new_figure(4, 3).get_size_inches().tolist()
+        [4.0, 3.0]
+    """
+    return figure_class()(figsize=(width, height), layout="constrained")
+
+
+def save_figure(figure: Any, path: Path, *, software: str | None = None) -> None:
+    """Writes a figure as PNG, whole or not at all.
+
+    Args:
+        figure: The figure.
+        path: PNG to write.
+        software: Name of the program to write into the file; matplotlib's own if None.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "empty.png"
+        >>> save_figure(new_figure(1, 1), path)
+        >>> path.read_bytes()[1:4]
+        b'PNG'
+    """
+    named = {} if software is None else {"metadata": {"Software": software}}
+    write_whole(path, lambda part: figure.savefig(part, dpi=120, format="png", **named))
