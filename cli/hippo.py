@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seqkit.cli.show import as_json, table
+from seqkit.cli.show import as_json, count, table
 
 __all__ = ["app"]
 
@@ -73,7 +73,7 @@ def show(
         return
     window_words = "" if facts["window"] is None else f", window {facts['window']:.6g} {facts['unit']}"
     table(
-        f"series {facts['series']}, channel {facts['channel']}: {facts['n_samples']} samples, "
+        f"series {facts['series']}, channel {facts['channel']}: {count(facts['n_samples'], 'sample')}, "
         f"{facts['elapsed']:.6g} {facts['unit']}; {measure}{window_words}",
         ["order", "error", "of standard deviation"],
         [(str(one["order"]), f"{one['error']:.4g}", _percent(one["relative_error"])) for one in facts["orders"]],

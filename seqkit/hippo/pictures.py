@@ -11,20 +11,21 @@ from torch import Tensor
 
 from seqkit.figures import new_figure
 from seqkit.hippo.memory import HiPPOMemory
-from seqkit.hippo.recalling import Recall, weight_at
+from seqkit.hippo.recalling import Recall, reach_of, weight_at
 
 __all__ = ["draw_memory"]
 
 MOMENTS = (0.25, 0.5, 0.75, 1.0)
 SHOWN = 4000  # points of a line; a longer one is drawn as the least and the greatest value of each piece
 PLACES = 2000  # points of a measure
+REACHES = 4  # times what the furthest memory reaches are shown of a series
 
 
 def draw_memory(recalls: Sequence[Recall], *, unit: str = "samples", title: str = "", label: str = "signal") -> Any:
     """Draws a series with what each memory reads back at its end, and each measure at four moments.
 
     Errors are in parts of the signal's standard deviation, as `Recall.relative_error`. What lies further back than a
-    memory reaches is shaded.
+    memory reaches is shaded; of a long series the last four times the furthest reach are shown.
 
     Args:
         recalls: What `recall` returns, for memories to compare, such as three of different order; a panel each.
@@ -48,6 +49,8 @@ def draw_memory(recalls: Sequence[Recall], *, unit: str = "samples", title: str 
     """
     if not recalls:
         raise ValueError("`recalls` must hold what at least one memory recalls, got none")
+    end = max(one.elapsed for one in recalls)
+    start = max(0.0, end - REACHES * max(reach_of(one.memory, one.elapsed) for one in recalls))
     measures = list({repr((one.memory.measure, one.memory.scale, one.elapsed)): one for one in recalls}.values())
     figure = new_figure(9, 0.8 + 1.75 * len(recalls) + 1.5 * len(measures))
     heights = [1.75] * len(recalls) + [1.5] * len(measures)
@@ -55,11 +58,11 @@ def draw_memory(recalls: Sequence[Recall], *, unit: str = "samples", title: str 
     if title:
         figure.suptitle(title, fontsize=11)
     for axes, one in zip(column, recalls, strict=False):
-        _draw_recall(axes, one, unit, label)
+        _draw_recall(axes, one, start, unit, label)
     for axes, one in zip(column[len(recalls) :], measures, strict=True):
-        _draw_measure(axes, one, unit)
+        _draw_measure(axes, one, start, unit)
     column[-1].set_xlabel(f"time, {unit}")
-    column[-1].set_xlim(0, max(one.elapsed for one in recalls))
+    column[-1].set_xlim(start, end)
     column[0].legend(
         column[0].get_lines(), ["signal", "what the memory reads back at the end"], loc="lower right",
         bbox_to_anchor=(1, 1), ncols=2, fontsize=8, frameon=False, borderaxespad=0,
@@ -67,24 +70,24 @@ def draw_memory(recalls: Sequence[Recall], *, unit: str = "samples", title: str 
     return figure
 
 
-def _draw_recall(axes: Any, one: Recall, unit: str, label: str) -> None:
+def _draw_recall(axes: Any, one: Recall, start: float, unit: str, label: str) -> None:
     """The series in grey, what is remembered of it in colour, and the forgotten part shaded."""
-    known = one.remembered.isfinite()
-    axes.plot(*_thin(one.times, one.signal), color="0.65", linewidth=1.8)
+    known, shown = one.remembered.isfinite(), one.times >= start
+    axes.plot(*_thin(one.times[shown], one.signal[shown]), color="0.65", linewidth=1.8)
     axes.plot(*_thin(one.times[known], one.remembered[known]), color="C0", linewidth=1.2)
     if not bool(known[0]):
-        axes.axvspan(0, float(one.times[known][0]), color="0.93", linewidth=0)
-    _keep_in_view(axes, one.signal)
+        axes.axvspan(start, float(one.times[known][0]), color="0.93", linewidth=0)
+    _keep_in_view(axes, one.signal[shown])
     axes.set_title(f"{_words(one.memory, unit)}: {_percent(one.relative_error)}", loc="left", fontsize=9)
     axes.set_ylabel(label, fontsize=9)
     axes.grid(alpha=0.3)
 
 
-def _draw_measure(axes: Any, one: Recall, unit: str) -> None:
+def _draw_measure(axes: Any, one: Recall, start: float, unit: str) -> None:
     """How the measure weighs the past at four moments, the later the darker."""
     for moment in MOMENTS:
-        now = moment * one.elapsed
-        times = torch.linspace(0, now, PLACES, dtype=torch.float64)
+        now = start + moment * (one.elapsed - start)
+        times = torch.linspace(start, now, PLACES, dtype=torch.float64)
         weights = weight_at(one.memory, times, now)
         # The last point brings the line down to the axis: nothing after now counts.
         line = [*times.tolist(), now], [*weights.tolist(), 0.0]

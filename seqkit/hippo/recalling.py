@@ -11,7 +11,7 @@ from seqkit.checks import check_finite, check_shape
 from seqkit.hippo.memory import HiPPOMemory
 from seqkit.hippo.weighting import density
 
-__all__ = ["Recall", "recall", "weight_at"]
+__all__ = ["Recall", "reach_of", "recall", "weight_at"]
 
 FADED = 5.0
 """Where a fading past ends: exp(-5) is less than a hundredth."""
@@ -79,11 +79,11 @@ def recall(memory: HiPPOMemory, u: Tensor, *, rate: float | Tensor = 1.0, timest
     edges = torch.cat([signal.new_zeros(1), _ends(signal, rate, timestamps)])
     middles = (edges[1:] + edges[:-1]) / 2
     elapsed = float(state.elapsed[0])
-    counts = middles >= elapsed - _reach(memory, elapsed)
+    counts = middles >= elapsed - reach_of(memory, elapsed)
     if not bool(counts.any()):
         raise ValueError(
             f"`window` must reach back to the middle of the last sample, {elapsed - float(middles[-1]):g} before the "
-            f"end, got {_reach(memory, elapsed):g}; choose a longer one"
+            f"end, got {reach_of(memory, elapsed):g}; choose a longer one"
         )
     remembered = torch.full_like(signal, torch.nan)
     remembered[counts] = memory.reconstruct(coefficients, middles[counts], elapsed=elapsed)[0, :, 0]
@@ -121,8 +121,13 @@ def _ends(signal: Tensor, rate: float | Tensor, timestamps: Tensor | None) -> Te
     return torch.arange(1, len(signal) + 1, dtype=torch.float64, device=signal.device) * float(rate)
 
 
-def _reach(memory: HiPPOMemory, elapsed: float) -> float:
-    """How far back the memory is worth reading."""
+def reach_of(memory: HiPPOMemory, elapsed: float) -> float:
+    """How far back a memory is worth reading, when it has run for `elapsed`.
+
+    Example:
+        >>> reach_of(HiPPOMemory(4), 30.0), reach_of(HiPPOMemory(4, "lagt", window=2.0), 30.0)
+        (30.0, 10.0)
+    """
     if memory.measure.time_varying:
         return elapsed
     return float(getattr(memory.measure, "window", FADED * memory.scale))

@@ -110,7 +110,7 @@ def show_memory(
         [0.22, 0.12]
     """
     figure_class()
-    path = Path(f"{Path(data).name.split('.')[0] or 'data'}.hippo.png") if out is None else Path(out)
+    path = Path(f"{Path(data).stem or 'data'}.hippo.png") if out is None else Path(out)
     _check_out(path, overwrite)
     # Before a file is read: what no file can mend.
     _memories(orders, measure, 1.0 if window is None and measure in SHARE else window, rule, discretization)

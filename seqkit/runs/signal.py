@@ -55,9 +55,10 @@ class Signal:
         slack = 1e-9 * self.step
         kept = (ends > start + slack) & (ends <= (np.inf if stop is None else stop) + slack)
         if not kept.any():
+            part = f"after {start:g} {self.unit}" if stop is None else f"between {start:g} and {stop:g} {self.unit}"
             raise ValueError(
-                f"no sample of series {self.series!r} ends between {start:g} and {'the end' if stop is None else stop} "
-                f"{self.unit}; it is {ends[-1]:.6g} {self.unit} long"
+                f"no sample of series {self.series!r} ends {part}; it is {ends[-1]:.6g} {self.unit} long, so change "
+                "start or stop"
             )
         cut = None if self.ends is None else self.ends[kept] - start
         return Signal(self.values[kept], self.series, self.channel, self.step, cut, self.unit)

@@ -76,6 +76,20 @@ def test_measures_windows_and_rules(monkeypatch, capfd, words, window, rule):
     assert found["rule"] == rule
 
 
+def test_an_order_given_twice_is_drawn_once(monkeypatch, capfd):
+    found = facts(monkeypatch, capfd, "mine.csv", "--order", 6, "--order", 4, "--order", 6)
+    assert [one["order"] for one in found["orders"]] == [6, 4]
+
+
+def test_a_real_pulse(monkeypatch, capfd, data_root):
+    path = data_root / "BIDMC" / "bidmc_01_Signals.csv"
+    found = facts(monkeypatch, capfd, path, "--channel", "PLETH", "--sample-rate", 125, "--stop", 10)
+    assert found["n_samples"] == 1250
+    few, _, many = (one["relative_error"] for one in found["orders"])  # 16 beats: 8 numbers know little but the mean
+    assert few > 0.9
+    assert many < 0.2
+
+
 def test_rules_differ(monkeypatch, capfd):
     errors = {
         rule: facts(monkeypatch, capfd, "mine.csv", "--order", 16, "--rule", rule)["orders"][0]["error"]
@@ -183,7 +197,8 @@ MISTAKES = [
     (["mine.csv", "--rule", "exat"], "`rule` must be one of"),
     (["mine.csv", "--measure", "legt", "--rule", "exact"], "`rule` is for legs"),
     (["mine.csv", "--discretization", "bilinear"], "`discretization` is not for legs"),
-    (["mine.csv", "--start", "9"], "no sample of series 'a' ends between 9 and the end s; it is 4 s long"),
+    (["mine.csv", "--start", "9"], "no sample of series 'a' ends after 9 s; it is 4 s long"),
+    (["mine.csv", "--start", "3", "--stop", "2"], "no sample of series 'a' ends between 3 and 2 s"),
     (["mine.csv", "--start", "-1"], "`start` must be a finite number, 0 or above"),
     (["mine.csv", "-o", "p.jpg"], "`out` must end in .png, got p.jpg"),
     (["mine.csv", "-o", "folder.png"], "folder.png is a folder"),

@@ -143,6 +143,15 @@ def test_memories_of_several_measures_have_a_panel_of_weights_each():
     assert shade.get_x() + shade.get_width() == pytest.approx(500.5)
 
 
+def test_of_a_long_series_four_reaches_are_shown():
+    u = wave(5000)
+    figure = draw_memory([recall(HiPPOMemory(8, LegT(window)), u) for window in (10.0, 50.0)])
+    assert figure.axes[-1].get_xlim() == (4800, 5000)
+    signal, _ = figure.axes[0].get_lines()
+    np.testing.assert_array_equal(signal.get_ydata(), u[4800:].numpy())
+    assert [line.get_xdata()[-1] for line in figure.axes[-1].get_lines()] == [4850, 4900, 4950, 5000]
+
+
 def test_the_limits_show_the_signal_where_a_polynomial_swings_out():
     u = torch.zeros(400, dtype=torch.float64)
     u[-3:] = 1.0
