@@ -148,6 +148,7 @@ PRESETS: dict[str, Preset] = {
         "a perceptron on the course of each channel in Legendre polynomials: needs no sampling rate",
         None,
         {"d_model": 256, "n_layers": 1, "dropout": 0.3, "pool": "legs"},
+        {"integrals": True, "features": 12},
     ),
     "lstm": Preset("long short-term memory, the classic baseline", "lstm"),
     "gru": Preset("gated recurrent units, the classic baseline", "gru"),
@@ -176,7 +177,7 @@ def model_options(name: str, given: dict[str, Any] | None = None) -> dict[str, A
 
     Example:
         >>> model_options("hippo_legs")
-        {'order': 16}
+        {'order': 16, 'integrals': False, 'features': 0}
     """
     preset = PRESETS[check_choice("model", name, model_names())]
     return pool_options(preset.sizes["pool"], given) if preset.mixer is None else mixer_options(preset.mixer, given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqkit.checks import check_positive, check_positive_int, check_shape
 from seqkit.hippo import HiPPOMemory, MemoryState
@@ -26,6 +26,12 @@ class LegSPool(Pool):
     Args:
         d_model: Channels D.
         order: Coefficients N of each channel; order 1 is the mean over time.
+        integrals: Whether the N coefficients of each channel's running integral follow, in time of a quarter of the
+            series so far: where a pen is, from how fast it moves. They say nothing new, but say it to a perceptron in a
+            form that it learns more from.
+        features: Number K of learned functions of a sample's channels whose courses are projected beside those of the
+            channels themselves, `W_2 gelu(W_1 x + b_1)`: what a linear map of the whole course cannot say, such as how
+            fast a pen moves whatever its direction.
 
     Source:
         Gu et al. 2020, HiPPO (arXiv:2008.07669), section 3: timescale equivariance. The exact projection is ours.
@@ -38,20 +44,28 @@ class LegSPool(Pool):
         True
     """
 
-    def __init__(self, d_model: int, *, order: int = 16) -> None:
+    def __init__(self, d_model: int, *, order: int = 16, integrals: bool = False, features: int = 0) -> None:
         super().__init__(d_model)
         self.order = check_positive_int("order", order)
+        self.integrals = integrals
+        if isinstance(features, bool) or not isinstance(features, int) or features < 0:
+            raise ValueError(f"`features` must be a whole number of at least 0, got {features!r}")
+        self.n_courses = d_model + features
+        hidden = 4 * features
+        self.lift = (
+            nn.Sequential(nn.Linear(d_model, hidden), nn.GELU(), nn.Linear(hidden, features)) if features else None
+        )
         self.memory = HiPPOMemory(order, "legs", rule="exact")
 
     @property
     def width(self) -> int:
-        """D N, the coefficients of the first channel first."""
-        return self.d_model * self.order
+        """(D + K) N, or twice that with integrals."""
+        return self.n_courses * self.order * (2 if self.integrals else 1)
 
     def initial_state(self, batch_size: int = 1) -> PoolState:
         """State before the first sample; `seen` is the time so far, float64."""
         elapsed = torch.zeros(batch_size, dtype=torch.float64, device=self.start.device)
-        return PoolState(self.start.new_zeros(batch_size, self.width), elapsed)
+        return PoolState(self.start.new_zeros(batch_size, self.n_courses * self.order), elapsed)
 
     def scan(
         self,
@@ -69,14 +83,31 @@ class LegSPool(Pool):
             check_shape("timestamps", timestamps, tuple(x.shape[:2]))
             steps = sample_steps(timestamps, check_positive("rate", rate), lengths).to(x.device, torch.float64)
             times = elapsed[:, None] + steps.cumsum(dim=1)
-        known = state.value.view(-1, self.d_model, self.order)
-        before = MemoryState(known, elapsed, elapsed)
+        before = MemoryState(state.value.view(-1, self.n_courses, self.order), elapsed, elapsed)
         with torch.autocast(x.device.type, enabled=False):
             samples = mask_past_end(x.to(state.value.dtype), lengths)
-            given = {"rate": rate} if times is None else {"timestamps": times}
-            value, after = self.memory.scan(samples, before, lengths=lengths, **given)
-        return value.flatten(1), PoolState(value.flatten(1), after.elapsed)
+            if self.lift is not None:
+                samples = torch.cat([samples, self.lift(samples)], dim=-1)
+            own = rate if times is None else 1.0
+            value, after = self.memory.scan(samples, before, times, lengths=lengths, rate=own)
+            pooled = value
+            if self.integrals:
+                pooled = torch.cat([value, 4 * value @ _integration(self.order).to(value).mT], dim=-1)
+        return pooled.flatten(1), PoolState(value.flatten(1), after.elapsed)
 
     def extra_repr(self) -> str:
         """Sizes."""
-        return f"d_model={self.d_model}, order={self.order}"
+        features = self.n_courses - self.d_model
+        return f"d_model={self.d_model}, order={self.order}, integrals={self.integrals}, features={features}"
+
+
+def _integration(order: int) -> Tensor:
+    """Coefficients of the integral from 0 to s, by those of the integrand, (N, N); the degree N is left out.
+
+    ∫ g_n = b_{n+1} g_{n+1} - b_n g_{n-1},  b_n = 1 / (2 sqrt(4n² - 1));  ∫ g_0 = g_0 / 2 + b_1 g_1
+    """
+    n = torch.arange(1, order, dtype=torch.float64)
+    beside = 0.5 / torch.sqrt(4 * n * n - 1)
+    matrix = torch.diag(beside, -1) - torch.diag(beside, 1)
+    matrix[0, 0] = 0.5
+    return matrix

@@ -30,6 +30,36 @@ def test_coefficients_are_integrals_of_the_held_series():
     assert (pool()(x)[0] - expected.flatten()).abs().max() < 1e-12
 
 
+def test_integrals_are_those_of_the_course():
+    # A polynomial of degree 3, held on pieces so short that they do not matter, and its integral of degree 4.
+    s = (torch.arange(40_000, **DOUBLE) + 0.5) / 40_000
+    x = torch.stack([1 - 3 * s**2 + s**3, 2 * s], dim=1)[None]
+    integral = torch.stack([s - s**3 + s**4 / 4, s**2], dim=1)[None]
+    own = LegSPool(2, order=6, integrals=True).double()
+    values = own(x).view(2, 12)
+    assert own.width == 24
+    assert torch.equal(values[:, :6].flatten(), pool()(x)[0])
+    assert (values[:, 6:] / 4 - pool()(integral).view(2, 6)).abs().max() < 1e-8
+    state = own.initial_state(1)
+    for block in x.split(15_000, dim=1):
+        pooled, state = own.scan(block, state)
+    assert (pooled - own(x)).abs().max() < 1e-12
+
+
+def test_learned_functions_of_a_sample_are_courses_too():
+    own, plain = LegSPool(2, order=4, features=3).double(), LegSPool(5, order=4).double()
+    x, lengths = series(), torch.tensor([23, 4, 9])
+    assert torch.allclose(own(x, lengths), plain(torch.cat([x, own.lift(x)], dim=-1), lengths), rtol=1e-12)
+    state = own.initial_state(3)
+    for block in x.split([8, 15], dim=1):
+        pooled, state = own.scan(block, state)
+    assert (pooled - own(x)).abs().max() < 1e-12
+    own(x).cos().sum().backward()
+    assert all(weight.grad.abs().max() > 0 for weight in own.parameters())
+    with pytest.raises(ValueError, match="`features` must be a whole number of at least 0"):
+        LegSPool(2, features=-1)
+
+
 def test_order_one_is_the_mean():
     x = series()
     assert torch.allclose(LegSPool(2, order=1).double()(x), x.mean(1), rtol=1e-13)
@@ -103,7 +133,7 @@ def test_precision():
 
 
 def test_it_is_known_by_name():
-    assert pool_options("legs") == {"order": 16}
+    assert pool_options("legs") == {"order": 16, "integrals": False, "features": 0}
     assert build_pool("legs", 3, order=5).width == 15
     assert not build_pool("legs", 3).state_dict()
     with pytest.raises(ValueError, match="did you mean order"):
