@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # methods of tensors are enough here, and listing data sets m
     from torch import Tensor
 
 __all__ = [
+    "NotFiniteError",
     "check_choice",
     "check_finite",
     "check_keys",
@@ -23,6 +24,10 @@ __all__ = [
     "missing_extra",
     "nearest",
 ]
+
+
+class NotFiniteError(ValueError):
+    """A value is NaN or infinite where only numbers are of use."""
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
@@ -158,7 +163,7 @@ def check_finite(name: str, value: Tensor, advice: str = "remove or fill these s
     """Refuses NaN and infinite values, naming the first place.
 
     Raises:
-        ValueError: a value is NaN or infinite.
+        NotFiniteError: a value is NaN or infinite; a ValueError.
 
     Example:
         >>> import torch
@@ -168,7 +173,7 @@ def check_finite(name: str, value: Tensor, advice: str = "remove or fill these s
     if not bool(finite.all()):
         place = tuple(int(i) for i in (~finite).nonzero()[0])
         count = int((~finite).sum())
-        raise ValueError(f"`{name}` has {count} NaN or infinite values, the first at {place}; {advice}")
+        raise NotFiniteError(f"`{name}` has {count} NaN or infinite values, the first at {place}; {advice}")
 
 
 def check_lengths(lengths: Tensor, batch_size: int, longest: int) -> None:

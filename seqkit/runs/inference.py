@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seqkit.batch import Batch, DataInfo
-from seqkit.checks import check_choice
+from seqkit.checks import NotFiniteError, check_choice
 from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.source import PARTS
 from seqkit.models import SequenceModel
@@ -19,6 +19,10 @@ from seqkit.models import SequenceModel
 __all__ = ["SPLITS", "Outputs", "confusion", "measure", "pick_device", "run_model", "to_device", "told_rate"]
 
 SPLITS = (*PARTS, "all")
+NOT_FINITE = (
+    "the model gives NaN or infinite values: its training diverged (lower learning_rate and train anew), or the series "
+    "have extreme values"
+)
 
 
 class Outputs(NamedTuple):
@@ -96,7 +100,10 @@ def run_model(
     try:
         for batch in batches:
             there = to_device(batch, where)
-            out = model(there.values, there.lengths, sample_rate=sample_rate, timestamps=there.timestamps).cpu()
+            try:
+                out = model(there.values, there.lengths, sample_rate=sample_rate, timestamps=there.timestamps).cpu()
+            except NotFiniteError as error:  # from inside the network: samples are checked when they are read
+                raise FloatingPointError(NOT_FINITE) from error
             target = batch.target
             if model.pool is None:
                 inside = torch.arange(out.shape[1]) < batch.lengths[:, None]
@@ -109,10 +116,7 @@ def run_model(
         model.to(home).train(was_training)
     outputs = Outputs(torch.cat(scores).float(), torch.cat(targets) if targets else None, torch.cat(lengths))
     if not bool(outputs.scores.isfinite().all()):
-        raise FloatingPointError(
-            "the model gives NaN or infinite values: its training diverged (lower learning_rate and train anew), or "
-            "the series have extreme values"
-        )
+        raise FloatingPointError(NOT_FINITE)
     return outputs
 
 

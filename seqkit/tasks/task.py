@@ -13,7 +13,7 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricColl
 from torchmetrics.classification import MulticlassAccuracy
 
 from seqkit.batch import Batch
-from seqkit.checks import check_not_negative, check_positive, check_shape, check_unit_interval
+from seqkit.checks import NotFiniteError, check_not_negative, check_positive, check_shape, check_unit_interval
 from seqkit.models import SequenceModel
 from seqkit.nn import ValueHead
 from seqkit.tasks.param_groups import param_groups
@@ -144,7 +144,10 @@ class SequenceTask(L.LightningModule):
         if self.input_noise > 0:
             noise = torch.randn_like(batch.values) * self.model.input_norm.std
             batch = batch._replace(values=batch.values + self.input_noise * noise)
-        loss, _, target = self.loss(batch)
+        try:
+            loss, _, target = self.loss(batch)
+        except NotFiniteError as error:  # an operator inside the network met it before the loss did
+            raise FloatingPointError(self._explain_divergence()) from error
         # An accelerator is only asked at the end of an epoch, before its checkpoint: asking stalls the queue.
         if (self.device.type == "cpu" or self.trainer.is_last_batch) and not torch.isfinite(loss):
             raise FloatingPointError(self._explain_divergence())

@@ -61,7 +61,10 @@ def make_loader():
 @pytest.fixture(scope="session")
 def make_model():
     def make_model(kind="classification", name="s4d", **changes):
-        sizes = {} if name in ("gru", "lstm") else {"order": 4, "dt_min": 0.05, "dt_max": 0.5}
+        steps = {"dt_min": 0.05, "dt_max": 0.5}
+        sizes = {"gru": {}, "lstm": {}, "hippo_rnn": {"order": 4}, "lmu": {"order": 4, "window": 10.0}}.get(
+            name, {"order": 4, **steps}
+        )
         sizes = {"d_model": 8, "n_layers": 1, "dropout": 0.0, **sizes, **changes}
         model = SequenceModel.from_config(ModelConfig.preset(name, **sizes), INFOS[kind], seed=0)
         if not INFOS[kind].classes:

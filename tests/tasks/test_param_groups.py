@@ -20,7 +20,8 @@ def names_of(model, group):
 
 
 def mixer(name, **options):
-    return get_mixer(name)(4, **({} if name in ("gru", "lstm") else {"order": 4, **options}))
+    window = {"window": 10.0} if name == "lmu" else {}
+    return get_mixer(name)(4, **({} if name in ("gru", "lstm") else {"order": 4, **window, **options}))
 
 
 def test_the_state_space_parameters_are_those_of_the_papers():
