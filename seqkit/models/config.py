@@ -148,7 +148,7 @@ PRESETS: dict[str, Preset] = {
         "a perceptron on the course of each channel in Legendre polynomials: needs no sampling rate",
         None,
         {"d_model": 256, "n_layers": 1, "dropout": 0.3, "pool": "legs"},
-        {"integrals": True, "features": 12},
+        {"integrals": True, "features": 24},
     ),
     "lstm": Preset("long short-term memory, the classic baseline", "lstm"),
     "gru": Preset("gated recurrent units, the classic baseline", "gru"),

@@ -21,3 +21,12 @@ def test_character_trajectories_at_another_rate(data_root, tmp_path):
     assert run.metrics["accuracy"] >= 0.995
     assert evaluate(run.path, subsample=2).metrics["accuracy"] >= 0.99
     assert evaluate(run.path, subsample=2, hide_rate=True).metrics["accuracy"] < 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_character_trajectories_by_legs_without_the_rate(data_root, tmp_path):
+    run = train("character_trajectories", "hippo_legs", out=tmp_path / "letters", progress=False)
+    assert run.metrics["accuracy"] >= 0.97
+    half = evaluate(run.path, subsample=2, hide_rate=True).metrics["accuracy"]
+    assert abs(half - run.metrics["accuracy"]) <= 0.01
