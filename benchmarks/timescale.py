@@ -221,6 +221,7 @@ def main() -> None:
     parser.add_argument("--part", default="test", choices=["val", "test"], help="val to choose settings by")
     parser.add_argument("--quick", action="store_true", help="the other models with true lengths only")
     parser.add_argument("--keep", type=Path, default=None, help="JSON lines to add each result to, and to go on from")
+    parser.add_argument("--report", action="store_true", help="write the page from what is kept; run nothing")
     parser.add_argument("--out", type=Path, default=None)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -231,6 +232,8 @@ def main() -> None:
     rows = []
     for case in cases(args.models, args.seeds, args.quick):
         row = next((one for one in known if case.items() <= one.items() and one["part"] == args.part), None)
+        if row is None and args.report:
+            continue
         if row is None:
             row = run(case, args.part)
             print(json.dumps(row), flush=True)

@@ -66,7 +66,9 @@ class Question(str):
     __slots__ = ()
 
 
-def choose_backend(backend: str, like: Tensor, refused: Mapping[str, str] | None = None) -> str:
+def choose_backend(
+    backend: str, like: Tensor, refused: Mapping[str, str] | None = None, slower: str | None = None
+) -> str:
     """Resolves `backend` for tensors like `like`; "auto" follows the variable SEQKIT_BACKEND, then the device.
 
     "reference" is the plain definition, differentiable any number of times. "cpu" is made of large torch products and,
@@ -79,6 +81,7 @@ def choose_backend(backend: str, like: Tensor, refused: Mapping[str, str] | None
         backend: One of "auto", "reference", "cpu", "triton".
         like: A tensor whose device and dtype decide.
         refused: Paths that cannot serve this call for reasons of the operator's own, by name.
+        slower: Why "auto" should leave Triton's kernels alone although they can serve, or None.
 
     Returns:
         "reference", "cpu" or "triton".
@@ -104,15 +107,17 @@ def choose_backend(backend: str, like: Tensor, refused: Mapping[str, str] | None
         words = "the argument asks for it" if name == "backend" else f"the variable {VARIABLE} asks for it"
         choice = Choice(str(asked), words, reasons)
     else:
-        choice = by_device(like, reasons)
+        choice = by_device(like, reasons, slower)
     if isinstance(backend, Question):
         raise Chosen(choice)
     return choice.backend
 
 
-def by_device(like: Tensor, reasons: dict[str, str]) -> Choice:
-    """Chooses without being told: Triton on CUDA where it can serve, else the path for CPUs."""
+def by_device(like: Tensor, reasons: dict[str, str], slower: str | None) -> Choice:
+    """Chooses without being told: Triton on CUDA where it can serve and is not slower, else the path for CPUs."""
     if like.device.type == "cuda" and "triton" not in reasons:
+        if slower is not None:
+            return Choice("cpu", slower, reasons)
         return Choice("triton", "the tensors are on a CUDA device", reasons)
     return Choice("cpu", f"the tensors are on {like.device.type}", reasons)
 

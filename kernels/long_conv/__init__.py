@@ -10,7 +10,7 @@ from seqkit.kernels.backend import HALF, check_dtypes, check_values, choose_back
 from seqkit.kernels.long_conv.blocks import circular_size
 from seqkit.kernels.long_conv.op import long_conv_op
 from seqkit.kernels.long_conv.reference import long_conv_reference, masked
-from seqkit.kernels.long_conv.spectra import size_refusal
+from seqkit.kernels.long_conv.spectra import size_refusal, slower_with_triton
 
 __all__ = ["long_conv"]
 
@@ -61,9 +61,9 @@ def long_conv(
 
     Cost: O(B M H L log L) time. Memory of the output, and on the path for CPUs of 32 padded series a thread (64 in
     backward) or a few blocks of 2 MiB, with Triton of the kernels' spectra. Values leak between samples by rounding
-    only, below 1e-6 of the maximum in float32; with Triton and `u` in half precision, where products are in TF32, about
-    1e-3, also in the gradients of `k` and `D`. Backends: reference, cpu, triton (float32 and half precision, up to
-    131072 samples of series and kernel together; above, "auto" takes cpu on any device).
+    only, below 1e-6 of the maximum in float32; with Triton and `u` in bfloat16, where products are in TF32, about 1e-3.
+    Backends: reference, cpu, triton (float32 and half precision, up to 131072 samples of series and kernel together;
+    above 4096, where torch's FFT was twice as fast on an H100, "auto" takes cpu on any device).
 
     Example:
         >>> import torch
@@ -79,9 +79,10 @@ def long_conv(
     check_arguments(u, k, D, gate, lengths, causal)
     length, single = u.shape[-1], k.dim() == 2
     kernels, center = effective(k.unsqueeze(0) if single else k, D, length, causal)
-    refusal = triton_refusal(k) or size_refusal(circular_size(length, kernels.shape[-1], center))
+    points = circular_size(length, kernels.shape[-1], center)
+    refusal = triton_refusal(k) or size_refusal(points)
     # The kernel decides, because it is in the precision that is computed in; u may be in half precision.
-    path = choose_backend(backend, k, {} if refusal is None else {"triton": refusal})
+    path = choose_backend(backend, k, {} if refusal is None else {"triton": refusal}, slower_with_triton(points))
     gates, ends = u.new_empty(0), torch.empty(0, dtype=torch.int64, device=u.device)
     if gate is not None:  # one gate for all outputs is shown to the operator once for each
         gates = gate if gate.dim() == 4 else gate.unsqueeze(1).expand(-1, len(kernels), -1, -1)

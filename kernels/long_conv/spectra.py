@@ -25,6 +25,7 @@ __all__ = [
     "make_tables",
     "permuted_spectra",
     "size_refusal",
+    "slower_with_triton",
 ]
 
 NARROWEST = 16  # the narrowest product of Triton
@@ -66,6 +67,13 @@ def size_refusal(at_least: int) -> str | None:
     if at_least <= LARGEST:
         return None
     return f"its kernels hold up to {LARGEST} samples of series and kernel together, and these have {at_least}"
+
+
+def slower_with_triton(at_least: int) -> str | None:
+    """Says that torch's FFT is faster on a circle of so many samples, or None: measured in benchmarks/results/h100."""
+    if at_least <= ON_CHIP:
+        return None
+    return f"torch's FFT is faster than Triton's kernels above {ON_CHIP} samples of series and kernel together"
 
 
 def make_plan(at_least: int) -> Plan:

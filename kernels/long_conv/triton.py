@@ -15,7 +15,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from seqkit.kernels.backend import HALF
 from seqkit.kernels.long_conv.blocks import circular_size
 from seqkit.kernels.long_conv.passes.triton import (
     ends_of,
@@ -290,7 +289,7 @@ def correlate(x: Tensor, grad: Tensor, gate: Tensor, lengths: Tensor, plan: Plan
     factor, has_factor = present(gate, grad)
     tables = make_tables(plan, x.device)
     given = (x, grad, factor, lengths, products, tables.rows, tables.columns, tables.twiddles)
-    options = {"N1": plan.rows, "N2": plan.columns, "HAS_GATE": has_factor, **common(x, lengths, plan)}
+    options = {"N1": plan.rows, "N2": plan.columns, "HAS_GATE": has_factor, **common(x, lengths, plan), "PRECISION": "tf32x3"}
     sizes, half = (batch_size, n_channels, length, n_outputs), products[0].numel()
     strides = factor.stride()[:3]
     with torch.cuda.device_of(x):
@@ -321,10 +320,10 @@ def held(length: int, plan: Plan) -> int:
 
 
 def common(x: Tensor, lengths: Tensor, plan: Plan) -> dict[str, Any]:
-    """Options that every kernel takes. Products in TF32 are as exact as the result where that is in half precision."""
+    """Options that every kernel takes. Products in TF32 are more exact than bfloat16, and less than float16."""
     return {
         "HAS_LENGTHS": lengths.numel() > 0,
-        "PRECISION": "tf32" if x.dtype in HALF else "tf32x3",
+        "PRECISION": "tf32" if x.dtype == torch.bfloat16 else "tf32x3",
         "num_warps": warps(plan.rows * plan.columns),
         "num_stages": 1,
     }

@@ -82,7 +82,9 @@ class MemoryRNN(Mixer):
         self, u: Tensor, *, lengths: Tensor | None = None, rate: float = 1.0, timestamps: Tensor | None = None
     ) -> Tensor:
         """Maps whole series (B, L, D); see `Mixer.forward`."""
-        return self.scan(u, self.initial_state(u.shape[0]), lengths=lengths, rate=rate, timestamps=timestamps)[0]
+        hidden, memory, elapsed = self.initial_state(u.shape[0])
+        start = MemoryRNNState(hidden, memory, elapsed[:1].expand(u.shape[0]))  # see `_shared`
+        return self.scan(u, start, lengths=lengths, rate=rate, timestamps=timestamps)[0]
 
     def initial_state(self, batch_size: int = 1) -> MemoryRNNState:
         """Zero hidden vector and memory, at time 0."""
@@ -142,32 +144,35 @@ class MemoryRNN(Mixer):
         """Hidden vectors (B, L, D), and the memory after the last sample of each series."""
         width, channels = self.d_model, self.memory_channels
         size = channels * self.order
-        # What the maps make of the input needs no loop.
-        from_input = self._input_part(x)
+        # What the maps make of the input needs no loop. Time comes first, so that each sample's part lies in one piece.
+        to_write, to_read = self._input_part(x.transpose(0, 1))
         write, read = self.write.weight[:, width : 2 * width].mT, self._columns(width, size).mT
         back = self.write.weight[:, 2 * width :].mT
         again = self.candidate.weight[:, width + size :].mT
         outputs = []
-        for k, given in enumerate(from_input.unbind(1)):
-            u = given[:, :channels] + hidden @ write
+        for k, (writing, reading) in enumerate(zip(to_write.unbind(), to_read.unbind(), strict=True)):
+            u = torch.addmm(writing, hidden, write)
             if self.feedback:
-                u = u + memory.flatten(1) @ back
+                u = torch.addmm(u, memory.flatten(1), back)
             new = advance(k, memory, u)
             memory = new if lengths is None else torch.where((k < lengths)[:, None, None], new, memory)
-            made = given[:, channels:] + new.flatten(1) @ read
+            made = torch.addmm(reading, new.flatten(1), read)
             if self.feedback:
                 made = made + F.pad(hidden @ again, (0, made.shape[1] - width))
-            candidate = made[:, :width].tanh()
-            hidden = candidate if self.gate is None else torch.lerp(hidden, candidate, made[:, width:].sigmoid())
+            if self.gate is None:
+                hidden = made.tanh()
+            else:
+                candidate, gate = made.chunk(2, dim=1)
+                hidden = torch.lerp(hidden, candidate.tanh(), gate.sigmoid())
             outputs.append(hidden)
         return torch.stack(outputs, dim=1), memory
 
-    def _input_part(self, x: Tensor) -> Tensor:
-        """What all maps make of the input, (B, L, M + D), or (B, L, M + 2 D) with a gate."""
-        maps = [self.write, self.candidate, *([] if self.gate is None else [self.gate])]
-        weight = torch.cat([layer.weight[:, : self.d_model] for layer in maps])
-        bias = None if self.write.bias is None else torch.cat([layer.bias for layer in maps])
-        return F.linear(x, weight, bias)
+    def _input_part(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the input (L, B, D) adds to all maps: to u, (L, B, M), and to candidate and gate, (L, B, D or 2 D)."""
+        readers = [self.candidate, *([] if self.gate is None else [self.gate])]
+        weight = torch.cat([layer.weight[:, : self.d_model] for layer in readers])
+        bias = None if self.write.bias is None else torch.cat([layer.bias for layer in readers])
+        return F.linear(x, self.write.weight[:, : self.d_model], self.write.bias), F.linear(x, weight, bias)
 
     def _columns(self, start: int, size: int) -> Tensor:
         """Weights with which candidate and gate read the memory, (D or 2 D, M N)."""
@@ -180,7 +185,12 @@ class MemoryRNN(Mixer):
 
 
 def _shared(elapsed: Tensor) -> Tensor:
-    """One time where all series have the same, so that they share their steps."""
+    """One time where all series have the same, so that they share their steps.
+
+    An expanded tensor says so itself: looking at the values would make a GPU wait, and a CUDA graph cannot hold it.
+    """
+    if elapsed.stride(0) == 0 and len(elapsed):
+        return elapsed[:1]
     return elapsed[:1] if bool((elapsed == elapsed[:1]).all()) else elapsed
 
 

@@ -289,7 +289,7 @@ def run(case: Case, backend: str, length: int, tensors: dict[str, Tensor], wante
     outputs = case.call(backend, length, **leaves)
     outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     torch.manual_seed(1)
-    directions = [torch.randn(output.shape, dtype=torch.float64).to(output.dtype) for output in outputs]
+    directions = [torch.randn(output.shape, dtype=torch.float64).to(output) for output in outputs]
     # A single sample reads neither A nor Lambda in some operators: an absent gradient is a zero one.
     gradients = torch.autograd.grad(outputs, [leaves[name] for name in wanted], directions, materialize_grads=True)
     return tuple(output.detach() for output in outputs), dict(zip(wanted, gradients, strict=True))

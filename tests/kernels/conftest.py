@@ -1,6 +1,6 @@
-"""What the operator tests share: the largest tensor a computation makes."""
+"""What the operator tests share: the largest tensor a computation makes, and the device of Triton's kernels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -30,3 +30,14 @@ def largest_tensor() -> Callable[..., int]:
         return mode.numel
 
     return measure
+
+
+@pytest.fixture
+def where_backend_runs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Makes new tensors lie on a CUDA device in a test of Triton's kernels; without a device they are interpreted."""
+    parameters = getattr(getattr(request.node, "callspec", None), "params", {})
+    if parameters.get("backend", "triton") != "triton" or not torch.cuda.is_available():
+        yield
+        return
+    with torch.device("cuda"):
+        yield

@@ -144,7 +144,7 @@ def test_triton_kernels_make_nothing_of_order_times_length(largest_tensor) -> No
 
 def test_triton_reads_strided_inputs() -> None:
     device = device_of("triton")
-    given = [torch.stack([value.float(), value.float()], -1)[..., 0].to(device) for value in system(2, 5)]
+    given = [torch.stack([value.float().to(device)] * 2, -1)[..., 0] for value in system(2, 5)]
     assert not any(value.is_contiguous() for value in given)
     got = krylov(given[0].mT.contiguous().mT, *given[1:], 70, backend="triton").cpu()
     for one, A, B, C in zip(got, *(value.cpu() for value in given), strict=True):

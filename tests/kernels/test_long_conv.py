@@ -96,6 +96,7 @@ def test_threads_share_the_channels(compiled: bool) -> None:
     torch.testing.assert_close(several, one, rtol=0, atol=0 if compiled else 1e-5)
 
 
+@pytest.mark.usefixtures("where_backend_runs")
 @pytest.mark.parametrize("backend", ["reference", "cpu", "triton"])
 @pytest.mark.parametrize("causal", [True, False])
 def test_padding_changes_nothing(backend: str, causal: bool, request: pytest.FixtureRequest) -> None:
@@ -125,6 +126,7 @@ def test_padding_changes_nothing(backend: str, causal: bool, request: pytest.Fix
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.usefixtures("where_backend_runs")
 @pytest.mark.parametrize("backend", ["reference", "cpu", "triton"])
 def test_half_precision_is_computed_in_float32(dtype: torch.dtype, backend: str) -> None:
     if backend == "triton":
@@ -291,6 +293,7 @@ def test_spectra_come_back_as_gradients() -> None:
         torch.testing.assert_close(spectra.kernel_gradient(there, 41, center, plan), k, rtol=0, atol=1e-5)
 
 
+@pytest.mark.usefixtures("where_backend_runs")
 def test_series_too_long_for_triton_say_so() -> None:
     u, k = torch.zeros(1, 1, 70000), torch.zeros(1, 70000)
     with pytest.raises(ValueError, match="up to 131072 samples of series and kernel together, and these have 1399"):
@@ -307,7 +310,8 @@ def with_triton(u: torch.Tensor, k: torch.Tensor, gate: torch.Tensor | None, end
 
     def run(backend: str, dtype: torch.dtype, device: str) -> list[torch.Tensor]:
         given = [value.to(device, dtype).requires_grad_() for value in leaves]
-        y = long_conv(given[0], given[1], gate=given[2] if len(given) > 2 else None, lengths=ends, backend=backend)
+        where = None if ends is None else ends.to(device)
+        y = long_conv(given[0], given[1], gate=given[2] if len(given) > 2 else None, lengths=where, backend=backend)
         torch.manual_seed(0)
         grad = torch.randn(y.shape).to(y)
         return [y.detach(), *torch.autograd.grad(y, given, grad)]

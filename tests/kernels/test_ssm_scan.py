@@ -137,6 +137,7 @@ def test_blocks_with_carried_state_are_the_whole(cuts: tuple[int, ...], rule: st
     assert error(state, final) < 1e-13
 
 
+@pytest.mark.usefixtures("where_backend_runs")
 @pytest.mark.parametrize("backend", ["reference", "cpu", "triton"])
 @pytest.mark.parametrize("uneven_steps", [False, True])
 def test_what_lies_past_the_end_changes_nothing(backend: str, uneven_steps: bool) -> None:
@@ -231,6 +232,7 @@ def test_modes_that_forget_at_once_and_silence() -> None:
     assert abs(float(y[0, 0, -1]) + 2) < 1e-6
 
 
+@pytest.mark.usefixtures("where_backend_runs")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("backend", ["reference", "cpu", "triton"])
 @pytest.mark.parametrize("uneven_steps", [False, True])
@@ -250,6 +252,7 @@ def test_half_precision_input_with_single_parameters(dtype: torch.dtype, backend
     assert gradient.dtype == dtype
 
 
+@pytest.mark.usefixtures("where_backend_runs")
 @pytest.mark.parametrize("backend", ["cpu", "triton"])
 @pytest.mark.parametrize("uneven_steps", [False, True])
 def test_empty_batch(backend: str, uneven_steps: bool, loops: bool) -> None:
@@ -264,6 +267,7 @@ def test_empty_batch(backend: str, uneven_steps: bool, loops: bool) -> None:
     assert all(bool((gradient == 0).all()) for gradient in gradients)
 
 
+@pytest.mark.usefixtures("where_backend_runs")
 @pytest.mark.parametrize("rule", RULES)
 def test_triton_scan_over_several_tiles(rule: str) -> None:
     """One series and channel: under the interpreter a parallel scan takes a millisecond a number."""
