@@ -283,6 +283,7 @@ def test_triton_scan_over_several_tiles(rule: str) -> None:
     assert max(error(one, two) for one, two in zip(got, other, strict=True)) < 1e-5
 
 
+@pytest.mark.usefixtures("where_backend_runs")
 def test_triton_holds_so_many_pairs() -> None:
     pytest.importorskip("triton")
     A, B, C = single(*system(1, 130))
