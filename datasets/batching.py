@@ -151,15 +151,7 @@ def fit_channels(series: SeriesSet, info: DataInfo) -> SeriesSet:
                     f"{nearest(name, series.channels)}"
                 )
         places = [series.channels.index(name) for name in info.channels]
-        return SeriesSet(
-            values=[one[:, places] for one in series.values],
-            target=series.target,
-            timestamps=series.timestamps,
-            names=series.names,
-            sample_rate=series.sample_rate,
-            channels=info.channels,
-            origin=series.origin,
-        )
+        return series.with_channels(places)
     if series.n_channels != info.n_channels:
         raise ValueError(
             f"the model was trained on {info.n_channels} channels, {series.origin} has {series.n_channels}"

@@ -1,20 +1,19 @@
-"""Series in memory: samples, targets, times and names, checked where they enter."""
+"""Series: samples, targets, times and names, checked where they enter."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from seqkit.batch import TaskKind
 from seqkit.checks import check_positive, check_positive_int
+from seqkit.datasets.rows import Array, Rows, join_rows
 
 __all__ = ["Array", "SeriesSet", "Target"]
-
-Array = NDArray[Any]
 
 Target = list[str] | Array | list[Array] | None
 """Labels of a classification, an array (n, T) of a regression, one array per series of sequence targets, or None."""
@@ -25,7 +24,7 @@ class SeriesSet:
     """Series of a data set or of a file, of any lengths.
 
     Args:
-        values: Samples of each series, (L_i, C), kept as float32.
+        values: Samples of each series, (L_i, C), kept as float32: a list, or `Rows` that are read when asked for.
         target: A list of n labels for classification, an array (n, T) for regression, a list of n arrays for sequence
             targets ((L_i, T) floats or (L_i,) labels), or None where there is nothing but samples.
         timestamps: Time of each sample in seconds, (L_i,) each, or None for evenly spaced samples.
@@ -44,7 +43,7 @@ class SeriesSet:
         (2, 2, 'classification', 5.0)
     """
 
-    values: list[Array]
+    values: Sequence[Array]
     target: Target = None
     timestamps: list[Array] | None = None
     names: list[str] = field(default_factory=list)
@@ -54,16 +53,19 @@ class SeriesSet:
 
     def __post_init__(self) -> None:
         """Brings everything into one form and refuses what later steps could not use."""
-        if not self.values:
+        if len(self.values) == 0:
             raise ValueError(f"{self.origin} has no series; at least one is needed")
         self.names = list(self.names) or [str(i) for i in range(len(self.values))]
         if len(self.names) != len(self.values):
             raise ValueError(f"{self.origin} has {len(self.values)} series but {len(self.names)} names")
         if self.sample_rate is not None:
             check_positive("sample_rate", self.sample_rate)
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is named below
-            self.values = [np.asarray(one, dtype=np.float32) for one in self.values]
-        self._check_values()
+        if isinstance(self.values, Rows):  # what they hold is checked when it is read or was when it was stored
+            self._check_lengths()
+        else:
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is named below
+                self.values = [np.asarray(one, dtype=np.float32) for one in self.values]
+            self._check_values()
         self._check_target()
         self._check_timestamps()
 
@@ -73,11 +75,13 @@ class SeriesSet:
     @property
     def n_channels(self) -> int:
         """Channels C of a sample."""
-        return int(self.values[0].shape[1])
+        return self.values.n_channels if isinstance(self.values, Rows) else int(self.values[0].shape[1])
 
     @property
     def lengths(self) -> Array:
         """Number of samples of each series, (n,), int64."""
+        if isinstance(self.values, Rows):
+            return self.values.lengths
         return np.array([len(one) for one in self.values], dtype=np.int64)
 
     @property
@@ -97,17 +101,17 @@ class SeriesSet:
             ['1']
         """
         places = [int(i) for i in indices]
+        if not places:
+            raise ValueError(f"no series of {self.origin} is selected; at least one is needed")
         target: Any = self.target
         if target is not None:
             target = target[places] if isinstance(target, np.ndarray) else [target[i] for i in places]
-        return SeriesSet(
-            values=[self.values[i] for i in places],
+        values = self.values
+        return self._with(
+            values=values.take(places) if isinstance(values, Rows) else [values[i] for i in places],
             target=target,
             timestamps=None if self.timestamps is None else [self.timestamps[i] for i in places],
             names=[self.names[i] for i in places],
-            sample_rate=self.sample_rate,
-            channels=self.channels,
-            origin=self.origin,
         )
 
     def subsample(self, k: int) -> SeriesSet:
@@ -120,15 +124,33 @@ class SeriesSet:
         target: Any = self.target
         if self.kind == "sequence":
             target = [one[::k] for one in target]
-        return SeriesSet(
-            values=[one[::k] for one in self.values],
+        values = self.values
+        return self._with(
+            values=values.thin(k) if isinstance(values, Rows) else [one[::k] for one in values],
             target=target,
             timestamps=None if self.timestamps is None else [one[::k] for one in self.timestamps],
-            names=self.names,
             sample_rate=None if self.sample_rate is None else self.sample_rate / k,
-            channels=self.channels,
-            origin=self.origin,
         )
+
+    def with_channels(self, places: Sequence[int]) -> SeriesSet:
+        """These channels of each series, in this order.
+
+        Example:
+            >>> SeriesSet([np.zeros((2, 3))], channels=("x", "y", "z")).with_channels([2, 0]).channels
+            ('z', 'x')
+        """
+        values = self.values
+        return self._with(
+            values=values.columns(places) if isinstance(values, Rows) else [one[:, list(places)] for one in values],
+            channels=tuple(self.channels[i] for i in places) if self.channels else (),
+        )
+
+    def _with(self, **changes: Any) -> SeriesSet:
+        """A copy of checked series with parts of them; checking all samples again would cost a pass over them."""
+        out = copy(self)
+        for name, value in changes.items():
+            setattr(out, name, value)
+        return out
 
     @classmethod
     def join(cls, parts: Sequence[SeriesSet]) -> SeriesSet:
@@ -154,7 +176,7 @@ class SeriesSet:
         elif first.kind is not None:
             target = [one for each in targets for one in each]
         return cls(
-            values=[one for part in parts for one in part.values],
+            values=join_rows([part.values for part in parts], first.n_channels),
             target=target,
             timestamps=None if first.timestamps is None else [one for part in parts for one in part.timestamps or []],
             names=_distinct(name for part in parts for name in part.names),
@@ -162,6 +184,11 @@ class SeriesSet:
             channels=first.channels,
             origin=first.origin,
         )
+
+    def _check_lengths(self) -> None:
+        short = np.flatnonzero(self.lengths < 1)
+        if len(short):
+            raise ValueError(f"lengths[{short[0]}] is 0; every series needs at least one sample ({self.origin})")
 
     def _check_values(self) -> None:
         for i, one in enumerate(self.values):
@@ -190,6 +217,7 @@ class SeriesSet:
         if len(self.target) != len(self.values):
             raise ValueError(f"{self.origin} has {len(self.values)} series but {len(self.target)} targets")
         self.target = _labels_or_values(self.target)
+        lengths = self.lengths
         if isinstance(self.target, np.ndarray):
             self.target = _numbers(self.target if self.target.ndim == 2 else self.target[:, None])
             bad = ~np.isfinite(self.target).all(axis=1)
@@ -199,12 +227,14 @@ class SeriesSet:
                     "remove the series or fill its target first"
                 )
         elif np.ndim(self.target[0]) > 0:
-            self.target = [self._checked_sequence(i, np.asarray(one)) for i, one in enumerate(self.target)]
+            self.target = [
+                self._checked_sequence(i, int(lengths[i]), np.asarray(one)) for i, one in enumerate(self.target)
+            ]
 
-    def _checked_sequence(self, i: int, target: Array) -> Array:
-        if len(target) != len(self.values[i]):
+    def _checked_sequence(self, i: int, length: int, target: Array) -> Array:
+        if len(target) != length:
             raise ValueError(
-                f"series {self.names[i]!r} of {self.origin} has {len(self.values[i])} samples but {len(target)} targets"
+                f"series {self.names[i]!r} of {self.origin} has {length} samples but {len(target)} targets"
             )
         if target.dtype.kind in "OUS":
             return target.astype(str)
@@ -219,11 +249,9 @@ class SeriesSet:
         if len(self.timestamps) != len(self.values):
             raise ValueError(f"{self.origin} has {len(self.values)} series but timestamps of {len(self.timestamps)}")
         self.timestamps = [np.asarray(one, dtype=np.float64) for one in self.timestamps]
-        for name, times, values in zip(self.names, self.timestamps, self.values, strict=True):
-            if times.shape != (len(values),):
-                raise ValueError(
-                    f"series {name!r} of {self.origin} has {len(values)} samples, timestamps {times.shape}"
-                )
+        for name, times, length in zip(self.names, self.timestamps, self.lengths.tolist(), strict=True):
+            if times.shape != (length,):
+                raise ValueError(f"series {name!r} of {self.origin} has {length} samples, timestamps {times.shape}")
             late = ~(np.diff(times) > 0)  # NaN is not later either
             if late.any() or not np.isfinite(times[0]):
                 k = int(late.argmax()) + 1 if late.any() else 0

@@ -148,7 +148,7 @@ def as_task(series: SeriesSet, task: TaskKind, *, labelled: bool | None = None) 
     else:
         rows = [np.asarray(one) for one in target]
         if kind != "sequence":  # one target for all samples of a series
-            rows = [np.repeat(row[None], len(values), axis=0) for row, values in zip(rows, series.values, strict=True)]
+            rows = [np.repeat(row[None], length, axis=0) for row, length in zip(rows, series.lengths, strict=True)]
         if labelled is True:
             rows = [row if _is_text(row) else np.array([_label(one, series.origin) for one in row]) for row in rows]
         elif labelled is False:
