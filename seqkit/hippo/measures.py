@@ -15,6 +15,8 @@ from seqkit.hippo.measure import Measure
 
 __all__ = ["MEASURES", "Fourier", "LagT", "LegS", "LegT", "Measure", "as_measure", "transition"]
 
+LARGEST_ORDER = 16384
+
 MEASURES: dict[str, type[LegS] | type[LegT] | type[LagT] | type[Fourier]] = {
     kind.name: kind for kind in (LegS, LegT, LagT, Fourier)
 }
@@ -69,7 +71,8 @@ def transition(
         A of shape (N, N) and B of shape (N,).
 
     Raises:
-        ValueError: an unknown measure or normalisation, an order below 1, a type that is not a real float.
+        ValueError: an unknown measure or normalisation, an order below 1 or above 16384, a type that is not a real
+            float.
 
     Source: arXiv 2008.07669, theorems 1 and 2 and appendix D, with the sign of arXiv 2110.13985.
     Cost: N² numbers.
@@ -79,7 +82,10 @@ def transition(
         >>> torch.allclose(A[:, 0], -B)
         True
     """
-    check_positive_int("order", order)
+    if check_positive_int("order", order) > LARGEST_ORDER:
+        raise ValueError(
+            f"`order` must be at most {LARGEST_ORDER}, got {order}; the matrix of more coefficients takes over 2 GiB"
+        )
     if not dtype.is_floating_point:
         raise ValueError(f"`dtype` must be a real floating type, got {dtype}; the matrices are real")
     A, B = as_measure(measure, normalization).transition(order)

@@ -213,6 +213,8 @@ def test_refusals():
         LegT(normalization="monic")
     with pytest.raises(ValueError, match="`order` must be a whole number of at least 1, got 0"):
         transition("legs", 0)
+    with pytest.raises(ValueError, match=r"`order` must be at most 16384, got 100000; the matrix .* takes over 2 GiB"):
+        transition("legs", 100_000)
     with pytest.raises(ValueError, match=r"`order` must be even for the measure fourier.*got 5"):
         transition("fourier", 5)
     with pytest.raises(ValueError, match="`window` must be a finite number above 0"):
