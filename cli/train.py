@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seqkit.cli.show import as_json, count, table
+from seqkit.cli.show import as_json, count, note, table
 
 if TYPE_CHECKING:
     from seqkit.runs.estimate import Estimate
@@ -70,6 +70,8 @@ def train(
 
 def _show_result(result: TrainResult) -> None:
     summary = result.summary
+    for words in summary.get("notes", []):
+        note(words)
     rows = [(part, *(f"{value:.4g}" for value in metrics.values())) for part, metrics in summary["results"].items()]
     names = list(next(iter(summary["results"].values())))
     table(f"{summary['model']} on {summary['data']}", ["part", *names], rows)

@@ -40,6 +40,8 @@ class SeriesDataModule(LightningDataModule):
         batch_size: Series in a batch.
         validation: Share of the training part kept for validation where the set has no such part.
         test: Share of all series kept for testing where the set has no such part.
+        train_series: Series to train on at most, drawn by class where the target is one; None for all of them. The
+            validation and test parts stay whole.
         seed: Seed of the cuts and of the order of training batches.
         num_workers: Processes that make batches.
 
@@ -61,6 +63,7 @@ class SeriesDataModule(LightningDataModule):
         batch_size: int = 32,
         validation: float = 0.2,
         test: float = 0.2,
+        train_series: int | None = None,
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
@@ -73,6 +76,7 @@ class SeriesDataModule(LightningDataModule):
         self.batch_size = check_positive_int("batch_size", batch_size)
         self.validation = check_share("validation", validation)
         self.test = check_share("test", test)
+        self.train_series = None if train_series is None else check_positive_int("train_series", train_series)
         self.seed = seed
         self.num_workers = num_workers
         self._loaded: tuple[dict[str, SeriesSet], DataInfo] | None = None
@@ -93,7 +97,9 @@ class SeriesDataModule(LightningDataModule):
         if "val" not in sets:
             train, val = cut_series(sets["train"], self.validation, [self.seed, 1])
             sets = {**sets, "train": train, "val": val}
-        sets = {part: sets[part] for part in ("train", "val", "test") if part in sets}
+        if self.train_series is not None:
+            sets = {**sets, "train": _limited(sets["train"], self.train_series, [self.seed, 2])}
+        sets = {part: self.source.transform(part, sets[part]) for part in ("train", "val", "test") if part in sets}
         sets = alike(sets)
         info = info_of(self.source.name, sets)
         for series in sets.values():
@@ -176,6 +182,19 @@ def _statistics(rows: list[Array]) -> Statistics:
 def _blocks(rows: list[Array]) -> Iterator[Array]:
     for i in range(0, len(rows), 2048):
         yield np.concatenate(rows[i : i + 2048]).astype(np.float64)
+
+
+def _limited(train: SeriesSet, at_most: int, seed: list[int]) -> SeriesSet:
+    """A part of the training series, with one of each class at least."""
+    if at_most >= len(train):
+        return train
+    kept, _ = cut_series(train, 1 - at_most / len(train), seed)
+    if len(kept) > at_most:
+        raise ValueError(
+            f"`train_series` must leave a series of each class, which takes {len(kept)} of {train.origin}, "
+            f"got {at_most}"
+        )
+    return kept
 
 
 def _check_enough(sets: dict[str, SeriesSet]) -> None:

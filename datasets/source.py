@@ -60,6 +60,21 @@ class Source(ABC):
             ValueError: a file is damaged or not what it should be.
         """
 
+    def transform(self, part: str, series: SeriesSet) -> SeriesSet:
+        """What the options of the set make of a part: the hook for what differs between training and testing.
+
+        The data module calls it after cutting, so a set without official parts can still change one part and not the
+        other; a file that is read for testing or prediction goes through it as "test" does. Targets stay.
+
+        Args:
+            part: "train", "val" or "test".
+            series: The part as it was read and cut.
+
+        Returns:
+            The series to use; `series` itself here.
+        """
+        return series
+
     @abstractmethod
     def read(self, path: str | Path, split: str = "all") -> SeriesSet:
         """Any file or folder in this set's layout; targets may be missing.

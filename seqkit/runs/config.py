@@ -28,6 +28,7 @@ class DataConfig:
         batch_size: Series in a batch.
         validation: Share of the training part kept for validation, in (0, 1).
         test: Share cut off for testing where the set has no test part of its own.
+        train_series: Series to train on at most, drawn by class; None for all.
         options: Options of the data set, such as `permutation`, or `id`, `time`, `target` of a user's own table.
 
     Example:
@@ -40,6 +41,7 @@ class DataConfig:
     batch_size: int = 32
     validation: float = 0.2
     test: float = 0.2
+    train_series: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -53,6 +55,8 @@ class DataConfig:
             share = getattr(self, name)
             if not (isinstance(share, (int, float)) and 0 < share < 1):
                 raise ValueError(f"`{name}` must lie between 0 and 1, got {share!r}")
+        if self.train_series is not None:
+            check_positive_int("train_series", self.train_series)
         check_keys(f"data {self.name}", self.options, source_options(self.name))
 
 
@@ -221,9 +225,9 @@ def _name_or_path(data: str) -> dict[str, Any]:
 def _data_config(values: dict[str, Any]) -> DataConfig:
     own = {f.name for f in fields(DataConfig)} - {"options"}
     check_keys("section `data`", values, [*own, *source_options(values.get("name", DataConfig.name))])
-    options = {key: _as_text(value) for key, value in values.items() if key not in own}
-    if "sample_rate" in options:
-        options["sample_rate"] = values["sample_rate"]
+    options = {key: value for key, value in values.items() if key not in own}
+    if values.get("name", DataConfig.name) == "folder":  # its options name columns, but for the rate
+        options = {key: value if key == "sample_rate" else _as_text(value) for key, value in options.items()}
     fixed = {key: value for key, value in values.items() if key in own}
     if fixed.get("path") is not None:
         fixed["path"] = str(Path(str(fixed["path"])).expanduser().resolve())  # found again from any folder

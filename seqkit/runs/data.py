@@ -22,6 +22,7 @@ def build_data_module(config: RunConfig) -> SeriesDataModule:
         batch_size=data.batch_size,
         validation=data.validation,
         test=data.test,
+        train_series=data.train_series,
         seed=config.seed,
     )
     module.prepare_data()

@@ -9,7 +9,7 @@ from seqkit.checks import check_choice, check_positive, check_positive_int
 from seqkit.datasets.batching import loader
 from seqkit.datasets.registry import source_names
 from seqkit.datasets.series import SeriesSet
-from seqkit.datasets.source import pick_part
+from seqkit.datasets.source import PARTS, pick_part
 from seqkit.models import load_model
 from seqkit.runs.config import RunConfig
 from seqkit.runs.data import build_data_module
@@ -95,4 +95,5 @@ def _series(config: RunConfig, data: str | Path | None, split: str | None) -> tu
             "give a path in that layout, or leave it out"
         )
     split = split or "all"
-    return build_source(config.data).read(path, split), str(path), split
+    source = build_source(config.data)
+    return source.transform(split if split in PARTS else "test", source.read(path, split)), str(path), split

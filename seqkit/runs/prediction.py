@@ -13,6 +13,7 @@ import numpy as np
 from seqkit.checks import check_choice, check_positive
 from seqkit.datasets.batching import loader
 from seqkit.datasets.series import SeriesSet
+from seqkit.datasets.source import PARTS
 from seqkit.files import write_whole
 from seqkit.models import SequenceModel, load_model
 from seqkit.runs.config import RunConfig
@@ -68,7 +69,8 @@ def predict(
     config = RunConfig.from_file(folder.config)
     if not Path(data).exists():
         raise FileNotFoundError(f"there is no file or folder {data} to predict for")
-    series = build_source(config.data).read(Path(data), split)
+    source = build_source(config.data)
+    series = source.transform(split if split in PARTS else "test", source.read(Path(data), split))
     rate, notes = told_rate(model, series, sample_rate=sample_rate)
     for note in notes:
         warnings.warn(note, stacklevel=2)

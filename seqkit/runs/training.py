@@ -24,7 +24,7 @@ from seqkit.nn import ValueHead
 from seqkit.runs.config import RunConfig
 from seqkit.runs.data import build_data_module, describe_data
 from seqkit.runs.folders import clear, folder_to_resume, folder_to_start
-from seqkit.runs.inference import Outputs, confusion, measure, pick_device, run_model
+from seqkit.runs.inference import Outputs, confusion, measure, pick_device, run_model, told_rate
 from seqkit.runs.result import TrainResult, read_result
 from seqkit.runs.resume import read_checkpoint
 from seqkit.runs.steps import fit_step_sizes
@@ -219,8 +219,11 @@ def _finish(
     folder.write_metrics(history.rows)  # a run that was killed right after its last checkpoint lacks the last row
     save_model(model, folder.path)
     parts, results = [part for part in ("val", "test") if part in module.sets], {}
+    notes: list[str] = []
     for part in parts:
-        outputs = run_model(model, module.loader(module.sets[part]), device=config.training.device)
+        rate, said = told_rate(model, module.sets[part], sample_rate=None)  # a part may have a rate of its own
+        notes += [f"{part}: {note}" for note in said]
+        outputs = run_model(model, module.loader(module.sets[part]), sample_rate=rate, device=config.training.device)
         results[part] = measure(outputs, module.info)
     split = parts[-1]
     pictures = _draw(folder, history, module.info, outputs, f"{module.info.name}, {split} part", results[split])
@@ -240,6 +243,7 @@ def _finish(
         "seconds": round(sum(row["seconds"] for row in history.rows), 2),
         "seconds_in_all": round(seconds, 2),
         "pictures": pictures,
+        "notes": notes,
         "versions": {"seqkit": __version__, "torch": torch.__version__, "lightning": version("lightning")},
     }
     folder.write_summary(summary)
