@@ -22,6 +22,8 @@ class Batch(NamedTuple):
             sample, (B, L, T) floats or (B, L) class numbers, for sequence targets. None when predicting.
         lengths: Number of samples of each series, (B,), int64, at least 1.
         timestamps: Time of each sample in seconds, (B, L), or None for evenly spaced samples.
+        observed: Which values were observed, bool, (B, L, C), False past the end; None where the set has no gaps.
+            `values` is 0 where nothing was observed.
 
     Example:
         >>> import torch
@@ -34,6 +36,7 @@ class Batch(NamedTuple):
     target: Tensor | None
     lengths: Tensor
     timestamps: Tensor | None = None
+    observed: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class DataInfo:
         sample_rate: Samples per second (Hz), or None where the set has no unit of time.
         max_length: Longest series in samples, where known.
         channels: Names of the channels, where they have names.
+        missing: Whether training series have missing values.
 
     Example:
         >>> DataInfo("pulse", "classification", n_channels=1, classes=("rest", "run")).n_outputs
@@ -63,6 +67,7 @@ class DataInfo:
     sample_rate: float | None = None
     max_length: int | None = None
     channels: tuple[str, ...] = ()
+    missing: bool = False
 
     @property
     def n_outputs(self) -> int:

@@ -28,6 +28,8 @@ class ModelConfig:
         pool: "mean", "last", "max" or "legs" over time; sequence targets use none.
         options: Options of the mixer, such as `order`, `measure`, `dt_min`, or of the pooling in a model without a
             mixer; the defaults for what is not named.
+        reads_missing: Whether the encoder also reads which values are missing, as C further channels; None for where
+            the training data have missing values. Only models with a mixer have such an encoder.
 
     Raises:
         ValueError: an unknown name, option or choice, a size below 1, or a share outside [0, 1). Values of the
@@ -47,6 +49,7 @@ class ModelConfig:
     output: str = "gated"
     pool: str = "mean"
     options: dict[str, Any] = field(default_factory=dict)
+    reads_missing: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuses values that no model can be built from, each with its name."""
@@ -63,6 +66,13 @@ class ModelConfig:
             raise ValueError(
                 f"`pool` must be {PRESETS[self.name].sizes['pool']} for {self.name}, whose only memory it is, got "
                 f"{self.pool!r}; choose a model with a mixer for others"
+            )
+        if not (self.reads_missing is None or isinstance(self.reads_missing, bool)):
+            raise ValueError(f"`reads_missing` must be true, false or null, got {self.reads_missing!r}")
+        if self.mixer is None and self.reads_missing:
+            raise ValueError(
+                f"`reads_missing` must be false or null for {self.name}, which has no encoder (it pools what is held), "
+                "got true; choose a model with a mixer"
             )
 
     @classmethod

@@ -21,7 +21,11 @@ from seqkit.nn import (
     ResidualBlock,
     ValueHead,
     build_pool,
+    check_observed,
     get_mixer,
+    hold,
+    hold_step,
+    last_of,
     mask_past_end,
 )
 
@@ -29,10 +33,17 @@ __all__ = ["ModelState", "SequenceModel"]
 
 
 class ModelState(NamedTuple):
-    """State of a model between samples: the blocks' states and what pooling remembers (None without pooling)."""
+    """State of a model between samples.
+
+    Args:
+        backbone: The blocks' states.
+        pool: What pooling remembers; None without pooling.
+        held: Last observed value of each channel, standardised, (B, C); 0 before the first.
+    """
 
     backbone: BackboneState
     pool: PoolState | None
+    held: Tensor
 
 
 class SequenceModel(nn.Module):
@@ -47,12 +58,16 @@ class SequenceModel(nn.Module):
     Without pooling the head acts on every sample (sequence targets). Values come out in the target's units. What lies
     past a series' end changes nothing, NaN included.
 
+    Where a value is missing (`observed`), a channel's last observed one is held, the training mean before the first.
+    A model with a mixer whose training data have missing values also reads which are missing, as C further channels.
+
     Args:
         info: What the data are: channels, target kind, classes, sample rate.
         encoder: Map from the C raw channels to what the backbone takes.
         backbone: Residual blocks.
         pool: Pooling over time, or None for one output per sample.
         readout: Map between pooling and head; nothing by default.
+        reads_missing: Whether the encoder takes C further channels, 1 where a value is missing and 0 elsewhere.
         head: `ClassHead` or `ValueHead`.
         config: The plain values it was built from, kept for saving.
 
@@ -75,10 +90,12 @@ class SequenceModel(nn.Module):
         head: ClassHead | ValueHead,
         config: ModelConfig,
         readout: nn.Module | None = None,
+        reads_missing: bool = False,
     ) -> None:
         super().__init__()
         self.info = info
         self.config = config
+        self.reads_missing = reads_missing
         self.input_norm = InputNorm(info.n_channels)
         self.encoder = encoder
         self.backbone = backbone
@@ -128,6 +145,7 @@ class SequenceModel(nn.Module):
         *,
         sample_rate: float | None = None,
         timestamps: Tensor | None = None,
+        observed: Tensor | None = None,
     ) -> Tensor:
         """Maps whole series.
 
@@ -136,17 +154,18 @@ class SequenceModel(nn.Module):
             lengths: Samples of each series, (B,).
             sample_rate: Samples per second of `values` (Hz); None for that of the training data.
             timestamps: Time of each sample in seconds, (B, L), for uneven sampling.
+            observed: Which values were observed, bool, (B, L, C); None for all. What the others are changes nothing.
 
         Returns:
             Scores or values, (B, n_outputs); (B, L, n_outputs) for sequence targets, 0 past a series' end.
 
         Raises:
-            ValueError: wrong number of channels, empty series, times that do not increase, or another sample rate
-                than in training where a mixer has no notion of it.
+            ValueError: wrong number of channels, empty series, times that do not increase, `observed` of another shape,
+                or another sample rate than in training where a mixer has no notion of it.
         """
         self._check(values, lengths)
         x = self.backbone(
-            self._encode(mask_past_end(values, lengths)),
+            self._encode(values, lengths, observed)[0],
             lengths=lengths,
             rate=self.rate(sample_rate),
             timestamps=self._steps(timestamps),
@@ -159,15 +178,19 @@ class SequenceModel(nn.Module):
     def initial_state(self, batch_size: int = 1) -> ModelState:
         """State before the first sample of `batch_size` streams."""
         pool = None if self.pool is None else self.pool.initial_state(batch_size)
-        return ModelState(self.backbone.initial_state(batch_size), pool)
+        held = self.input_norm.mean.new_zeros(batch_size, self.info.n_channels)
+        return ModelState(self.backbone.initial_state(batch_size), pool, held)
 
-    def step(self, values: Tensor, state: ModelState, *, sample_rate: float | None = None) -> tuple[Tensor, ModelState]:
+    def step(
+        self, values: Tensor, state: ModelState, *, sample_rate: float | None = None, observed: Tensor | None = None
+    ) -> tuple[Tensor, ModelState]:
         """Takes one raw sample of each stream.
 
         Args:
             values: Raw samples, (B, C).
             state: What `initial_state` or the previous call returned.
             sample_rate: One over the seconds since the sample before (Hz); None for that of the training data.
+            observed: Which values were observed, bool, (B, C); None for all.
 
         Returns:
             The output, (B, n_outputs), that `forward` gives for the series so far (for its last sample with sequence
@@ -177,11 +200,15 @@ class SequenceModel(nn.Module):
             ValueError: wrong number of channels, or a sample rate that the model cannot use.
         """
         check_shape("values", values, ("B", self.info.n_channels), self._channel_advice())
-        x, backbone = self.backbone.step(self._encode(values), state.backbone, rate=self.rate(sample_rate))
+        held = self.input_norm(values)
+        if observed is not None:
+            observed = check_observed(observed, values)
+            held = hold_step(held, observed, state.held)
+        x, backbone = self.backbone.step(self._read(held, observed), state.backbone, rate=self.rate(sample_rate))
         if self.pool is None:
-            return self._head(x), ModelState(backbone, None)
+            return self._head(x), ModelState(backbone, None, held)
         pooled, pool = self.pool.step(x, cast("PoolState", state.pool), rate=self.rate(sample_rate))
-        return self._head(pooled), ModelState(backbone, pool)
+        return self._head(pooled), ModelState(backbone, pool, held)
 
     def scan(
         self,
@@ -191,6 +218,7 @@ class SequenceModel(nn.Module):
         *,
         sample_rate: float | None = None,
         timestamps: Tensor | None = None,
+        observed: Tensor | None = None,
     ) -> tuple[Tensor, ModelState]:
         """Takes a block of raw samples that continues from `state`.
 
@@ -201,6 +229,7 @@ class SequenceModel(nn.Module):
             sample_rate: Samples per second (Hz); with `timestamps`, one over the seconds from the sample before the
                 block to its first.
             timestamps: Time of each sample in seconds, (B, L).
+            observed: As in `forward`; values that those before this block still hold.
 
         Returns:
             The output for all samples so far, (B, n_outputs), or for each sample of the block, (B, L, n_outputs),
@@ -210,15 +239,16 @@ class SequenceModel(nn.Module):
             ValueError: as `forward`.
         """
         self._check(values, lengths)
+        x, held = self._encode(values, lengths, observed, state.held)
         x, backbone = self.backbone.scan(
-            self._encode(mask_past_end(values, lengths)),
+            x,
             state.backbone,
             lengths=lengths,
             rate=self.rate(sample_rate),
             timestamps=self._steps(timestamps),
         )
         if self.pool is None:
-            return mask_past_end(self._head(x), lengths), ModelState(backbone, None)
+            return mask_past_end(self._head(x), lengths), ModelState(backbone, None, held)
         pooled, pool = self.pool.scan(
             x,
             cast("PoolState", state.pool),
@@ -226,7 +256,7 @@ class SequenceModel(nn.Module):
             rate=self.rate(sample_rate),
             timestamps=self._steps(timestamps),
         )
-        return self._head(pooled), ModelState(backbone, pool)
+        return self._head(pooled), ModelState(backbone, pool, held)
 
     @torch.no_grad()
     def predict(
@@ -236,6 +266,7 @@ class SequenceModel(nn.Module):
         *,
         sample_rate: float | None = None,
         timestamps: Tensor | None = None,
+        observed: Tensor | None = None,
     ) -> Tensor:
         """Predicts in evaluation mode; arguments as in `forward`.
 
@@ -243,7 +274,7 @@ class SequenceModel(nn.Module):
             Class probabilities, or values in the target's units, in the shape that `forward` has.
 
         Raises:
-            ValueError: as `forward`, and for NaN or infinite samples.
+            ValueError: as `forward`, and for NaN or infinite values that count as observed.
 
         Example:
             >>> info = DataInfo("pulse", "classification", n_channels=1, classes=("rest", "run"))
@@ -252,11 +283,14 @@ class SequenceModel(nn.Module):
             1.0
         """
         self._check(values, lengths)
-        check_finite("values", mask_past_end(values, lengths))
+        checked = mask_past_end(values, lengths)
+        if observed is not None:
+            checked = torch.where(check_observed(observed, values, lengths), checked, checked.new_zeros(()))
+        check_finite("values", checked, "fill them, or say with `observed` which values are there")
         was_training = self.training
         self.eval()
         try:
-            outputs: Tensor = self(values, lengths, sample_rate=sample_rate, timestamps=timestamps)
+            outputs: Tensor = self(values, lengths, sample_rate=sample_rate, timestamps=timestamps, observed=observed)
         finally:
             self.train(was_training)
         if not self.info.classes:
@@ -284,8 +318,22 @@ class SequenceModel(nn.Module):
             timestamps = timestamps.double()
         return timestamps * (self.info.sample_rate or 1.0)
 
-    def _encode(self, values: Tensor) -> Tensor:
-        return cast("Tensor", self.encoder(self.input_norm(values)))
+    def _encode(
+        self, values: Tensor, lengths: Tensor | None, observed: Tensor | None, held: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What the backbone takes, and the values held after the last sample."""
+        x: Tensor = self.input_norm(mask_past_end(values, lengths))
+        if observed is not None:
+            observed = check_observed(observed, values, lengths)
+            x = hold(x, observed, held)
+        return self._read(x, observed), last_of(x, lengths)
+
+    def _read(self, x: Tensor, observed: Tensor | None) -> Tensor:
+        """Encodes standardised values without gaps."""
+        if self.reads_missing:
+            missing = torch.zeros_like(x) if observed is None else (~observed).to(x.dtype)
+            x = torch.cat([x, missing], dim=-1)
+        return cast("Tensor", self.encoder(x))
 
     def _head(self, x: Tensor) -> Tensor:
         return cast("Tensor", self.head(self.readout(x)))
@@ -314,10 +362,12 @@ def _mixed(config: ModelConfig, info: DataInfo) -> dict[str, Any]:
         )
         for _ in range(config.n_layers)
     ]
-    encoder, backbone = nn.Linear(info.n_channels, config.d_model), Backbone(blocks, norm=config.norm)
+    reads_missing = info.missing if config.reads_missing is None else config.reads_missing
+    encoder = nn.Linear(info.n_channels * (1 + reads_missing), config.d_model)
+    backbone = Backbone(blocks, norm=config.norm)
     pool = None if info.task == "sequence" else build_pool(config.pool, config.d_model)
     head = _head(config.d_model if pool is None else pool.width, info)
-    return {"encoder": encoder, "backbone": backbone, "pool": pool, "head": head}
+    return {"encoder": encoder, "backbone": backbone, "pool": pool, "head": head, "reads_missing": reads_missing}
 
 
 def _pooled(config: ModelConfig, info: DataInfo) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""The mixer contract and registry, residual backbone, norms, pooling, perceptron, heads; LSTM and GRU as baselines."""
+"""The mixer contract and registry, residual backbone, norms, holding, pooling, perceptron, heads; LSTM and GRU."""
 
 from seqkit.nn.backbone import Backbone, BackboneState, ResidualBlock
 from seqkit.nn.head import ClassHead, ValueHead
+from seqkit.nn.hold import check_observed, hold, hold_step, last_of
 from seqkit.nn.mixer import (
     Mixer,
     State,
@@ -47,7 +48,11 @@ __all__ = [
     "ValueHead",
     "build_norm",
     "build_pool",
+    "check_observed",
     "get_mixer",
+    "hold",
+    "hold_step",
+    "last_of",
     "mask_past_end",
     "mixer_names",
     "mixer_options",

@@ -75,6 +75,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
         None if batch.target is None else batch.target.to(device),
         batch.lengths.to(device),
         None if batch.timestamps is None else batch.timestamps.to(device),
+        None if batch.observed is None else batch.observed.to(device),
     )
 
 
@@ -101,7 +102,13 @@ def run_model(
         for batch in batches:
             there = to_device(batch, where)
             try:
-                out = model(there.values, there.lengths, sample_rate=sample_rate, timestamps=there.timestamps).cpu()
+                out = model(
+                    there.values,
+                    there.lengths,
+                    sample_rate=sample_rate,
+                    timestamps=there.timestamps,
+                    observed=there.observed,
+                ).cpu()
             except NotFiniteError as error:  # from inside the network: samples are checked when they are read
                 raise FloatingPointError(NOT_FINITE) from error
             target = batch.target

@@ -110,7 +110,7 @@ class SequenceTask(L.LightningModule):
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores or values for a batch."""
-        outputs: Tensor = self.model(batch.values, batch.lengths, timestamps=batch.timestamps)
+        outputs: Tensor = self.model(batch.values, batch.lengths, timestamps=batch.timestamps, observed=batch.observed)
         return outputs
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -168,7 +168,7 @@ class SequenceTask(L.LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Class probabilities, or values in the target's units."""
-        return self.model.predict(batch.values, batch.lengths, timestamps=batch.timestamps)
+        return self.model.predict(batch.values, batch.lengths, timestamps=batch.timestamps, observed=batch.observed)
 
     def configure_optimizers(self) -> Any:
         """AdamW over `param_groups`, with warm-up and cosine decay over the whole training."""
