@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +39,8 @@ def read_ts(path: str | Path, *, prefix: str = "") -> SeriesSet:
         (['a', 'b'], [3, 2])
     """
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not a text file; a .ts file is one") from None
-    header, first = _read_header(lines, path)
+    lines = _numbered(path)
+    header = _read_header(lines, path)
     if header.get("timestamps") == ["true"]:
         raise ValueError(
             f"{path} has a timestamp at each value, which the reader of .ts files does not take; "
@@ -52,7 +50,7 @@ def read_ts(path: str | Path, *, prefix: str = "") -> SeriesSet:
     has_target = labels[0].lower() == "true" or header.get("targetlabel") == ["true"]
     dimensions = _dimensions(header, path)
     values, target = [], []
-    for number, line in enumerate(lines[first:], start=first + 1):
+    for number, line in lines:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         fields = line.strip().split(":")
@@ -88,19 +86,26 @@ def ts_parts(folder: Path) -> dict[str, Path]:
     return {part: parts[part] for part in PARTS if part in parts}
 
 
-def _read_header(lines: list[str], path: Path) -> tuple[dict[str, list[str]], int]:
+def _numbered(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines with their numbers, one at a time: the archive has files of half a gigabyte."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            yield from enumerate(file, start=1)
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not a text file; a .ts file is one") from None
+
+
+def _read_header(lines: Iterator[tuple[int, str]], path: Path) -> dict[str, list[str]]:
     header: dict[str, list[str]] = {}
-    for number, line in enumerate(lines):
+    for number, line in lines:
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
         key = words[0].lower()
         if key == "@data":
-            return header, number + 1
+            return header
         if not key.startswith("@"):
-            raise ValueError(
-                f"line {number + 1} of {path} is not a header line; a .ts file starts with @ lines to @data"
-            )
+            raise ValueError(f"line {number} of {path} is not a header line; a .ts file starts with @ lines to @data")
         plain = words[1:] if key != "@classlabel" else [*(word.lower() for word in words[1:2]), *words[2:]]
         header[key[1:]] = [word.lower() for word in plain] if key[1:] in _FLAGS else plain
     raise ValueError(f"{path} has no line @data; it is not a whole .ts file")
@@ -121,16 +126,24 @@ def _series(fields: list[str], number: int, path: Path) -> Array:
             f"line {number} of {path} has (time, value) pairs; write a CSV file with a time column instead"
         )
     try:
-        channels = [
-            [float("nan" if word.strip() == "?" else word) for word in text.split(",")] if text.strip() else []
-            for text in fields
-        ]
+        channels = [_floats(text) for text in fields]
     except ValueError as error:
         raise ValueError(f"line {number} of {path}: {error}; values are numbers or ?") from None
     if len({len(channel) for channel in channels}) > 1:
         sizes = ", ".join(str(len(channel)) for channel in channels)
         raise ValueError(f"line {number} of {path} has channels of {sizes} samples; all channels need the same number")
-    return np.array(channels, dtype=np.float64).T
+    return np.stack(channels, axis=1)
+
+
+def _floats(text: str) -> Array:
+    """float32 at once, as the series are kept: a list of numbers of a large file would take eight times the memory."""
+    if not text.strip():
+        return np.empty(0, dtype=np.float32)
+    words = text.split(",")
+    if "?" in text:
+        words = ["nan" if word.strip() == "?" else word for word in words]
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is named when it is checked
+        return np.fromiter(map(float, words), np.float64, len(words)).astype(np.float32)
 
 
 def _numbers(target: list[str], path: Path) -> Array:
