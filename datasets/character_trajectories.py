@@ -11,7 +11,9 @@ import numpy as np
 import scipy.io
 
 from seqkit.batch import DataInfo
+from seqkit.checks import check_choice
 from seqkit.datasets.download import fetch
+from seqkit.datasets.sampling import Sampling
 from seqkit.datasets.series import Array, SeriesSet
 from seqkit.datasets.source import Source, data_root, first_file, pick_part
 from seqkit.files import write_whole
@@ -26,27 +28,72 @@ LETTERS = tuple("abcdeghlmnopqrsuvwyz")
 
 SAMPLES_PER_SECOND = 200.0
 CHANNELS = ("x", "y", "force")
+LONGEST = 205
 
 
 class CharacterTrajectories(Source):
     """2858 letters by one writer: velocity of the pen in x and y, and its force, smoothed; which letter is it?
 
-    The set has no official parts.
+    The set has no official parts. The options make the papers' tests of what a memory stands: another rate in testing
+    than in training, missing samples, uneven times. They act on the parts after the cut; see `Sampling`.
 
     Args:
+        train_rate: Samples per second to train with, 200 Hz over a whole number; None for 200.
+        test_rate: The same for testing.
+        drop: Share of the samples of each series that is missing, in [0, 1); at least two are kept.
+        drop_seed: Seed of the draw of missing samples.
+        missing: "remove" leaves missing samples out, "nan" keeps their place, not observed.
+        timestamps: "given" tells the model times and rate, "channel" puts the time in front as a channel and tells
+            nothing else, "hidden" tells neither.
+        train_scale: Factor on the times of training.
+        test_scale: Factor on the times of testing.
+        padding: "none", or "last" to bring each series to 205 samples first by repeating its last one.
         root: Folder of downloaded data; `data_root` says where it is if None.
 
+    Raises:
+        ValueError: an option out of range.
+
     Source:
-        Williams, Toussaint and Storkey 2006, Extracting motion primitives from natural handwriting data.
+        Williams, Toussaint and Storkey 2006, Extracting motion primitives from natural handwriting data. Tests of
+        memories: Gu et al. 2020, HiPPO (arXiv:2008.07669), section 4; missing samples: Kidger et al. 2020, Neural CDEs
+        (arXiv:2005.08926).
 
     Example:
         >>> CharacterTrajectories().info().n_outputs
         20
+        >>> CharacterTrajectories(train_rate=100.0, drop=0.5, timestamps="channel").info().channels
+        ('time', 'x', 'y', 'force')
     """
 
     name = "character_trajectories"
 
-    def __init__(self, *, root: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        train_rate: float | None = None,
+        test_rate: float | None = None,
+        drop: float = 0.0,
+        drop_seed: int = 0,
+        missing: str = "remove",
+        timestamps: str = "given",
+        train_scale: float = 1.0,
+        test_scale: float = 1.0,
+        padding: str = "none",
+        root: str | Path | None = None,
+    ) -> None:
+        check_choice("padding", padding, ("none", "last"))
+        self.sampling = Sampling(
+            SAMPLES_PER_SECOND,
+            train_rate=train_rate,
+            test_rate=test_rate,
+            drop=drop,
+            drop_seed=drop_seed,
+            missing=missing,
+            timestamps=timestamps,
+            train_scale=train_scale,
+            test_scale=test_scale,
+            pad_to=LONGEST if padding == "last" else None,
+        )
         self.root = data_root(root)
 
     def info(self) -> DataInfo:
@@ -54,11 +101,11 @@ class CharacterTrajectories(Source):
         return DataInfo(
             name=self.name,
             task="classification",
-            n_channels=len(CHANNELS),
+            n_channels=len(self.sampling.channels(CHANNELS)),
             classes=LETTERS,
-            sample_rate=SAMPLES_PER_SECOND,
-            max_length=205,
-            channels=CHANNELS,
+            sample_rate=self.sampling.told_rate(),
+            max_length=self.sampling.max_length(LONGEST),
+            channels=self.sampling.channels(CHANNELS),
         )
 
     def describe(self) -> dict[str, Any]:
@@ -67,8 +114,10 @@ class CharacterTrajectories(Source):
             "title": "Character Trajectories: letters from the movement of a pen",
             "task": "classification",
             "series": {"all": 2858},
-            "lengths": "109 to 205 samples",
+            "lengths": "109 to 205 samples at 200 Hz",
             "licence": "CC BY 4.0",
+            "citation": "Williams, Toussaint and Storkey 2006, Extracting motion primitives from natural handwriting "
+            "data, ICANN",
             "origin": "UCI Machine Learning Repository, Williams",
             "files": str(self._find() or self._folder() / WHOLE),
         }
@@ -99,6 +148,10 @@ class CharacterTrajectories(Source):
                 "run `seqkit data prepare character_trajectories`"
             )
         return {"all": self.read(path)}
+
+    def transform(self, part: str, series: SeriesSet) -> SeriesSet:
+        """The part as the options want it; validation goes as training."""
+        return self.sampling.apply(part, series)
 
     def read(self, path: str | Path, split: str = "all") -> SeriesSet:
         """A .mat file with `mixout` and `consts` or cells xNAME and yNAME (xtrain, ytrain), or a folder with one."""
