@@ -1,21 +1,23 @@
-"""Batches of padded series in an order that depends on the seed and the epoch only."""
+"""Batches of padded series, with a loader over them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from seqkit.batch import Batch, DataInfo
 from seqkit.checks import check_positive_int, nearest
-from seqkit.datasets.series import SeriesSet
+from seqkit.datasets.loading import TrainingLoader, as_is, seeded
+from seqkit.datasets.order import Draw, EpochBatches
+from seqkit.datasets.series import Array, SeriesSet
 from seqkit.datasets.targets import encode_targets
 
-__all__ = ["EpochSampler", "SeriesDataset", "fit_channels", "loader"]
+__all__ = ["SeriesDataset", "fit_channels", "loader"]
 
 
 class SeriesDataset(Dataset[Batch]):
@@ -34,17 +36,23 @@ class SeriesDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.series)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int | Draw) -> Batch:
+        if isinstance(index, Draw):
+            with seeded(index.key):
+                return self.__getitems__(index.places)
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """The batch of the series at these places."""
-        chosen = [torch.from_numpy(np.ascontiguousarray(self.series.values[i])) for i in indices]
+        rows = [np.asarray(self.series.values[i]) for i in indices]
+        observed = [torch.from_numpy(~np.isnan(row)) for row in rows] if self.series.has_missing else None
+        chosen = [torch.from_numpy(_filled(row) if observed else np.ascontiguousarray(row)) for row in rows]
         target = self.target[list(indices)] if isinstance(self.target, Tensor) else None
         if isinstance(self.target, list):
             target = _padded([self.target[i] for i in indices])
         lengths = torch.tensor([len(one) for one in chosen], dtype=torch.int64)
-        return Batch(_padded(chosen), target, lengths, self._timestamps(indices))
+        there = None if observed is None else _padded(observed)
+        return Batch(_padded(chosen), target, lengths, self._timestamps(indices), there)
 
     def _timestamps(self, indices: Sequence[int]) -> Tensor | None:
         """Seconds since each series' first sample: float32 cannot tell the milliseconds of a date apart."""
@@ -56,47 +64,13 @@ class SeriesDataset(Dataset[Batch]):
         return torch.from_numpy(np.stack(since).astype(np.float32))
 
 
-class EpochSampler(Sampler[int]):
-    """A new order in every epoch, the same one for the same seed and epoch, whatever else draws random numbers.
-
-    Lightning calls `set_epoch` by itself; a plain loop calls `loader.sampler.set_epoch(epoch)`.
-
-    Args:
-        data: What to order.
-        seed: Seed of the run.
-
-    Example:
-        >>> sampler = EpochSampler(range(5), seed=0)
-        >>> first = list(sampler)
-        >>> sampler.set_epoch(1)
-        >>> list(sampler) != first
-        True
-    """
-
-    def __init__(self, data: Sized, seed: int) -> None:
-        self.data = data
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose order comes next."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __iter__(self) -> Iterator[int]:
-        state = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
-        yield from torch.randperm(len(self), generator=generator).tolist()
-
-
 def loader(
     series: SeriesSet,
     info: DataInfo,
     *,
     batch_size: int = 32,
     seed: int | None = None,
+    bucket: bool = True,
     with_target: bool = True,
     num_workers: int = 0,
 ) -> DataLoader[Batch]:
@@ -107,6 +81,7 @@ def loader(
         info: What the model was or will be trained on.
         batch_size: Series in a batch.
         seed: Seed of the order, new in each epoch; None for the order of the series.
+        bucket: Whether series of similar length make a batch; only with a seed, see `EpochBatches`.
         with_target: Whether batches carry targets, where the series have them.
         num_workers: Processes that make batches.
 
@@ -122,13 +97,14 @@ def loader(
     """
     check_positive_int("batch_size", batch_size)
     data = SeriesDataset(series, info, with_target=with_target)
-    return DataLoader(
-        data,
-        batch_size=batch_size,
-        sampler=None if seed is None else EpochSampler(data, seed),
-        num_workers=num_workers,
-        collate_fn=_as_is,
-        generator=torch.Generator(),  # otherwise each pass draws from torch's global generator
+    # Otherwise each pass draws from torch's global generator.
+    options: dict[str, Any] = {"num_workers": num_workers, "collate_fn": as_is, "generator": torch.Generator()}
+    if num_workers:
+        options["persistent_workers"] = True
+    if seed is None:
+        return DataLoader(data, batch_size=batch_size, **options)
+    return TrainingLoader(
+        data, sampler=EpochBatches(data.series.lengths, batch_size, seed, bucket=bucket), batch_size=None, **options
     )
 
 
@@ -159,6 +135,10 @@ def fit_channels(series: SeriesSet, info: DataInfo) -> SeriesSet:
     return series
 
 
+def _filled(row: Array) -> Array:
+    return np.where(np.isnan(row), np.zeros((), row.dtype), row)
+
+
 def _padded(rows: list[Tensor]) -> Tensor:
     longest = max(len(row) for row in rows)
     if all(len(row) == longest for row in rows):
@@ -167,7 +147,3 @@ def _padded(rows: list[Tensor]) -> Tensor:
     for place, row in zip(out, rows, strict=True):
         place[: len(row)] = row
     return out
-
-
-def _as_is(batch: Any) -> Any:
-    return batch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +46,7 @@ class SeriesDataModule(LightningDataModule):
         num_workers: Processes that make batches.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument out of range; at setup, a channel that no training series has a value of.
 
     Example:
         >>> from seqkit.datasets import get_source
@@ -80,6 +80,7 @@ class SeriesDataModule(LightningDataModule):
         self.seed = seed
         self.num_workers = num_workers
         self._loaded: tuple[dict[str, SeriesSet], DataInfo] | None = None
+        self._missing = 0.0
 
     def prepare_data(self) -> None:
         """Makes the files be there."""
@@ -101,6 +102,7 @@ class SeriesDataModule(LightningDataModule):
             sets = {**sets, "train": _limited(sets["train"], self.train_series, [self.seed, 2])}
         sets = {part: self.source.transform(part, sets[part]) for part in ("train", "val", "test") if part in sets}
         sets = alike(sets)
+        self._missing = _share_missing(sets["train"]) if sets["train"].has_missing else 0.0
         info = info_of(self.source.name, sets)
         for series in sets.values():
             encode_targets(series, info)  # a label that training lacks is found now, not after an epoch
@@ -116,9 +118,16 @@ class SeriesDataModule(LightningDataModule):
         """What the series hold; classes are those of the training part."""
         return self._after_setup()[1]
 
+    @property
+    def missing(self) -> float:
+        """Share of the training part's values that are missing."""
+        self._after_setup()
+        return self._missing
+
     def statistics(self) -> Statistics:
-        """Mean and deviation of each channel over all samples of the training part, (C,)."""
-        return _statistics(self.sets["train"].values)
+        """Mean and deviation of each channel over all values of the training part that were observed, (C,)."""
+        train = self.sets["train"]
+        return _statistics(train.values, gaps=train.has_missing)
 
     def target_statistics(self) -> Statistics:
         """Mean and deviation of each predicted value over the training part, (T,).
@@ -170,16 +179,40 @@ class SeriesDataModule(LightningDataModule):
         return self._loaded
 
 
-def _statistics(rows: list[Array]) -> Statistics:
+def _statistics(rows: Sequence[Array], *, gaps: bool = False) -> Statistics:
     """Two passes in float64, a few thousand rows at a time so that large sets need no second copy."""
-    count = sum(len(row) for row in rows)
-    mean = np.sum([block.sum(axis=0) for block in _blocks(rows)], axis=0) / count
-    std = np.sqrt(np.sum([((block - mean) ** 2).sum(axis=0) for block in _blocks(rows)], axis=0) / count)
+    add = np.nansum if gaps else np.sum
+    sums = [(add(block, axis=0), (~np.isnan(block)).sum(axis=0) if gaps else len(block)) for block in _blocks(rows)]
+    total, count = (np.sum(column, axis=0) for column in zip(*sums, strict=True))
+    mean = total / count
+    std = np.sqrt(np.sum([add((block - mean) ** 2, axis=0) for block in _blocks(rows)], axis=0) / count)
     std[std <= 1e-8 * np.abs(mean)] = 1.0  # a constant channel, up to rounding
     return Statistics(torch.from_numpy(mean).float(), torch.from_numpy(std).float())
 
 
-def _blocks(rows: list[Array]) -> Iterator[Array]:
+def _share_missing(train: SeriesSet) -> float:
+    """Share of missing values.
+
+    Raises:
+        ValueError: a channel was never observed, or a series not at all.
+    """
+    observed = np.zeros(train.n_channels, dtype=np.int64)
+    for name, row in zip(train.names, train.values, strict=True):
+        count = np.count_nonzero(~np.isnan(row), axis=0)
+        if not count.any():
+            raise ValueError(f"series {name!r} of {train.origin} has no value at all; remove it")
+        observed += count
+    if not observed.all():
+        k = int(np.flatnonzero(observed == 0)[0])
+        name = repr(train.channels[k]) if train.channels else str(k)
+        raise ValueError(
+            f"channel {name} of {train.origin} is missing in every training series, so nothing can be learned from it; "
+            "leave the channel out"
+        )
+    return float(1 - observed.sum() / (train.lengths.sum() * train.n_channels))
+
+
+def _blocks(rows: Sequence[Array]) -> Iterator[Array]:
     for i in range(0, len(rows), 2048):
         yield np.concatenate(rows[i : i + 2048]).astype(np.float64)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from seqkit.checks import check_positive_int
 
-__all__ = ["Array", "LazyRows", "Rows", "StoredRows", "join_rows"]
+__all__ = ["Array", "LazyRows", "Rows", "StoredRows", "has_nan", "join_rows"]
 
 Array = NDArray[Any]
 
@@ -32,6 +32,11 @@ class Rows(Sequence[Array]):
     def n_channels(self) -> int:
         """Channels C of a sample."""
 
+    @property
+    def missing(self) -> bool:
+        """Whether values may be missing; those that are, are NaN."""
+        return False
+
     @abstractmethod
     def take(self, indices: Iterable[int]) -> Rows:
         """The series at these places, in this order; nothing is read."""
@@ -43,11 +48,13 @@ class Rows(Sequence[Array]):
     def thin(self, k: int) -> Rows:
         """Every k-th sample of each series, from the first on, taken when a series is read."""
         check_positive_int("k", k)
-        return self if k == 1 else LazyRows(-(-self.lengths // k), self.n_channels, _Thinned(self, k))
+        if k == 1:
+            return self
+        return LazyRows(-(-self.lengths // k), self.n_channels, _Thinned(self, k), missing=self.missing)
 
     def columns(self, places: Sequence[int]) -> Rows:
         """These channels of each series, in this order, taken when a series is read."""
-        return LazyRows(self.lengths, len(places), _Columns(self, list(places)))
+        return LazyRows(self.lengths, len(places), _Columns(self, list(places)), missing=self.missing)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -78,6 +85,7 @@ class LazyRows(Rows):
         read: Gives the samples (L_i, C) of series i. It must be picklable (a function of a module, or an object of a
             class of one) where workers read.
         origin: The file or data set, to name in errors.
+        missing: Whether values may be missing (NaN); if not, reading one is an error.
 
     Raises:
         ValueError: lengths that are not whole numbers (n,).
@@ -95,11 +103,13 @@ class LazyRows(Rows):
         read: Callable[[int], Array],
         *,
         origin: str = "the data",
+        missing: bool = False,
     ) -> None:
         self._lengths = _whole("lengths", lengths)
         self._n_channels = check_positive_int("n_channels", n_channels)
         self._function = read
         self._origin = origin
+        self._missing = missing
         self._places: Array = np.arange(len(self._lengths))
 
     @property
@@ -112,10 +122,16 @@ class LazyRows(Rows):
         """Channels C of a sample."""
         return self._n_channels
 
+    @property
+    def missing(self) -> bool:
+        """Whether values may be missing; those that are, are NaN."""
+        return self._missing
+
     def take(self, indices: Iterable[int]) -> LazyRows:
         """The series at these places, in this order; nothing is read."""
         places = np.fromiter(indices, dtype=np.int64)
-        out = LazyRows(self._lengths[places], self._n_channels, self._function, origin=self._origin)
+        lengths = self._lengths[places]
+        out = LazyRows(lengths, self._n_channels, self._function, origin=self._origin, missing=self._missing)
         out._places = self._places[places]
         return out
 
@@ -128,11 +144,13 @@ class LazyRows(Rows):
                 f"series {place} of {self._origin} was listed with shape {wanted} (samples, channels) and is read with "
                 f"{row.shape}; its file has changed"
             )
-        if np.isinf(row).any():
-            sample, channel = (int(k) for k in np.argwhere(np.isinf(row))[0])
+        bad = np.isinf(row) if self._missing else ~np.isfinite(row)
+        if bad.any():
+            sample, channel = (int(k) for k in np.argwhere(bad)[0])
+            what = "an infinite value" if np.isinf(row[sample, channel]) else "a NaN"
+            advice = ", or write NaN for a missing value" if self._missing else " in its file"
             raise ValueError(
-                f"series {place} of {self._origin} has an infinite value at sample {sample}, channel {channel}; "
-                "correct it, or write NaN for a missing value"
+                f"series {place} of {self._origin} has {what} at sample {sample}, channel {channel}; correct it{advice}"
             )
         return row
 
@@ -144,6 +162,7 @@ class StoredRows(Rows):
         samples: Samples of all series one after the other, (total, C), checked when they were stored.
         starts: First sample of each series, (n,).
         lengths: Number of samples of each series, (n,).
+        missing: Whether values are missing (NaN).
 
     Raises:
         ValueError: a series that does not lie within the samples.
@@ -154,8 +173,16 @@ class StoredRows(Rows):
         [2.0, 3.0, 4.0]
     """
 
-    def __init__(self, samples: Array, starts: Sequence[int] | Array, lengths: Sequence[int] | Array) -> None:
+    def __init__(
+        self,
+        samples: Array,
+        starts: Sequence[int] | Array,
+        lengths: Sequence[int] | Array,
+        *,
+        missing: bool = False,
+    ) -> None:
         self._samples = samples
+        self._missing = missing
         self._starts, self._lengths = _whole("starts", starts), _whole("lengths", lengths)
         if samples.ndim != 2 or self._starts.shape != self._lengths.shape:
             raise ValueError(
@@ -175,10 +202,15 @@ class StoredRows(Rows):
         """Channels C of a sample."""
         return int(self._samples.shape[1])
 
+    @property
+    def missing(self) -> bool:
+        """Whether values may be missing; those that are, are NaN."""
+        return self._missing
+
     def take(self, indices: Iterable[int]) -> StoredRows:
         """The series at these places, in this order; nothing is read."""
         places = np.fromiter(indices, dtype=np.int64)
-        return StoredRows(self._samples, self._starts[places], self._lengths[places])
+        return StoredRows(self._samples, self._starts[places], self._lengths[places], missing=self._missing)
 
     def _read(self, place: int) -> Array:
         start = int(self._starts[place])
@@ -196,7 +228,8 @@ def join_rows(parts: Sequence[Sequence[Array]], n_channels: int) -> Sequence[Arr
     if not any(isinstance(part, Rows) for part in parts):
         return [one for part in parts for one in part]
     lengths = [part.lengths if isinstance(part, Rows) else [len(one) for one in part] for part in parts]
-    return LazyRows(np.concatenate(lengths), n_channels, _Joined(parts))
+    missing = any(part.missing if isinstance(part, Rows) else any(map(has_nan, part)) for part in parts)
+    return LazyRows(np.concatenate(lengths), n_channels, _Joined(parts), missing=missing)
 
 
 class _Thinned:
@@ -225,6 +258,16 @@ class _Joined:
     def __call__(self, i: int) -> Array:
         part = int(np.searchsorted(self.ends, i, side="right"))
         return self.parts[part][i - (int(self.ends[part - 1]) if part else 0)]
+
+
+def has_nan(row: Array) -> bool:
+    """Whether a value of a series is missing.
+
+    Example:
+        >>> has_nan(np.array([[1.0], [np.nan]]))
+        True
+    """
+    return bool(np.isnan(row).any())
 
 
 def _whole(name: str, numbers: Sequence[int] | Array) -> Array:

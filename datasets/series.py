@@ -11,7 +11,7 @@ import numpy as np
 
 from seqkit.batch import TaskKind
 from seqkit.checks import check_positive, check_positive_int
-from seqkit.datasets.rows import Array, Rows, join_rows
+from seqkit.datasets.rows import Array, Rows, has_nan, join_rows
 
 __all__ = ["Array", "SeriesSet", "Target"]
 
@@ -24,7 +24,8 @@ class SeriesSet:
     """Series of a data set or of a file, of any lengths.
 
     Args:
-        values: Samples of each series, (L_i, C), kept as float32: a list, or `Rows` that are read when asked for.
+        values: Samples of each series, (L_i, C), kept as float32: a list, or `Rows` that are read when asked for. NaN
+            is a missing value.
         target: A list of n labels for classification, an array (n, T) for regression, a list of n arrays for sequence
             targets ((L_i, T) floats or (L_i,) labels), or None where there is nothing but samples.
         timestamps: Time of each sample in seconds, (L_i,) each, or None for evenly spaced samples.
@@ -34,7 +35,8 @@ class SeriesSet:
         origin: The file or data set that the series are from, to name in errors.
 
     Raises:
-        ValueError: no series, a series without samples, NaN or infinite values, or sizes that do not fit.
+        ValueError: no series, a series without samples or without any value, infinite values, or sizes that do not
+            fit.
 
     Example:
         >>> one, two = np.zeros((5, 2)), np.ones((3, 2))
@@ -50,6 +52,8 @@ class SeriesSet:
     sample_rate: float | None = None
     channels: tuple[str, ...] = ()
     origin: str = "the data"
+    _gaps: Array = field(init=False, repr=False)
+    """Which series have missing values, (n,), so that asking needs no pass over the samples."""
 
     def __post_init__(self) -> None:
         """Brings everything into one form and refuses what later steps could not use."""
@@ -62,10 +66,11 @@ class SeriesSet:
             check_positive("sample_rate", self.sample_rate)
         if isinstance(self.values, Rows):  # what they hold is checked when it is read or was when it was stored
             self._check_lengths()
+            self._gaps = np.full(len(self.values), self.values.missing)
         else:
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is named below
                 self.values = [np.asarray(one, dtype=np.float32) for one in self.values]
-            self._check_values()
+            self._gaps = np.array([self._check_values(i, one) for i, one in enumerate(self.values)])
         self._check_target()
         self._check_timestamps()
 
@@ -83,6 +88,16 @@ class SeriesSet:
         if isinstance(self.values, Rows):
             return self.values.lengths
         return np.array([len(one) for one in self.values], dtype=np.int64)
+
+    @property
+    def has_missing(self) -> bool:
+        """Whether a value is missing, NaN in `values`.
+
+        Example:
+            >>> SeriesSet([np.array([[1.0], [np.nan]])]).has_missing
+            True
+        """
+        return bool(self._gaps.any())
 
     @property
     def kind(self) -> TaskKind | None:
@@ -112,6 +127,7 @@ class SeriesSet:
             target=target,
             timestamps=None if self.timestamps is None else [self.timestamps[i] for i in places],
             names=[self.names[i] for i in places],
+            _gaps=self._gaps[places],
         )
 
     def subsample(self, k: int) -> SeriesSet:
@@ -150,6 +166,8 @@ class SeriesSet:
         out = copy(self)
         for name, value in changes.items():
             setattr(out, name, value)
+        if "values" in changes and "_gaps" not in changes and not isinstance(out.values, Rows):
+            out._gaps = np.array([bool(gaps) and has_nan(out.values[i]) for i, gaps in enumerate(self._gaps)])
         return out
 
     @classmethod
@@ -190,26 +208,35 @@ class SeriesSet:
         if len(short):
             raise ValueError(f"lengths[{short[0]}] is 0; every series needs at least one sample ({self.origin})")
 
-    def _check_values(self) -> None:
-        for i, one in enumerate(self.values):
-            if one.ndim != 2:
-                raise ValueError(
-                    f"series {self.names[i]!r} of {self.origin} must have shape (samples, channels), got {one.shape}"
-                )
-            if len(one) == 0:
-                raise ValueError(f"lengths[{i}] is 0; every series needs at least one sample ({self.origin})")
-            if one.shape[1] != self.values[0].shape[1] or one.shape[1] == 0:
-                raise ValueError(
-                    f"series {self.names[i]!r} of {self.origin} has {one.shape[1]} channels and series "
-                    f"{self.names[0]!r} has {self.values[0].shape[1]}; all series need the same channels, at least one"
-                )
-            if not np.isfinite(one).all():
-                sample, channel = (int(k) for k in np.argwhere(~np.isfinite(one))[0])
-                name = repr(self.channels[channel]) if self.channels else str(channel)
-                raise ValueError(
-                    f"series {self.names[i]!r} of {self.origin} has a NaN or infinite value at sample {sample}, "
-                    f"channel {name}; remove or fill missing values first"
-                )
+    def _check_values(self, i: int, one: Array) -> bool:
+        """Refuses samples that cannot be used; returns whether some are missing."""
+        if one.ndim != 2:
+            raise ValueError(
+                f"series {self.names[i]!r} of {self.origin} must have shape (samples, channels), got {one.shape}"
+            )
+        if len(one) == 0:
+            raise ValueError(f"lengths[{i}] is 0; every series needs at least one sample ({self.origin})")
+        if one.shape[1] != self.values[0].shape[1] or one.shape[1] == 0:
+            raise ValueError(
+                f"series {self.names[i]!r} of {self.origin} has {one.shape[1]} channels and series "
+                f"{self.names[0]!r} has {self.values[0].shape[1]}; all series need the same channels, at least one"
+            )
+        if np.isfinite(one).all():
+            return False
+        infinite = np.argwhere(np.isinf(one))
+        if len(infinite):
+            sample, channel = (int(k) for k in infinite[0])
+            name = repr(self.channels[channel]) if self.channels else str(channel)
+            raise ValueError(
+                f"series {self.names[i]!r} of {self.origin} has an infinite value, or one too large for float32, at "
+                f"sample {sample}, channel {name}; correct it, or leave it out as missing (NaN)"
+            )
+        if np.isnan(one).all():
+            raise ValueError(
+                f"series {self.names[i]!r} of {self.origin} has no value at all, all {len(one)} samples are missing; "
+                "remove the series"
+            )
+        return True
 
     def _check_target(self) -> None:
         if self.target is None:

@@ -77,6 +77,7 @@ def info_of(name: str, sets: Mapping[str, SeriesSet]) -> DataInfo:
         sample_rate=series.sample_rate,
         max_length=int(max(part.lengths.max() for part in sets.values())),
         channels=series.channels,
+        missing=series.has_missing,
     )
 
 

@@ -49,6 +49,11 @@ def describe_data(module: SeriesDataModule) -> str:
     words = [channels, (f"{len(info.classes)} classes" if info.classes else values) + per_sample]
     if info.sample_rate is not None:
         words.append(f"{info.sample_rate:g} Hz")
+    gaps = [part for part, series in module.sets.items() if series.has_missing]
+    if module.missing:
+        words.append(f"{100 * module.missing:.3g} % of the training values are missing")
+    elif gaps:
+        words.append(f"values are missing in {' and '.join(gaps)} but not in training: the last observed one is held")
     if any(series.timestamps is not None for series in module.sets.values()):
         words.append("uneven times, so each sample is a step of its own and training is slower")
     return f"{info.name}: {', '.join(parts)} series; {'; '.join(words)}"

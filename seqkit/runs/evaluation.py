@@ -13,7 +13,7 @@ from seqkit.datasets.source import PARTS, pick_part
 from seqkit.models import load_model
 from seqkit.runs.config import RunConfig
 from seqkit.runs.data import build_data_module
-from seqkit.runs.inference import SPLITS, measure, run_model, told_rate
+from seqkit.runs.inference import SPLITS, measure, new_gaps, run_model, told_rate
 from seqkit.runs.result import Evaluation
 from seqkit.runs.source import build_source
 from seqkit.tasks.run_folder import RunFolder
@@ -64,6 +64,7 @@ def evaluate(
     if subsample > 1:
         series = series.subsample(subsample)
     rate, notes = told_rate(model, series, sample_rate=sample_rate, subsample=subsample, hide_rate=hide_rate)
+    notes += new_gaps(model, series)
     if split == "all" and _is_own(config, data):
         notes += ("this is the file that the run was trained on, its training part included; use split test",)
     if hide_rate:  # times would tell it

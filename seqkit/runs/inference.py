@@ -16,7 +16,17 @@ from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.source import PARTS
 from seqkit.models import SequenceModel
 
-__all__ = ["SPLITS", "Outputs", "confusion", "measure", "pick_device", "run_model", "to_device", "told_rate"]
+__all__ = [
+    "SPLITS",
+    "Outputs",
+    "confusion",
+    "measure",
+    "new_gaps",
+    "pick_device",
+    "run_model",
+    "to_device",
+    "told_rate",
+]
 
 SPLITS = (*PARTS, "all")
 NOT_FINITE = (
@@ -165,6 +175,21 @@ def confusion(outputs: Outputs, info: DataInfo) -> np.ndarray[Any, Any]:
     target = outputs.target if outputs.target is not None else torch.empty(0, dtype=torch.int64)
     pairs = target * k + outputs.scores.argmax(dim=-1)
     return torch.bincount(pairs, minlength=k * k).reshape(k, k).numpy()
+
+
+def new_gaps(model: SequenceModel, series: SeriesSet) -> tuple[str, ...]:
+    """A note where values are missing that were not in training: the model never learned from held ones.
+
+    Example:
+        >>> from seqkit.models import ModelConfig
+        >>> info = DataInfo("toy", "classification", n_channels=1, classes=("a", "b"))
+        >>> model = SequenceModel.from_config(ModelConfig.preset("gru", d_model=4, n_layers=1), info)
+        >>> len(new_gaps(model, SeriesSet([np.array([[1.0], [np.nan]])])))
+        1
+    """
+    if model.info.missing or not series.has_missing:
+        return ()
+    return ("values are missing, as none was in training; the last observed one of each channel is held",)
 
 
 def told_rate(

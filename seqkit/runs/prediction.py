@@ -17,7 +17,7 @@ from seqkit.datasets.source import PARTS
 from seqkit.files import write_whole
 from seqkit.models import SequenceModel, load_model
 from seqkit.runs.config import RunConfig
-from seqkit.runs.inference import SPLITS, run_model, told_rate
+from seqkit.runs.inference import SPLITS, new_gaps, run_model, told_rate
 from seqkit.runs.source import build_source
 from seqkit.tasks.run_folder import RunFolder
 
@@ -53,7 +53,8 @@ def predict(
         FileExistsError: the output is a folder, or the input itself.
 
     Warns:
-        UserWarning: the model has no notion of time and could not be told another sample rate.
+        UserWarning: the model has no notion of time and could not be told another sample rate, or values are missing as
+            none was in training.
 
     Example:
         >>> import seqkit
@@ -72,7 +73,7 @@ def predict(
     source = build_source(config.data)
     series = source.transform(split if split in PARTS else "test", source.read(Path(data), split))
     rate, notes = told_rate(model, series, sample_rate=sample_rate)
-    for note in notes:
+    for note in (*notes, *new_gaps(model, series)):
         warnings.warn(note, stacklevel=2)
     batches = loader(series, model.info, batch_size=config.data.batch_size, with_target=False)
     rows = _rows(model, series, run_model(model, batches, sample_rate=rate, device=device).scores.numpy())

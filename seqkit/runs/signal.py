@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +82,9 @@ def read_signal(
         time: Column of a table with times, seconds or dates; "time" where there is one if None.
         sample_rate: Samples per second (Hz), where the file does not say.
 
+    Returns:
+        The signal; missing values are left out, and the sample after a gap lasts for the gap as well.
+
     Raises:
         FileNotFoundError: no such file and no data set of that name.
         ValueError: the file is damaged, or has no such series or channel; the sentence names the nearest.
@@ -110,7 +113,18 @@ def read_signal(
     # What a sample's stretch starts at is known from the sample before; the first is given a typical stretch.
     ends = None if times is None else times - times[0] + step
     unit = "samples" if rate is None else "s"
-    return Signal(found.values[place][:, column], found.names[place], names[column], step, ends, unit)
+    return _observed(Signal(found.values[place][:, column], found.names[place], names[column], step, ends, unit))
+
+
+def _observed(signal: Signal) -> Signal:
+    """The samples that are there; one after a gap lasts for the gap as well."""
+    there = ~np.isnan(signal.values)
+    if there.all():
+        return signal
+    if not there.any():
+        raise ValueError(f"channel {signal.channel!r} of series {signal.series!r} has no value; choose another")
+    ends = signal.step * np.arange(1, len(there) + 1) if signal.ends is None else signal.ends
+    return replace(signal, values=signal.values[there], ends=ends[there])
 
 
 def _read(path: Path, name: str) -> SeriesSet:
