@@ -91,7 +91,11 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_float32_matmul_precision("high")
     module = SeriesDataModule(get_source("permuted_mnist"), validation=0.1, seed=args.seed)
-    module.prepare_data()
+    try:
+        module.prepare_data()
+    except FileNotFoundError as error:
+        print(f"skipped: {error}")
+        return
     module.setup()
     values, target = (part.to(args.device) for part in tensors(module, "train"))
     held_out = {part: [one[: args.images] for one in tensors(module, part)] for part in ("val", "test")}
