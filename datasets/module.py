@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -103,7 +104,7 @@ class SeriesDataModule(LightningDataModule):
         sets = {part: self.source.transform(part, sets[part]) for part in ("train", "val", "test") if part in sets}
         sets = alike(sets)
         self._missing = _share_missing(sets["train"]) if sets["train"].has_missing else 0.0
-        info = info_of(self.source.name, sets)
+        info = _ordered(info_of(self.source.name, sets), self.source.classes)
         for series in sets.values():
             encode_targets(series, info)  # a label that training lacks is found now, not after an epoch
         self._loaded = sets, info
@@ -177,6 +178,12 @@ class SeriesDataModule(LightningDataModule):
         if self._loaded is None:
             raise RuntimeError("the data module has not loaded its data; call prepare_data() and setup() first")
         return self._loaded
+
+
+def _ordered(info: DataInfo, classes: tuple[str, ...]) -> DataInfo:
+    """Numbers the classes that training has in the order of the data set, if it has one."""
+    known = tuple(label for label in classes if label in info.classes)
+    return replace(info, classes=known) if len(known) == len(info.classes) else info
 
 
 def _statistics(rows: Sequence[Array], *, gaps: bool = False) -> Statistics:

@@ -32,6 +32,11 @@ class Source(ABC):
     def name(self) -> str:
         """Name in the registry, or the file or folder of a user's own data."""
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels in the order of their numbers, where that is not the sorted order; else empty."""
+        return ()
+
     @abstractmethod
     def info(self) -> DataInfo:
         """What the set holds; known without loading, but for a user's own files, which are looked at."""
