@@ -14,12 +14,13 @@ from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.source import Source
 
 if TYPE_CHECKING:
-    from seqkit.datasets.batching import EpochSampler, loader
+    from seqkit.datasets.batching import loader
     from seqkit.datasets.module import SeriesDataModule
+    from seqkit.datasets.order import EpochBatches
     from seqkit.datasets.targets import encode_targets
 
 __all__ = [
-    "EpochSampler",
+    "EpochBatches",
     "SeriesDataModule",
     "SeriesSet",
     "Source",
@@ -32,7 +33,7 @@ __all__ = [
 
 # Listing data sets must not wait for torch or Lightning.
 _HOMES = {
-    "EpochSampler": "seqkit.datasets.batching",
+    "EpochBatches": "seqkit.datasets.order",
     "SeriesDataModule": "seqkit.datasets.module",
     "encode_targets": "seqkit.datasets.targets",
     "loader": "seqkit.datasets.batching",

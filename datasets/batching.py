@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from seqkit.batch import Batch, DataInfo
 from seqkit.checks import check_positive_int, nearest
-from seqkit.datasets.loading import TrainingLoader, as_is, seeded
+from seqkit.datasets.loading import WORKER_START, TrainingLoader, as_is, seeded
 from seqkit.datasets.order import Draw, EpochBatches
 from seqkit.datasets.series import Array, SeriesSet
 from seqkit.datasets.targets import encode_targets
@@ -100,7 +100,7 @@ def loader(
     # Otherwise each pass draws from torch's global generator.
     options: dict[str, Any] = {"num_workers": num_workers, "collate_fn": as_is, "generator": torch.Generator()}
     if num_workers:
-        options["persistent_workers"] = True
+        options |= {"persistent_workers": True, "multiprocessing_context": WORKER_START}
     if seed is None:
         return DataLoader(data, batch_size=batch_size, **options)
     return TrainingLoader(

@@ -260,10 +260,10 @@ def test_prediction_batches_have_no_target(module: SeriesDataModule) -> None:
     assert torch.equal(batch.values, plain.values)
 
 
-def epoch_order(module: SeriesDataModule, epoch: int) -> list[float]:
+def epoch_order(module: SeriesDataModule, epoch: int) -> list[int]:
     batches = module.train_dataloader()
     batches.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
-    return list(batches.sampler)
+    return [place for draw in batches.sampler for place in draw.places]
 
 
 def test_training_order_is_a_function_of_seed_and_epoch(case: Case, module: SeriesDataModule) -> None:

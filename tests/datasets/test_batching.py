@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from seqkit.batch import DataInfo
-from seqkit.datasets import EpochSampler, SeriesDataModule, SeriesSet, get_source, loader
+from seqkit.datasets import SeriesDataModule, SeriesSet, get_source, loader
 
 INFO = DataInfo("toy", "classification", n_channels=2, classes=("a", "b"), channels=("x", "y"))
 
@@ -48,18 +48,6 @@ def test_sequence_targets_are_padded() -> None:
     assert batch.target is not None
     assert batch.target.dtype == torch.int64
     assert batch.target.tolist() == [[0, 1, 1], [1, 0, 0]]
-
-
-def test_order_is_drawn_from_seed_and_epoch() -> None:
-    orders = set()
-    for seed in range(3):
-        sampler = EpochSampler(range(20), seed)
-        for epoch in range(3):
-            sampler.set_epoch(epoch)
-            orders.add(tuple(sampler))
-    assert len(orders) == 9
-    firsts = [next(iter(EpochSampler(range(4), seed))) for seed in range(400)]
-    assert all(70 < firsts.count(k) < 130 for k in range(4))  # uniform: 100 each, standard deviation 8.7
 
 
 def test_a_batch_is_a_copy() -> None:
