@@ -16,7 +16,7 @@ _FLAGS = ("timestamps", "missing", "univariate", "equallength", "targetlabel")
 
 
 def read_ts(path: str | Path, *, prefix: str = "") -> SeriesSet:
-    r"""Reads a .ts file: series of any lengths, with class labels, numbers or nothing as target.
+    r"""Reads a .ts file: series of any lengths, with class labels, numbers or nothing as target; `?` is missing.
 
     Args:
         path: The file.
@@ -24,7 +24,7 @@ def read_ts(path: str | Path, *, prefix: str = "") -> SeriesSet:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a line that does not fit the header, missing values, or timestamps in the data.
+        ValueError: a line that does not fit the header, a series without any value, or timestamps in the data.
 
     Source:
         The format of timeseriesclassification.com as sktime reads it; series with a timestamp at each value are

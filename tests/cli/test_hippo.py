@@ -151,6 +151,12 @@ def test_a_data_set_by_name(monkeypatch, capfd):
     assert (found["series"], found["unit"]) == ("test-3", "s")
 
 
+def test_the_sample_after_a_gap_lasts_for_the_gap(monkeypatch, capfd, here):
+    gap = facts(monkeypatch, capfd, "mine.csv", "--channel", "gap", "--order", 4, "--rule", "exact")
+    assert (gap["n_samples"], gap["elapsed"]) == (199, pytest.approx(4.0))
+    assert gap["orders"][0]["relative_error"] < 1e-6
+
+
 def test_a_constant_series(monkeypatch, capfd, here):
     (here / "flat.csv").write_text("x\n" + "1.5\n" * 20)
     found = facts(monkeypatch, capfd, "flat.csv", "--order", 4)
@@ -182,7 +188,7 @@ MISTAKES = [
     (["empty.csv"], "empty.csv has no rows"),
     (["mine.csv", "--channel", "fats"], "no channel 'fats'; did you mean fast?"),
     (["mine.csv", "--channel", "9"], "no channel '9'; it has 3: slow, fast, gap"),
-    (["mine.csv", "--channel", "gap"], "NaN or infinite value at sample 7, channel 'gap'"),
+    (["void.npz"], "channel '0' of series '0' has no value; choose another"),
     (["mine.csv", "--series", "c"], "no series 'c'; choose one of a, b"),
     (["mine.csv", "--time", "tiem"], "no column 'tiem' for times; did you mean time"),
     (["bad.npz", "--time", "t"], "`time` names a column of a CSV or Parquet file"),
@@ -210,6 +216,7 @@ MISTAKES = [
 )
 def test_a_mistake_ends_with_one_sentence_and_status_2(monkeypatch, capfd, here, words, sentence):
     (here / "words.txt").write_text("words")
+    np.savez(here / "void.npz", X=np.array([[[np.nan, 1.0], [np.nan, 2.0]]]))
     (here / "bad.npz").write_bytes(b"PK\x03\x04 no zip")
     (here / "bad.wav").write_bytes(b"RIFF no sound")
     (here / "empty.csv").write_text("a,b\n")

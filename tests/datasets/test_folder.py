@@ -36,6 +36,27 @@ def load(path: Path, **options: Any) -> SeriesSet:
     return Folder(path, **options).load()["all"]
 
 
+@pytest.mark.parametrize("gap", ["", "NA", "?", "nan", "null", " n/a "])
+def test_empty_cells_are_missing_values(gap: str, tmp_path: Path) -> None:
+    series = load(csv(tmp_path, swap(",40,", f",{gap},")))
+    assert series.has_missing
+    np.testing.assert_array_equal(series.values[1], [[3, 30], [4, np.nan], [5, 50]])
+    np.testing.assert_array_equal(series.values[0], [[1, 10], [2, 20]])
+
+
+def test_missing_values_of_arrays_and_parquet(tmp_path: Path) -> None:
+    gappy = X.copy()
+    gappy[2, 1, 0] = np.nan
+    series = load(npz(tmp_path, X=gappy, y=["a", "b", "a", "b"]))
+    assert series.has_missing
+    assert np.array_equal(np.stack(series.values), gappy, equal_nan=True)
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = {"series": ["a", "a", "b"], "x": [1, None, 3], "y": [None, 0.5, 0.25], "target": ["u", "u", "v"]}
+    parquet.write_table(arrow.table(table), tmp_path / "gappy.parquet")
+    series = load(tmp_path / "gappy.parquet")
+    np.testing.assert_array_equal(np.concatenate(series.values), [[1, np.nan], [np.nan, 0.5], [3, 0.25]])
+
+
 def test_rows_become_series_in_file_order(tmp_path: Path) -> None:
     series = load(csv(tmp_path))
     assert series.names == ["b", "a"]
@@ -106,8 +127,7 @@ def test_a_task_can_be_forced(tmp_path: Path) -> None:
         ("flow", "flow", {"time": "tme"}, r"no column 'tme' for times; did you mean time\?"),
         ("flow", "flow", {"channels": ["flw"]}, r"no column 'flw' for a channel; did you mean flow\?"),
         ("flow", "flow", {"channels": ["target"]}, "column 'target' .* must hold numbers only"),
-        (",40,", ",,", {}, "series 'a' .* NaN or infinite value at sample 1, channel 'flow'"),
-        (",40,", ",NA,", {}, "series 'a' .* at sample 1, channel 'flow'"),
+        (",40,", ",inf,", {}, "series 'a' .* has an infinite value.* at sample 1, channel 'flow'"),
         ("0.02", "0.01", {}, "series 'a' .* has samples 1 and 2 at 0.01 and 0.01 s; times must increase"),
         ("0.02", "", {}, "series 'a' .* a sample without a time"),
         ("0.02", "soon", {}, "column 'time' .* must hold seconds or ISO 8601 dates"),
@@ -256,7 +276,8 @@ def test_parts_in_one_file(tmp_path: Path) -> None:
         ({"X": X, "y": np.array([["a", "b"]] * 4)}, "y of .* must be"),
         ({"X": X, "X_train": X}, "use one way of naming"),
         ({"X": X, "timestamps": [1, 2]}, "timestamps of .* must be shaped like the samples"),
-        ({"X": np.full((1, 2, 1), np.nan)}, "NaN or infinite value at sample 0"),
+        ({"X": np.full((1, 2, 1), np.nan)}, "series '0' .* has no value at all"),
+        ({"X": np.full((1, 2, 1), np.inf)}, "an infinite value.* at sample 0"),
         ({"X": np.array([np.zeros(2), np.zeros(3)], dtype=object)}, "array of Python objects, which is not opened"),
         ({"X": X}, "has no targets"),
     ],

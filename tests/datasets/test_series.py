@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from seqkit.datasets import SeriesSet
+from seqkit.datasets.rows import LazyRows, StoredRows
 
 
 def two(**options: object) -> SeriesSet:
@@ -20,12 +23,55 @@ def test_values_become_float32_and_names_are_numbers() -> None:
     assert series.kind is None
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
-def test_a_missing_value_is_named(bad: float) -> None:
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, 1e300])
+def test_an_infinite_value_is_named(bad: float) -> None:
     values = np.zeros((4, 3))
-    values[2, 1] = bad
-    with pytest.raises(ValueError, match=r"series 'b' of toy.csv .* at sample 2, channel 'v'; remove or fill"):
+    values[0, 0], values[2, 1] = np.nan, bad
+    with pytest.raises(ValueError, match=r"series 'b' of toy.csv has an infinite .* at sample 2, channel 'v'; correct"):
         SeriesSet([np.zeros((2, 3)), values], names=["a", "b"], channels=("u", "v", "w"), origin="toy.csv")
+
+
+def gappy(**options: object) -> SeriesSet:
+    values = np.arange(10.0).reshape(5, 2)
+    values[[1, 3], 1] = np.nan
+    return SeriesSet([values, np.ones((3, 2))], **options)  # type: ignore[arg-type]
+
+
+def test_missing_values_are_kept_and_known() -> None:
+    series = gappy(target=["a", "b"])
+    assert series.has_missing
+    assert not two().has_missing
+    np.testing.assert_array_equal(np.isnan(series.values[0]).nonzero(), [[1, 3], [1, 1]])
+    assert series.select([1, 0]).has_missing
+    assert not series.select([1]).has_missing
+    assert series.select([1, 0]).select([1]).has_missing
+    assert not series.subsample(2).has_missing
+    assert series.subsample(3).has_missing
+    assert not series.with_channels([0]).has_missing
+    assert series.with_channels([1, 0]).has_missing
+    assert SeriesSet.join([two(), gappy()]).has_missing
+    assert not SeriesSet.join([two(), gappy().select([1])]).has_missing
+    assert not replace(series, values=two().values).has_missing
+
+
+def test_a_series_without_any_value_is_named() -> None:
+    with pytest.raises(ValueError, match=r"series '1' of toy.npz has no value at all, all 3 samples are missing"):
+        SeriesSet([np.ones((2, 2)), np.full((3, 2), np.nan)], origin="toy.npz")
+
+
+def test_rows_read_when_asked_for_say_whether_values_are_missing() -> None:
+    values = [np.array([[1.0], [np.nan]]), np.array([[2.0], [3.0]])]
+    rows = LazyRows([2, 2], 1, lambda i: values[i], missing=True)
+    for some in (rows, rows.take([0]), rows.thin(2), rows.columns([0]), StoredRows(values[0], [0], [2], missing=True)):
+        assert some.missing
+        assert SeriesSet(some).has_missing
+        assert SeriesSet(some).select([0]).has_missing
+    plain = StoredRows(values[1], [0], [2])
+    assert not SeriesSet(plain).has_missing
+    assert SeriesSet.join([SeriesSet(plain), SeriesSet(values)]).has_missing
+    assert not SeriesSet.join([SeriesSet(plain), SeriesSet(values[1:])]).has_missing
+    with pytest.raises(ValueError, match="series 0 of toy has a NaN at sample 1, channel 0; correct it in its file"):
+        LazyRows([2, 2], 1, lambda i: values[i], origin="toy")[0]
 
 
 @pytest.mark.parametrize(

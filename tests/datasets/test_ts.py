@@ -48,10 +48,19 @@ def test_a_written_file_comes_back(tmp_path: Path, twins: ModuleType) -> None:
     assert read_ts(twins.write_ts(tmp_path / "new.ts", values, None)).target is None
 
 
+def test_question_marks_are_missing_values(tmp_path: Path) -> None:
+    path = tmp_path / "gappy.ts"
+    path.write_text(HEAD + "1,?:3,4:a\n1,2:NaN, ? :b\n")
+    series = read_ts(path)
+    assert series.has_missing
+    np.testing.assert_array_equal(series.values, [[[1, 3], [np.nan, 4]], [[1, np.nan], [2, np.nan]]])
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (HEAD + "1,2:3,4:a\n1,?:3,4:b\n", "series '1' .* NaN or infinite value at sample 1, channel 0"),
+        (HEAD + "1,2:3,4:a\n1,inf:3,4:b\n", "series '1' .* infinite value.* at sample 1, channel 0"),
+        (HEAD + "1,2:3,4:a\n?,?:NaN,?:b\n", "series '1' .* has no value at all"),
         (HEAD + "1,2:3,4\n", "line 5 of .* has 2 fields; the header says 2 channels and a target"),
         (HEAD + "1,2:3,4:5,6:a\n", "line 5 of .* has 4 fields"),
         (HEAD + "1,2:3:a\n", "line 5 of .* has channels of 2, 1 samples"),

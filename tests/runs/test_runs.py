@@ -130,9 +130,9 @@ def test_bad_series_at_predict_time(small_run, tmp_path):
     with pytest.raises(ValueError, match="trained on 2 channels"):
         predict(small_run.path, wide)
     broken = [good[0], good[1].copy()]
-    broken[1][4, 1] = np.nan
-    with pytest.raises(ValueError, match="NaN or infinite"):
-        predict(small_run.path, save(tmp_path / "nan.npz", broken))
+    broken[1][4, 1] = np.inf
+    with pytest.raises(ValueError, match="has an infinite value"):
+        predict(small_run.path, save(tmp_path / "inf.npz", broken))
     empty = save(tmp_path / "empty.npz", [good[0], np.empty((0, 2), np.float32)])
     with pytest.raises(ValueError, match=r"lengths\[1\] is 0; every series needs at least one sample"):
         predict(small_run.path, empty)
