@@ -12,7 +12,7 @@ from seqkit.datasets.series import Array
 __all__ = ["stratified_cut"]
 
 
-def stratified_cut(labels: Sequence[str] | Array, n_first: int, seed: int) -> tuple[Array, Array]:
+def stratified_cut(labels: Sequence[str] | Sequence[int] | Array, n_first: int, seed: int) -> tuple[Array, Array]:
     """The places that `sklearn.model_selection.train_test_split(..., stratify=labels)` puts in its two parts, in order.
 
     Args:
@@ -65,4 +65,5 @@ def _shares(counts: Array, wanted: int, random: np.random.RandomState) -> Array:
         chosen = random.choice(tied, size=min(len(tied), missing), replace=False)
         take[chosen] += 1
         missing -= len(chosen)
-    return take.astype(int)
+    out: Array = take.astype(int)
+    return out
