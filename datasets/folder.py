@@ -3,38 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 from seqkit.batch import DataInfo, TaskKind
 from seqkit.checks import check_choice, check_positive
+from seqkit.datasets.columns import read_columns
 from seqkit.datasets.npz import read_npz
 from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.source import PARTS, Source, pick_part
-from seqkit.datasets.table import Columns, read_columns, series_of_columns
+from seqkit.datasets.table import Columns, nothing_to_learn, series_of_columns
 from seqkit.datasets.targets import alike, as_task, info_of
+from seqkit.datasets.timing import GAPS
 from seqkit.datasets.ts import read_ts, ts_parts
+from seqkit.datasets.wide import is_wide, series_of_rows
+from seqkit.datasets.windows import Forecast
 
 __all__ = ["Folder"]
 
 ENDINGS = (".csv", ".parquet", ".npz", ".ts")
+TABLES = (".csv", ".parquet")
+FORMS = ("long", "wide")
 
 
 class Folder(Source):
     r"""A user's own data: .csv, .parquet, .npz or .ts, as one file or as train, val and test files of a folder.
 
+    A table has a row for each sample (long) or for each series (wide). With a `horizon`, and from a table without
+    targets, what is learned is to forecast: windows of the series are the input and their next values the target.
+
     Args:
         path: The file or folder.
         id: Table column with the name of the series that a row belongs to.
-        time: Table column with the time of each row, seconds or ISO 8601 dates; "time" where there is one if None.
-        target: Table column with the target, or several; "target" where there is one if None.
-        channels: Table columns with the samples; every other column of numbers if None.
+        time: Table column with the time of each row, seconds or ISO 8601 dates; if None, "time" where there is one,
+            or a column of dates named timestamp, datetime, date or ds.
+        target: Table column with the target, or several; "target" where there is one if None. With a horizon the
+            channels to forecast; all if None.
+        channels: Table columns with the samples, or names before the numbers of a wide table; every other column of
+            numbers if None.
         task: "classification", "regression" or "sequence"; what the targets look like if None: text and at most 20
             whole numbers are classes, and a target that changes within a series is one per sample.
-        sample_rate: Samples per second (Hz), where the files do not say.
+        sample_rate: Samples per second (Hz), where the files do not say; with gaps="grid" that of the grid.
+        form: Whether tables are "long" or "wide"; what their columns look like if None.
+        gaps: Where times are uneven: "keep" each sample's time, lay the samples on an even "grid" with missing values
+            between them, or "ignore" that and count the samples as even.
+        horizon: Steps to forecast; None where the files have targets.
+        window: Samples to forecast from; four times the horizon and at least 32 if None.
+        stride: Samples between the starts of windows.
+        season: Samples of a season, for the naive forecast that repeats it; what the step suggests if None.
+        cut: Parts for validation and testing are cut off at the same "time" in every series, or at the same "share" of
+            its samples; "time" where times are dates if None.
+        overlap: Whether windows for validation and testing may begin before their part; what they forecast never does.
 
     Raises:
-        ValueError: an unknown task, or a sample rate that is not above 0.
+        ValueError: an unknown task, a number out of range, or an option of forecasts without a horizon.
 
     Example:
         >>> import tempfile
@@ -56,15 +79,35 @@ class Folder(Source):
         channels: str | Sequence[str] | None = None,
         task: TaskKind | None = None,
         sample_rate: float | None = None,
+        form: str | None = None,
+        gaps: str = "keep",
+        horizon: int | None = None,
+        window: int | None = None,
+        stride: int = 1,
+        season: int | None = None,
+        cut: str | None = None,
+        overlap: bool = False,
     ) -> None:
         if task is not None:
             check_choice("task", task, get_args(TaskKind))
         if sample_rate is not None:
             check_positive("sample_rate", sample_rate)
+        if form is not None:
+            check_choice("form", form, FORMS)
+        check_choice("gaps", gaps, GAPS)
         self.path = Path(path).expanduser()
-        self.columns = Columns(str(id), time, _names(target), _names(channels))
+        self.columns = Columns(str(id), time, _names(target), _names(channels), gaps, sample_rate)
         self.task = task
         self.sample_rate = sample_rate
+        self.form = form
+        self.forecast: Forecast | None = None
+        if horizon is not None:
+            if task not in (None, "regression"):
+                raise ValueError(f"`task` is {task}, but a horizon makes it a regression of the next values; drop one")
+            named = self.columns.target or ()
+            self.forecast = Forecast(horizon, window, stride, season, named, cut, overlap, gaps == "ignore")
+        else:
+            _refuse_without_horizon(window=window, stride=stride, season=season, cut=cut, overlap=overlap)
 
     @property
     def name(self) -> str:
@@ -73,7 +116,7 @@ class Folder(Source):
 
     def info(self) -> DataInfo:
         """What the files hold, after reading them."""
-        return info_of(self.name, self.load())
+        return self._info(self.load())
 
     def describe(self) -> dict[str, Any]:
         """Plain facts; the files are read."""
@@ -81,7 +124,7 @@ class Folder(Source):
         lengths = [int(length) for series in sets.values() for length in series.lengths]
         return {
             "title": f"your own data, {self.path}",
-            "task": info_of(self.name, sets).task,
+            "task": self._info(sets).task,
             "series": {part: len(series) for part, series in sets.items()},
             "lengths": f"{min(lengths)} to {max(lengths)} samples",
             "files": self.name,
@@ -105,6 +148,35 @@ class Folder(Source):
         path = Path(path).expanduser()
         return pick_part(self._read(path, need_target=False), split, str(path))
 
+    def cut(self, sets: dict[str, SeriesSet], *, validation: float, test: float, seed: int) -> dict[str, SeriesSet]:
+        """Parts as every set has them, but windows cut in time for forecasts, where the seed decides nothing."""
+        forecast = self._forecast(sets)
+        if forecast is None:
+            return super().cut(sets, validation=validation, test=test, seed=seed)
+        return forecast.cut(sets, validation, test)
+
+    def transform(self, part: str, series: SeriesSet) -> SeriesSet:
+        """All windows of whole series for forecasts; other series as they are."""
+        return series if self.forecast is None or series.kind is not None else self.forecast.windows(series)
+
+    def to_predict(self, part: str, series: SeriesSet) -> SeriesSet:
+        """The last window of each series for forecasts; other series as they are."""
+        return series if self.forecast is None else self.forecast.latest(series)
+
+    def _forecast(self, sets: dict[str, SeriesSet]) -> Forecast | None:
+        """How to make windows of what was loaded; tables without targets were looked at when they were read."""
+        told = sets["train" if "train" in sets else "all"].kind is None and self._has_tables()
+        return self.forecast or (Forecast(horizon=1, even=self.columns.gaps == "ignore") if told else None)
+
+    def _has_tables(self) -> bool:
+        return all(file.suffix in TABLES for file in _files(self.path).values())
+
+    def _info(self, sets: dict[str, SeriesSet]) -> DataInfo:
+        forecast = self._forecast(sets)
+        return info_of(
+            self.name, sets if forecast is None else {part: forecast.windows(one) for part, one in sets.items()}
+        )
+
     def _read(self, path: Path, *, need_target: bool) -> dict[str, SeriesSet]:
         files = _files(path)
         if list(files) == ["all"] and files["all"].suffix == ".npz":
@@ -113,6 +185,8 @@ class Folder(Source):
             parts = {part: self._series(file, need_target=need_target) for part, file in files.items()}
         for series in parts.values():
             self._tell_rate(series)
+        if self.forecast is not None:
+            return {part: replace(series, target=None) for part, series in parts.items()}
         if self.task is not None:
             parts = {part: as_task(series, self.task) for part, series in parts.items()}
         return alike(parts)
@@ -122,15 +196,25 @@ class Folder(Source):
             return read_ts(path)
         if path.suffix == ".npz":
             return pick_part(read_npz(path, self.task), "all", str(path))
+        table, columns = read_columns(path, [self.columns.id]), self.columns
+        wide = self.form == "wide" or (self.form is None and is_wide(table, columns))
+        forecast = self.forecast is not None or (need_target and nothing_to_learn(table, columns, str(path)))
+        if forecast:
+            columns = _all_channels(columns)
+        need_target = need_target and not forecast
+        if wide:
+            return series_of_rows(table, columns, str(path), need_target=need_target, keep_times=forecast)
+        one = path.stem if forecast else None  # one series teaches to forecast, and nothing else
         return series_of_columns(
-            read_columns(path, [self.columns.id]), self.columns, str(path), need_target=need_target
+            table, columns, str(path), need_target=need_target, one_series=one, keep_times=forecast
         )
 
     def _tell_rate(self, series: SeriesSet) -> None:
         given = self.sample_rate
         if given is None:
             return
-        if series.sample_rate is not None and abs(series.sample_rate / given - 1) > 0.01:
+        counted = self.columns.gaps == "ignore"
+        if series.sample_rate is not None and not counted and abs(series.sample_rate / given - 1) > 0.01:
             raise ValueError(
                 f"`sample_rate` is {given:g} Hz, but the times in {series.origin} say {series.sample_rate:g} Hz; "
                 "leave sample_rate out or correct it"
@@ -163,6 +247,22 @@ def _files(path: Path) -> dict[str, Path]:
             "name them train, val and test, or give one file"
         )
     return {"all": usable[0]}
+
+
+def _refuse_without_horizon(**options: Any) -> None:
+    for name, value in options.items():
+        if value not in (None, 1, False):
+            raise ValueError(
+                f"`{name}` is for forecasts, got {value!r} without a horizon; give horizon=, or leave it out"
+            )
+
+
+def _all_channels(columns: Columns) -> Columns:
+    """Columns where what is forecast is a channel like the others, and no target."""
+    channels = columns.channels
+    if channels is not None:
+        channels += tuple(name for name in columns.target or () if name not in channels)
+    return replace(columns, target=(), channels=channels)
 
 
 def _names(columns: str | Sequence[str] | None) -> tuple[str, ...] | None:

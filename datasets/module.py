@@ -92,13 +92,7 @@ class SeriesDataModule(LightningDataModule):
         if self._loaded is not None:
             return
         sets = self.source.load()
-        _check_enough(sets)
-        if "all" in sets:
-            rest, test = cut_series(sets["all"], self.test, [self.seed, 0])
-            sets = {"train": rest, "test": test}
-        if "val" not in sets:
-            train, val = cut_series(sets["train"], self.validation, [self.seed, 1])
-            sets = {**sets, "train": train, "val": val}
+        sets = self.source.cut(sets, validation=self.validation, test=self.test, seed=self.seed)
         if self.train_series is not None:
             sets = {**sets, "train": _limited(sets["train"], self.train_series, [self.seed, 2])}
         sets = {part: self.source.transform(part, sets[part]) for part in ("train", "val", "test") if part in sets}
@@ -235,13 +229,3 @@ def _limited(train: SeriesSet, at_most: int, seed: list[int]) -> SeriesSet:
             f"got {at_most}"
         )
     return kept
-
-
-def _check_enough(sets: dict[str, SeriesSet]) -> None:
-    """Refuses files with fewer series than parts to cut them into."""
-    whole, needed = ("all", 3) if "all" in sets else ("train", 1 if "val" in sets else 2)
-    if len(sets[whole]) < needed:
-        raise ValueError(
-            f"{sets[whole].origin} has {len(sets[whole])} series to train on; at least {needed} are needed, since "
-            "validation and testing take one each"
-        )

@@ -33,6 +33,7 @@ class SeriesSet:
         sample_rate: Samples per second (Hz), typical ones where timestamps are uneven; None without a unit of time.
         channels: Names of the channels, where they have names.
         origin: The file or data set that the series are from, to name in errors.
+        targets: Names of the predicted values, where they have names.
 
     Raises:
         ValueError: no series, a series without samples or without any value, infinite values, or sizes that do not
@@ -52,6 +53,7 @@ class SeriesSet:
     sample_rate: float | None = None
     channels: tuple[str, ...] = ()
     origin: str = "the data"
+    targets: tuple[str, ...] = ()
     _gaps: Array = field(init=False, repr=False)
     """Which series have missing values, (n,), so that asking needs no pass over the samples."""
 
@@ -201,6 +203,7 @@ class SeriesSet:
             sample_rate=first.sample_rate,
             channels=first.channels,
             origin=first.origin,
+            targets=first.targets,
         )
 
     def _check_lengths(self) -> None:

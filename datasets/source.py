@@ -11,6 +11,7 @@ from typing import Any
 from seqkit.batch import DataInfo
 from seqkit.checks import check_choice
 from seqkit.datasets.series import SeriesSet
+from seqkit.datasets.splits import cut_series
 
 __all__ = ["PARTS", "Source", "data_root", "first_file", "pick_part"]
 
@@ -64,6 +65,47 @@ class Source(ABC):
             FileNotFoundError: the files are not there; `prepare` fetches them.
             ValueError: a file is damaged or not what it should be.
         """
+
+    def cut(self, sets: dict[str, SeriesSet], *, validation: float, test: float, seed: int) -> dict[str, SeriesSet]:
+        """The parts to train, validate and test on: official ones as they are, others cut off by series.
+
+        Args:
+            sets: What `load` gave.
+            validation: Share of the training part kept for validation where the set has no such part.
+            test: Share of all series kept for testing where the set has no such part.
+            seed: Seed of the cuts.
+
+        Returns:
+            "train", "val" and, where there is one, "test".
+
+        Raises:
+            ValueError: fewer series than parts.
+        """
+        whole, needed = ("all", 3) if "all" in sets else ("train", 1 if "val" in sets else 2)
+        if len(sets[whole]) < needed:
+            raise ValueError(
+                f"{sets[whole].origin} has {len(sets[whole])} series to train on; at least {needed} are needed, since "
+                "validation and testing take one each"
+            )
+        if "all" in sets:
+            rest, last = cut_series(sets["all"], test, [seed, 0])
+            sets = {"train": rest, "test": last}
+        if "val" not in sets:
+            train, val = cut_series(sets["train"], validation, [seed, 1])
+            sets = {**sets, "train": train, "val": val}
+        return sets
+
+    def to_predict(self, part: str, series: SeriesSet) -> SeriesSet:
+        """What of the series of a file a prediction is made from: as `transform` says, but the last for forecasts.
+
+        Args:
+            part: "train", "val" or "test".
+            series: What `read` gave; targets may be missing.
+
+        Returns:
+            The series to give to the model.
+        """
+        return self.transform(part, series)
 
     def transform(self, part: str, series: SeriesSet) -> SeriesSet:
         """What the options of the set make of a part: the hook for what differs between training and testing.

@@ -78,6 +78,7 @@ def info_of(name: str, sets: Mapping[str, SeriesSet]) -> DataInfo:
         max_length=int(max(part.lengths.max() for part in sets.values())),
         channels=series.channels,
         missing=series.has_missing,
+        targets=series.targets if len(series.targets) == n_targets else (),
     )
 
 
@@ -163,6 +164,7 @@ def as_task(series: SeriesSet, task: TaskKind, *, labelled: bool | None = None) 
         sample_rate=series.sample_rate,
         channels=series.channels,
         origin=series.origin,
+        targets=series.targets,
     )
 
 

@@ -1,15 +1,22 @@
-"""From times of samples to a sample rate, where the samples are even."""
+"""From times of samples to a sample rate, where the samples are even, and onto an even grid where they have gaps."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from seqkit.datasets.series import Array
+from seqkit.datasets.rows import Array
 
-__all__ = ["sampling"]
+__all__ = ["GAPS", "on_grid", "sampling"]
 
 TOLERANCE = 0.05
 """Largest part by which a step may differ from the median one and count as even: times are often rounded."""
+
+GAPS = ("keep", "grid", "ignore")
+"""What to do where steps differ: keep each sample's time, lay the samples on an even grid, or count them as even."""
+
+_EMPTY = 20  # points of a grid for each sample at most: more is a wrong rate, or two recordings under one name
 
 
 def sampling(times: list[Array], names: list[str], origin: str) -> tuple[list[Array] | None, float | None]:
@@ -49,3 +56,51 @@ def sampling(times: list[Array], names: list[str], origin: str) -> tuple[list[Ar
     # The mean of even steps is the median without its rounding: 30 Hz written in milliseconds has steps of 33 and 34.
     step = float(steps.mean()) if even else median
     return (None if even else times), float(f"{1 / step:.6g}")
+
+
+def on_grid(
+    values: Sequence[Array], times: Sequence[Array], rate: float, names: Sequence[str], origin: str
+) -> tuple[list[Array], list[Array]]:
+    """Series on an even grid that starts with each one's first sample: NaN where nothing was sampled.
+
+    Each sample goes to the nearest point of the grid.
+
+    Args:
+        values: Samples, (L_i, C) each.
+        times: Time of each sample in seconds, (L_i,) each, increasing.
+        rate: Points of the grid per second.
+        names: Name of each series, for errors.
+        origin: The file, for errors.
+
+    Returns:
+        Values and times of the points.
+
+    Raises:
+        ValueError: two samples at one point, or a grid with far more points than there are samples.
+
+    Example:
+        >>> rows, times = on_grid([np.array([[1.0], [2.0]])], [np.array([0.0, 2.0])], 1.0, ["a"], "toy.csv")
+        >>> rows[0][:, 0].tolist(), times[0].tolist()
+        ([1.0, nan, 2.0], [0.0, 1.0, 2.0])
+    """
+    filled, points = [], []
+    for one, at, name in zip(values, times, names, strict=True):
+        place = np.round((at - at[0]) * rate).astype(np.int64)
+        twice = np.flatnonzero(np.diff(place) == 0)
+        if len(twice):
+            k = int(twice[0])
+            raise ValueError(
+                f"series {name!r} of {origin} has two samples, {at[k + 1] - at[k]:g} s apart, at one point of a grid "
+                f"of {rate:g} Hz; give a higher sample_rate"
+            )
+        size = int(place[-1]) + 1
+        if size > _EMPTY * len(one) + 1000:
+            raise ValueError(
+                f"series {name!r} of {origin} has {len(one)} samples and would have {size} on a grid of {rate:g} Hz; "
+                "give a lower sample_rate, or cut it into several series"
+            )
+        row = np.full((size, one.shape[1]), np.nan)
+        row[place] = one
+        filled.append(row)
+        points.append(at[0] + np.arange(size) / rate)
+    return filled, points

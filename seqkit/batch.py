@@ -53,6 +53,7 @@ class DataInfo:
         max_length: Longest series in samples, where known.
         channels: Names of the channels, where they have names.
         missing: Whether training series have missing values.
+        targets: Names of the predicted values, where they have names.
 
     Example:
         >>> DataInfo("pulse", "classification", n_channels=1, classes=("rest", "run")).n_outputs
@@ -68,6 +69,7 @@ class DataInfo:
     max_length: int | None = None
     channels: tuple[str, ...] = ()
     missing: bool = False
+    targets: tuple[str, ...] = ()
 
     @property
     def n_outputs(self) -> int:

@@ -45,7 +45,8 @@ def predict(
 
     Returns:
         One row per series: "series", "prediction", and "probability LABEL" for each class or "prediction i" for each
-        of several values. Sequence targets give one row per sample, with "sample".
+        of several values, by name where they have names: forecasts have "prediction price+1" for the next value of
+        price after the end of the series. Sequence targets give one row per sample, with "sample".
 
     Raises:
         FileNotFoundError: no such run or file.
@@ -71,7 +72,7 @@ def predict(
     if not Path(data).exists():
         raise FileNotFoundError(f"there is no file or folder {data} to predict for")
     source = build_source(config.data)
-    series = source.transform(split if split in PARTS else "test", source.read(Path(data), split))
+    series = source.to_predict(split if split in PARTS else "test", source.read(Path(data), split))
     rate, notes = told_rate(model, series, sample_rate=sample_rate)
     for note in (*notes, *new_gaps(model, series)):
         warnings.warn(note, stacklevel=2)
@@ -131,6 +132,8 @@ def _rows(model: SequenceModel, series: SeriesSet, scores: np.ndarray[Any, Any])
 def _answer(model: SequenceModel, score: np.ndarray[Any, Any]) -> dict[str, Any]:
     classes = model.info.classes
     if not classes:
+        if model.info.targets:
+            return {f"prediction {name}": float(value) for name, value in zip(model.info.targets, score, strict=True)}
         if len(score) == 1:
             return {"prediction": float(score[0])}
         return {f"prediction {i}": float(value) for i, value in enumerate(score)}
