@@ -23,9 +23,20 @@ class _Entry(NamedTuple):
 _ENTRIES = {
     "folder": _Entry("seqkit.datasets.folder", "Folder", {}),
     "character_trajectories": _Entry("seqkit.datasets.character_trajectories", "CharacterTrajectories", {}),
+    "bidmc_hr": _Entry("seqkit.datasets.bidmc", "BIDMC32", {"target": "HR"}),
+    "bidmc_rr": _Entry("seqkit.datasets.bidmc", "BIDMC32", {"target": "RR"}),
+    "bidmc_spo2": _Entry("seqkit.datasets.bidmc", "BIDMC32", {"target": "SpO2"}),
+    "bidmc_raw": _Entry("seqkit.datasets.bidmc_raw", "BIDMCRaw", {}),
+    "covid3month": _Entry("seqkit.datasets.bundled", "Covid3Month", {}),
+    "digits": _Entry("seqkit.datasets.digits", "Digits", {}),
+    "tecator": _Entry("seqkit.datasets.bundled", "Tecator", {}),
     "japanese_vowels": _Entry("seqkit.datasets.japanese_vowels", "JapaneseVowels", {}),
+    "cifar10": _Entry("seqkit.datasets.cifar10", "CIFAR10", {}),
+    "fashion_mnist": _Entry("seqkit.datasets.fashion_mnist", "FashionMNIST", {}),
     "mnist": _Entry("seqkit.datasets.mnist", "MNIST", {"permutation": "none"}),
     "permuted_mnist": _Entry("seqkit.datasets.mnist", "MNIST", {"permutation": "bit_reversal"}),
+    "speech_commands": _Entry("seqkit.datasets.speech_commands", "SpeechCommands", {}),
+    "spoken_digits": _Entry("seqkit.datasets.spoken_digits", "SpokenDigits", {}),
 }
 
 

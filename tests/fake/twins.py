@@ -17,9 +17,9 @@ def idx(array: np.ndarray) -> bytes:
     return struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
 
 
-def write_mnist(root: Path, n_train: int = 60, n_test: int = 20, *, packed: bool = True) -> Path:
-    """The four files under MNIST/raw; image i of a part has the label i % 10 and tells it by its brightness."""
-    folder = root / "MNIST" / "raw"
+def write_mnist(root: Path, n_train: int = 60, n_test: int = 20, *, packed: bool = True, name: str = "MNIST") -> Path:
+    """The four files under NAME/raw; image i of a part has the label i % 10 and tells it by its brightness."""
+    folder = root / name / "raw"
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
     for stem, n in (("train", n_train), ("t10k", n_test)):
@@ -97,3 +97,22 @@ def write_long_csv(path: Path, values: list[np.ndarray], target: list[object] | 
             lines.append(",".join(fields + ([str(target[i])] if target else [])))
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def cifar_batches(n: int = 12, seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Labels (n,) and bytes (n, 3072) of the six batches; the planes of a picture are red, green and blue."""
+    random = np.random.default_rng(seed)
+    names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+    return {name: (np.arange(n) % 10, random.integers(0, 256, (n, 3072)).astype(np.uint8)) for name in names}
+
+
+def write_cifar(root: Path, n: int = 12) -> Path:
+    """The binary version as it unpacks, below CIFAR10."""
+    folder = root / "CIFAR10" / "cifar-10-batches-bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (labels, images) in cifar_batches(n).items():
+        records = np.concatenate([labels[:, None].astype(np.uint8), images], axis=1)
+        (folder / f"{name}.bin").write_bytes(records.tobytes())
+    (folder / "batches.meta.txt").write_text("airplane\n")
+    (folder / "readme.html").write_text("<html></html>\n")
+    return folder
