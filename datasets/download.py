@@ -66,7 +66,7 @@ def fetch(urls: Sequence[str], path: Path, known_hash: str, *, offline: bool, wh
                 part.replace(path)
                 return
         kept = os.fstat(file.fileno()).st_size
-    if kept:
+    if kept and part.exists():
         reasons.append(f"the {kept} bytes that came are kept in {part.name}, and the next try goes on from there")
     raise not_there(what, path, urls[0], "; ".join(reasons))
 
@@ -128,15 +128,19 @@ def _part_of(path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
         file = _open(part)
         held = _hold(file, path.name)
     if not held:  # no locks on this file system: a part of its own, which the next call could not find
-        file.close()
+        _close(file, part, remove=not os.fstat(file.fileno()).st_size)
         part = path.with_name(f"{path.name}.{secrets.token_hex(6)}.part")
         file = _open(part)
     try:
         yield part, file
     finally:
-        if _is_at(file, part) and not (held and os.fstat(file.fileno()).st_size):
-            part.unlink(missing_ok=True)
-        file.close()
+        _close(file, part, remove=not held or not os.fstat(file.fileno()).st_size)
+
+
+def _close(file: IO[bytes], part: Path, *, remove: bool) -> None:
+    if remove and _is_at(file, part):
+        part.unlink(missing_ok=True)
+    file.close()
 
 
 def _open(part: Path) -> IO[bytes]:
