@@ -29,6 +29,8 @@ class DataConfig:
         validation: Share of the training part kept for validation, in (0, 1).
         test: Share cut off for testing where the set has no test part of its own.
         train_series: Series to train on at most, drawn by class; None for all.
+        standardize: Whether the model takes each channel, and each value it predicts, in units of the training part's
+            deviation from its mean; false leaves both as they are in the files.
         options: Options of the data set, such as `permutation`, or `id`, `time`, `target` of a user's own table.
 
     Example:
@@ -42,6 +44,7 @@ class DataConfig:
     validation: float = 0.2
     test: float = 0.2
     train_series: int | None = None
+    standardize: bool = True
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -57,6 +60,8 @@ class DataConfig:
                 raise ValueError(f"`{name}` must lie between 0 and 1, got {share!r}")
         if self.train_series is not None:
             check_positive_int("train_series", self.train_series)
+        if not isinstance(self.standardize, bool):
+            raise ValueError(f"`standardize` must be true or false, got {self.standardize!r}")
         check_keys(f"data {self.name}", self.options, source_options(self.name))
 
 
@@ -226,12 +231,15 @@ def _data_config(values: dict[str, Any]) -> DataConfig:
     own = {f.name for f in fields(DataConfig)} - {"options"}
     check_keys("section `data`", values, [*own, *source_options(values.get("name", DataConfig.name))])
     options = {key: value for key, value in values.items() if key not in own}
-    if values.get("name", DataConfig.name) == "folder":  # its options name columns, but for the rate
-        options = {key: value if key == "sample_rate" else _as_text(value) for key, value in options.items()}
+    if values.get("name", DataConfig.name) == "folder":
+        options = {key: _as_text(value) if key in _COLUMNS else value for key, value in options.items()}
     fixed = {key: value for key, value in values.items() if key in own}
     if fixed.get("path") is not None:
         fixed["path"] = str(Path(str(fixed["path"])).expanduser().resolve())  # found again from any folder
     return DataConfig(**fixed, options=options)
+
+
+_COLUMNS = ("id", "time", "target", "channels")  # options of "folder" that name columns
 
 
 def _as_text(value: Any) -> Any:

@@ -105,15 +105,16 @@ def train(
 
 
 def build_model(config: RunConfig, module: SeriesDataModule) -> SequenceModel:
-    """Fresh model for prepared data, with the statistics of the training part in it.
+    """Fresh model for prepared data, with the statistics of the training part in it unless they are not wanted.
 
     Raises:
         ValueError: options that the mixer refuses, or uneven times with a mixer that has no notion of time.
     """
     model = SequenceModel.from_config(config.model, module.info, seed=config.seed)
-    model.input_norm.set_statistics(*module.statistics())
-    if isinstance(model.head, ValueHead):
-        model.head.set_statistics(*module.target_statistics())
+    if config.data.standardize:
+        model.input_norm.set_statistics(*module.statistics())
+        if isinstance(model.head, ValueHead):
+            model.head.set_statistics(*module.target_statistics())
     if not model.uses_rate and any(series.timestamps is not None for series in module.sets.values()):
         raise ValueError(
             f"the samples of {module.info.name} are not evenly spaced in time, and {config.model.name} has no notion "
