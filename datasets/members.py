@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import stat
 import tarfile
@@ -88,7 +89,7 @@ def _reading(archive: Path) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the disk's own trouble
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # the disk's own trouble
             raise
         reason = (str(error) or ("it ends too soon" if isinstance(error, EOFError) else repr(error))).splitlines()[0]
         raise damaged(archive, reason) from None
