@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 from seqkit.checks import check_choice, check_keys, check_positive_int, nearest
 from seqkit.datasets.registry import source_names, source_options
 from seqkit.models.config import PRESETS, ModelConfig, model_names, model_options
-from seqkit.runs.recipes import recipe
+from seqkit.runs.recipes import recipe, refinement
 from seqkit.runs.settings import FORMAT, SECTIONS, check_format, read_yaml
 from seqkit.runs.steps import AUTO
 from seqkit.tasks.config import TrainingConfig
@@ -123,6 +123,8 @@ class RunConfig:
         check_choice("model", model_name, model_names())
         if PRESETS[model_name].sizes:  # a model of a paper has that paper's size on every data set
             defaults["model"] = {}
+        finer = refinement(data_name, model_name)
+        defaults = {name: {**values, **finer[name]} for name, values in defaults.items()}
         seed = given.get("seed", 0)
         for key, value in _resolve_keys(settings, data_name, model_name):
             if key == "seed":

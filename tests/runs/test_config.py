@@ -151,6 +151,34 @@ def test_a_model_of_a_paper_keeps_its_size_whatever_the_recipe():
     assert RunConfig.build("japanese_vowels", "lssl").model.d_model == 256
 
 
+def test_the_network_of_the_hippo_paper_has_its_size_on_the_paper_s_data():
+    config = RunConfig.build("permuted_mnist", "hippo_rnn")
+    assert (config.model.d_model, config.model.n_layers, config.model.dropout) == (512, 1, 0.0)
+    assert (config.model.options["order"], config.model.options["measure"], config.model.pool) == (512, "legs", "last")
+    assert (config.data.batch_size, config.data.validation, config.training.epochs) == (100, 0.1, 50)
+    training = config.training
+    assert (training.learning_rate, training.weight_decay, training.gradient_clip) == (0.001, 0.0, None)
+    assert RunConfig.build("mnist", "hippo_rnn").model == config.model
+    letters = RunConfig.build("character_trajectories", "hippo_rnn")
+    assert (letters.model.d_model, letters.model.options["order"], letters.training.label_smoothing) == (256, 256, 0.0)
+
+
+def test_a_refinement_is_of_one_model_and_yields_to_the_user():
+    assert RunConfig.build("permuted_mnist", "s4d").data.batch_size == 50
+    assert RunConfig.build("permuted_mnist").model.name == "s4d"
+    assert RunConfig.build("japanese_vowels", "hippo_rnn").model.options["order"] == 128
+    own = RunConfig.build("permuted_mnist", "hippo_rnn", settings={"order": 64, "learning_rate": 0.01, "batch_size": 8})
+    assert (own.model.options["order"], own.model.d_model) == (64, 512)
+    assert (own.training.learning_rate, own.data.batch_size) == (0.01, 8)
+
+
+def test_options_of_a_set_stay_numbers():
+    settings = {"train_rate": 100, "drop": 0.5, "data.drop_seed": 3, "data.train_series": 50}
+    data = RunConfig.build("character_trajectories", settings=settings).data
+    assert data.options == {"train_rate": 100, "drop": 0.5, "drop_seed": 3}
+    assert data.train_series == 50
+
+
 def test_names_can_be_given_as_settings():
     config = RunConfig.build(settings={"data.name": "japanese_vowels", "model.name": "lssl", "measure": "legt"})
     assert (config.model.name, config.model.options["measure"]) == ("lssl", "legt")
