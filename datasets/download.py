@@ -19,7 +19,7 @@ __all__ = ["fetch", "not_there"]
 _TRIES = 5  # at one address, as long as each brings something
 
 
-def fetch(urls: Sequence[str], path: Path, known_hash: str, *, offline: bool, what: str) -> None:
+def fetch(urls: Sequence[str], path: Path, known_hash: str | None, *, offline: bool, what: str) -> None:
     """Downloads a file from the first address that gives the right one.
 
     What came before a break stays beside `path` as NAME.part and is continued by the next call. Of several processes
@@ -28,7 +28,8 @@ def fetch(urls: Sequence[str], path: Path, known_hash: str, *, offline: bool, wh
     Args:
         urls: Addresses of the same file, tried in turn.
         path: Where it goes; it is whole and checked, or not there.
-        known_hash: Checksum as "sha256:..." or "md5:...".
+        known_hash: Checksum as "sha256:..." or "md5:..."; None where none is published. Then a file that is there
+            counts as right, only the size that the server says is checked, and no other call continues what came.
         offline: Fetch nothing, only say what is missing.
         what: What the file is, for the error.
 
@@ -45,19 +46,21 @@ def fetch(urls: Sequence[str], path: Path, known_hash: str, *, offline: bool, wh
         >>> (folder / "mine").is_file()
         True
     """
-    if path.is_file() and _checksum(path, known_hash) == known_hash:
+    if path.is_file() and _is_right(path, known_hash):
         return
     if offline:
         raise not_there(what, path, urls[0], "nothing is fetched offline")
     path.parent.mkdir(parents=True, exist_ok=True)
     with _part_of(path) as (part, file):
-        if path.is_file() and _checksum(path, known_hash) == known_hash:
+        if path.is_file() and _is_right(path, known_hash):
             return  # another process brought it while this one waited
-        if _checksum(part, known_hash) == known_hash:  # stopped just before the end
+        if known_hash is not None and _is_right(part, known_hash):  # stopped just before the end
             part.replace(path)
             return
         reasons = []
         for url in urls:
+            if known_hash is None:  # nothing would tell that two halves are not of one file
+                file.truncate(0)
             try:
                 _bring(url, file, part, known_hash, path)
             except TransferError as error:
@@ -65,6 +68,8 @@ def fetch(urls: Sequence[str], path: Path, known_hash: str, *, offline: bool, wh
             else:
                 part.replace(path)
                 return
+        if known_hash is None:
+            file.truncate(0)
         kept = os.fstat(file.fileno()).st_size
     if kept and part.exists():
         reasons.append(f"the {kept} bytes that came are kept in {part.name}, and the next try goes on from there")
@@ -84,7 +89,7 @@ def not_there(what: str, path: Path, url: str, reason: str) -> FileNotFoundError
     )
 
 
-def _bring(url: str, file: IO[bytes], part: Path, known_hash: str, path: Path) -> None:
+def _bring(url: str, file: IO[bytes], part: Path, known_hash: str | None, path: Path) -> None:
     """Completes the part from one address and checks it; a part with the wrong checksum is emptied."""
     continued = file.seek(0, os.SEEK_END) > 0
     try:
@@ -96,6 +101,8 @@ def _bring(url: str, file: IO[bytes], part: Path, known_hash: str, path: Path) -
             raise
         words = f"the disk is full, so {path.name} was not fetched whole; free some space and run it again"
         raise OSError(errno.ENOSPC, words, str(path)) from None
+    if known_hash is None:
+        return
     found = _checksum(part, known_hash)
     if found == known_hash:
         return
@@ -169,6 +176,10 @@ def _hold(file: IO[bytes], name: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _is_right(path: Path, known_hash: str | None) -> bool:
+    return known_hash is None or _checksum(path, known_hash) == known_hash
 
 
 def _checksum(path: Path, known_hash: str) -> str:

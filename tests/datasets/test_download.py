@@ -214,6 +214,32 @@ def test_the_name_is_only_taken_by_a_checked_file(site: Site, tmp_path: Path) ->
     assert mode == (tmp_path / "any").stat().st_mode
 
 
+def test_without_a_checksum_the_size_counts_and_nothing_is_continued(site: Site, tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    fetch([site.url + "/f"], path, None, offline=False, what="the file")
+    assert path.read_bytes() == CONTENT
+    site.files["/f"] = b"another"
+    fetch([site.url + "/f"], path, None, offline=False, what="the file")  # what is there counts
+    assert path.read_bytes() == CONTENT
+    path.unlink()
+    (tmp_path / "f.part").write_bytes(b"half of something")
+    fetch([site.url + "/f"], path, None, offline=False, what="the file")
+    assert path.read_bytes() == b"another"
+    assert names(tmp_path) == ["f"]
+
+
+def test_without_a_checksum_a_cut_connection_leaves_nothing(site: Site, tmp_path: Path) -> None:
+    site.ranges, site.breaks = False, 1000
+    with pytest.raises(FileNotFoundError, match="the connection ended"):
+        fetch([site.url + "/f", site.url + "/f"], tmp_path / "f", None, offline=False, what="the file")
+    assert names(tmp_path) == []
+    site.files["/g"], site.breaks = CONTENT[::-1], 1  # the first breaks off for good, and the second is another file
+    site.files["/f"] = b"x" * 2_000_000
+    site.midway = lambda: site.files.pop("/f", None)
+    fetch([site.url + "/f", site.url + "/g"], tmp_path / "f", None, offline=False, what="the file")
+    assert (tmp_path / "f").read_bytes() == CONTENT[::-1]
+
+
 def test_file_addresses(tmp_path: Path) -> None:
     (tmp_path / "served").write_bytes(CONTENT)
     (tmp_path / "f.part").write_bytes(CONTENT[:7])
