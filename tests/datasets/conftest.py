@@ -18,3 +18,15 @@ def twins() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def sounds() -> ModuleType:
+    """Twins of sets of sound files."""
+    path = Path(__file__).parent.parent / "fake" / "sounds.py"
+    spec = importlib.util.spec_from_file_location("seqkit_test_sounds", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
