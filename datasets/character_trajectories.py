@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import scipy.io
 
 from seqkit.batch import DataInfo
 from seqkit.checks import check_choice
+from seqkit.datasets.archives import read_member
 from seqkit.datasets.download import fetch
 from seqkit.datasets.sampling import Sampling
 from seqkit.datasets.series import Array, SeriesSet
@@ -129,13 +129,7 @@ class CharacterTrajectories(Source):
         archive = self._folder() / "character+trajectories.zip"
         if not archive.is_file():
             fetch([URL], archive, SHA256, offline=offline, what="the files of CharacterTrajectories")
-        try:
-            with zipfile.ZipFile(archive) as packed:
-                data = packed.read(WHOLE)
-        except (zipfile.BadZipFile, KeyError) as error:
-            raise ValueError(
-                f"{archive} is damaged or not the data set ({error}); remove it and fetch it again"
-            ) from None
+        data = read_member(archive, WHOLE, limit=1 << 28)
         write_whole(self._folder() / WHOLE, lambda path: path.write_bytes(data))
         archive.unlink()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from abc import abstractmethod
@@ -21,6 +22,7 @@ from seqkit.datasets.source import Source, data_root, first_file, pick_part
 __all__ = ["PIXELS", "IdxFiles", "IdxImages", "read_idx"]
 
 PIXELS = 28 * 28
+MOST_BYTES = 1 << 30  # the largest set in this layout, EMNIST, has half of that
 _STEMS = {"train": "train", "test": "t10k"}
 
 
@@ -154,18 +156,24 @@ def read_idx(path: Path, *, n_dimensions: int) -> Array:
     Raises:
         ValueError: the file is damaged or something else.
     """
+    magic, start = 0x0800 + n_dimensions, 4 + 4 * n_dimensions
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            head = file.read(start)
+            if len(head) < start or struct.unpack(">I", head[:4])[0] != magic:
+                what = "images" if n_dimensions == 3 else "labels"
+                raise ValueError(f"{path} is not an IDX file of {what}: it does not start with the number {magic}")
+            sizes = struct.unpack(f">{n_dimensions}I", head[4:])
+            count = math.prod(sizes)
+            if count > MOST_BYTES:
+                raise ValueError(f"{path} says it holds {sizes} values, more than any such set; fetch it again")
+            data = file.read(count + 1)  # no more of it than that, whatever a packed file would unpack to
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged ({error}); remove it and fetch it again") from None
-    magic, start = 0x0800 + n_dimensions, 4 + 4 * n_dimensions
-    if len(data) < start or struct.unpack(">I", data[:4])[0] != magic:
-        what = "images" if n_dimensions == 3 else "labels"
-        raise ValueError(f"{path} is not an IDX file of {what}: it does not start with the number {magic}")
-    sizes = struct.unpack(f">{n_dimensions}I", data[4:start])
-    if len(data) - start != int(np.prod(sizes, dtype=np.int64)):
-        raise ValueError(f"{path} should hold {sizes} values and has {len(data) - start} bytes of them; fetch it again")
-    return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(sizes)
+    if len(data) != count:
+        has = f"{len(data)} bytes of them" if len(data) < count else "more"
+        raise ValueError(f"{path} should hold {sizes} values and has {has}; fetch it again")
+    return np.frombuffer(data, dtype=np.uint8).reshape(sizes)
 
 
 def _spellings(name: str) -> list[str]:

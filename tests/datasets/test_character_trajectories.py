@@ -133,6 +133,17 @@ def test_a_damaged_archive_is_named(tmp_path: Path, twins: ModuleType) -> None:
     assert [file.name for file in folder.iterdir()] == [archive.name]
 
 
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path, twins: ModuleType) -> None:
+    folder = lay_down_archive(tmp_path, twins)
+    archive = folder / "character+trajectories.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed, packed.open(module.WHOLE, "w") as member:
+        for _ in range(65):
+            member.write(bytes(1 << 20))
+    with pytest.raises(ValueError, match="unpacks to more than 200 times its size; it is refused"):
+        CharacterTrajectories(root=tmp_path / "root").prepare()
+    assert [file.name for file in folder.iterdir()] == [archive.name]
+
+
 def test_the_real_part_has_its_sizes(data_root: Path) -> None:
     path = data_root / "CharacterTrajectories" / module.SUBSET
     if not path.is_file():

@@ -99,6 +99,8 @@ def test_damaged_files_are_named(tmp_path: Path, twins: ModuleType) -> None:
         ("text.gz", b"not gzip at all", "damaged"),
         ("wrong.gz", gzip.compress(b"x" * 100), "does not start with the number 2051"),
         ("short", whole[:-1], r"should hold \(2, 28, 28\) values and has 1567 bytes"),
+        ("long.gz", gzip.compress(whole + bytes(1 << 24)), r"should hold \(2, 28, 28\) values and has more"),
+        ("huge", whole[:4] + b"\xff" * 12 + whole[16:], "values, more than any such set"),
         ("labels", twins.idx(np.zeros(5)), "not an IDX file of images"),
         ("tiny", b"\x00", "not an IDX file of images"),
     ):
