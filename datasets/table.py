@@ -94,6 +94,8 @@ def series_of_columns(
     time = find_time(table, columns, origin)
     targets = find_target(table, columns, origin, need_target=need_target)
     channels = _channels(table, columns, {columns.id, time, *(columns.targets)}, origin)
+    if columns.channels is None and need_target:  # one to predict for may lack a channel that training had
+        _refuse_empty({name: table[name] for name in channels}, origin)
     times = None if time is None else seconds_of(table[time], time, origin)
     order, starts = _grouped(ids, times)
     names = [_text(ids[order[start]]) for start in starts]
@@ -222,10 +224,13 @@ def _channels(table: dict[str, Array], columns: Columns, used: set[str | None], 
     channels = tuple(name for name, column in left.items() if column.dtype.kind == "f")
     if not channels:
         raise ValueError(f"{origin} has no column of numbers left to be a channel; its columns are {', '.join(table)}")
-    for name in channels:
-        if np.isnan(table[name]).all():
-            raise ValueError(f"column {name!r} of {origin} is empty; remove it, or name the channels (channels=[...])")
     return channels
+
+
+def _refuse_empty(table: dict[str, Array], origin: str) -> None:
+    for name, column in table.items():
+        if np.isnan(column).all():
+            raise ValueError(f"column {name!r} of {origin} is empty; remove it, or name the channels (channels=[...])")
 
 
 def _counts_rows(name: str, column: Array) -> bool:
