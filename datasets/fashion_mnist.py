@@ -56,7 +56,7 @@ class FashionMNIST(IdxImages):
 
     name = "fashion_mnist"
 
-    def files(self) -> IdxFiles:
+    def published(self) -> IdxFiles:
         """The four files, 31 MB in all."""
         others = ("FashionMNIST", "fashion_mnist", "fashion-mnist")
         return IdxFiles("Fashion-MNIST", "FashionMNIST/raw", others, MIRRORS, FILES, CLOTHES)

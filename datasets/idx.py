@@ -63,17 +63,17 @@ class IdxImages(Source):
         self.root = data_root(root)
 
     @abstractmethod
-    def files(self) -> IdxFiles:
+    def published(self) -> IdxFiles:
         """The four files and what their labels mean."""
 
     def info(self) -> DataInfo:
         """What the set holds; pixels have no unit of time."""
-        classes = tuple(sorted(self.files().labels))
+        classes = tuple(sorted(self.published().labels))
         return DataInfo(name=self.name, task="classification", n_channels=1, classes=classes, max_length=PIXELS)
 
     def prepare(self, *, offline: bool = False) -> None:
         """Fetches those of the four files that are not there yet."""
-        files = self.files()
+        files = self.published()
         for name, known_hash in files.checksums.items():
             if self._find(name) is None:
                 urls = [f"{mirror}{name}.gz" for mirror in files.mirrors]
@@ -88,7 +88,7 @@ class IdxImages(Source):
             labels = self._find(f"{stem}-labels-idx1-ubyte")
             if images is None or labels is None:
                 raise FileNotFoundError(
-                    f"the {part} files of {self.files().title} are not under {self.root}; "
+                    f"the {part} files of {self.published().title} are not under {self.root}; "
                     f"run `seqkit data prepare {self.name}`"
                 )
             parts[part] = self._read(images, labels, prefix=f"{part}-")
@@ -115,7 +115,7 @@ class IdxImages(Source):
         return pick_part(parts, split, str(path))
 
     def _folders(self, root: Path) -> list[Path]:
-        files = self.files()
+        files = self.published()
         return [root / folder for folder in (files.folder, *files.others)]
 
     def _find(self, name: str) -> Path | None:
@@ -125,7 +125,7 @@ class IdxImages(Source):
         pixels = read_idx(images, n_dimensions=3)
         if pixels.shape[1:] != (28, 28):
             raise ValueError(
-                f"{images} holds images of {pixels.shape[1]} x {pixels.shape[2]} pixels, {self.files().title} has "
+                f"{images} holds images of {pixels.shape[1]} x {pixels.shape[2]} pixels, {self.published().title} has "
                 "28 x 28"
             )
         target = None if labels is None else self._labels(labels, images, len(pixels))
@@ -136,11 +136,11 @@ class IdxImages(Source):
         numbers = read_idx(path, n_dimensions=1)
         if len(numbers) != n:
             raise ValueError(f"{images} has {n} images and {path} has {len(numbers)} labels; one is damaged")
-        names = self.files().labels
+        names = self.published().labels
         if len(numbers) and numbers.max() >= len(names):
             i = int((numbers >= len(names)).argmax())
             raise ValueError(
-                f"label {i} of {path} is {numbers[i]}, {self.files().title} has labels 0 to {len(names) - 1}; "
+                f"label {i} of {path} is {numbers[i]}, {self.published().title} has labels 0 to {len(names) - 1}; "
                 "fetch it again"
             )
         return [names[number] for number in numbers.tolist()]

@@ -44,7 +44,7 @@ class MNIST(IdxImages):
         """Name in the registry."""
         return "mnist" if self.order is None else "permuted_mnist"
 
-    def files(self) -> IdxFiles:
+    def published(self) -> IdxFiles:
         """The four files, 11 MB in all."""
         others = ("MNIST", "mnist", "raw", ".")
         return IdxFiles("MNIST", "MNIST/raw", others, MIRRORS, FILES, tuple("0123456789"))
