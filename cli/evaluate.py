@@ -51,4 +51,9 @@ def evaluate(
         as_json({**asdict(result), "notes": list(result.notes)})
         return
     title = f"{result.run} on {result.data}, {result.split}: {result.n_series} series"
-    table(title, list(result.metrics), [[f"{value:.4g}" for value in result.metrics.values()]])
+    rows = [[f"{value:.4g}" for value in found.values()] for found in (result.metrics, *result.naive.values())]
+    if not result.naive:
+        table(title, list(result.metrics), rows)
+        return
+    names = [Path(result.run).name, *result.naive]
+    table(title, ["", *result.metrics], [[name, *row] for name, row in zip(names, rows, strict=True)])

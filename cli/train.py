@@ -74,6 +74,8 @@ def _show_result(result: TrainResult) -> None:
         note(words)
     rows = [(part, *(f"{value:.4g}" for value in metrics.values())) for part, metrics in summary["results"].items()]
     names = list(next(iter(summary["results"].values())))
+    for part, methods in summary.get("naive", {}).items():
+        rows += [(f"{part}, {method}", *(f"{found[name]:.4g}" for name in names)) for method, found in methods.items()]
     table(f"{summary['model']} on {summary['data']}", ["part", *names], rows)
     typer.echo(
         f"{summary['n_parameters']} parameters, {count(summary['epochs'], 'epoch')} in {summary['seconds']:.0f} s, "

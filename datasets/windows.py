@@ -63,7 +63,7 @@ class Windows(Rows):
     @property
     def n_channels(self) -> int:
         """Channels C of a sample."""
-        return int(self.base[0].shape[1])
+        return self.base.n_channels if isinstance(self.base, Rows) else int(self.base[0].shape[1])
 
     @property
     def missing(self) -> bool:
@@ -79,9 +79,11 @@ class Windows(Rows):
         )  # fmt: skip
 
     def _read(self, place: int) -> Array:
-        start = int(self.start[place])
-        row: Array = np.asarray(self.base[int(self.owner[place])][start : start + self.size], dtype=np.float32)
-        return row
+        owner, first = int(self.owner[place]), int(self.start[place])
+        stop = first + self.size
+        if isinstance(self.base, Rows):
+            return self.base.part(owner, first, stop)
+        return np.asarray(self.base[owner][first:stop], dtype=np.float32)
 
 
 class Span(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from seqkit.runs.config import RunConfig
-from seqkit.runs.data import build_data_module, describe_data
+from seqkit.runs.data import build_data_module, describe_data, keep_windows
 from seqkit.runs.inference import pick_device, to_device
 from seqkit.runs.steps import fit_step_sizes
 from seqkit.runs.training import build_model
@@ -61,11 +61,11 @@ def estimate(config: RunConfig) -> Estimate:
         ValueError: unusable data or settings.
     """
     module = build_data_module(config)
-    config = fit_step_sizes(config, module)
+    config = fit_step_sizes(keep_windows(config, module), module)
     device = pick_device(config.training.device, config.training.precision)
     task = SequenceTask(build_model(config, module)).to(device)
     train = module.sets["train"]
-    longest = sorted(range(len(train)), key=lambda i: -len(train.values[i]))
+    longest = sorted(range(len(train)), key=lambda i: -int(train.lengths[i]))
     batch = to_device(next(iter(module.loader(train.select(longest[: config.data.batch_size])))), device)
     kept: dict[tuple[int, int], int] = {}
 

@@ -13,7 +13,7 @@ from seqkit.datasets.source import PARTS, pick_part
 from seqkit.models import load_model
 from seqkit.runs.config import RunConfig
 from seqkit.runs.data import build_data_module
-from seqkit.runs.inference import SPLITS, measure, new_gaps, run_model, told_rate
+from seqkit.runs.inference import SPLITS, measure, measure_naive, new_gaps, run_model, told_rate
 from seqkit.runs.result import Evaluation
 from seqkit.runs.source import build_source
 from seqkit.tasks.run_folder import RunFolder
@@ -71,7 +71,8 @@ def evaluate(
         series = replace(series, timestamps=None)
     batches = loader(series, model.info, batch_size=config.data.batch_size)
     metrics = measure(run_model(model, batches, sample_rate=rate, device=device), model.info)
-    return Evaluation(str(folder.path), name, split, metrics, len(series), rate, notes)
+    naive = measure_naive(series, model.info)
+    return Evaluation(str(folder.path), name, split, metrics, len(series), rate, notes, naive)
 
 
 def _is_own(config: RunConfig, data: str | Path | None) -> bool:

@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 from seqkit.batch import Batch, DataInfo
 from seqkit.checks import NotFiniteError, check_choice
+from seqkit.datasets.naive import naive_forecasts
 from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.source import PARTS
+from seqkit.datasets.targets import encode_targets
 from seqkit.models import SequenceModel
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Outputs",
     "confusion",
     "measure",
+    "measure_naive",
     "new_gaps",
     "pick_device",
     "run_model",
@@ -161,6 +164,22 @@ def measure(outputs: Outputs, info: DataInfo) -> dict[str, float]:
     error = (scores - target.reshape(scores.shape)).double()
     mse = error.square().mean()
     return {"rmse": float(mse.sqrt()), "mae": float(error.abs().mean()), "loss": float(mse)}
+
+
+def measure_naive(series: SeriesSet, info: DataInfo) -> dict[str, dict[str, float]]:
+    """Metrics of the naive forecasts of windows, by method, to hold a model's against; empty for other series.
+
+    Example:
+        >>> info = DataInfo("toy", "classification", n_channels=1, classes=("a", "b"))
+        >>> measure_naive(SeriesSet([np.zeros((9, 1))], ["a"]), info)
+        {}
+    """
+    out = {}
+    for name, values in naive_forecasts(series).items():
+        target = encode_targets(series, info)
+        assert isinstance(target, Tensor)  # windows have values as targets
+        out[name] = measure(Outputs(torch.from_numpy(values), target, torch.from_numpy(series.lengths)), info)
+    return out
 
 
 def confusion(outputs: Outputs, info: DataInfo) -> np.ndarray[Any, Any]:

@@ -28,6 +28,7 @@ class Evaluation:
         n_series: Number of series.
         sample_rate: Samples per second that the model was told, or None for the training one.
         notes: What a reader should know, one sentence each.
+        naive: For forecasts, metrics of the naive ones by method.
 
     Example:
         >>> Evaluation("runs/vowels", "japanese_vowels", "test", {"accuracy": 0.99}, 370).metrics["accuracy"]
@@ -41,6 +42,7 @@ class Evaluation:
     n_series: int
     sample_rate: float | None = None
     notes: tuple[str, ...] = ()
+    naive: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def step_size_range(typical_length: float) -> tuple[float, float]:
 
 def fit_step_sizes(config: RunConfig, module: SeriesDataModule) -> RunConfig:
     """Replaces "auto" by what fits the training part's median length: step sizes around it, a window of that length."""
-    typical = float(np.median([len(v) for v in module.sets["train"].values]))
+    typical = float(np.median(module.sets["train"].lengths))
     options = config.model.options
     low, high = step_size_range(typical)
     # The whole past and a fading one have no edge that would have to lie somewhere.

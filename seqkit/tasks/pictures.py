@@ -74,26 +74,37 @@ def draw_confusion(counts: np.ndarray[Any, Any], classes: Sequence[str], path: P
     save_figure(figure, path)
 
 
-def draw_predictions(true: np.ndarray[Any, Any], predicted: np.ndarray[Any, Any], path: Path, title: str) -> None:
-    """Draws predicted against true values, one panel per target.
+_PANELS = 4  # of many predicted values, such as the steps of a forecast, some from the first to the last
+
+
+def draw_predictions(
+    true: np.ndarray[Any, Any],
+    predicted: np.ndarray[Any, Any],
+    path: Path,
+    title: str,
+    names: Sequence[str] = (),
+) -> None:
+    """Draws predicted against true values, one panel per target, or four of them from the first to the last.
 
     Args:
         true: Values, (n, T).
         predicted: Values, (n, T).
         path: PNG to write.
         title: Line above it.
+        names: Names of the targets, (T,), where they have names.
 
     Example:
         >>> import tempfile
         >>> draw_predictions(np.zeros((3, 1)), np.ones((3, 1)), Path(tempfile.mkdtemp()) / "p.png", "toy")
     """
-    n_targets = true.shape[1]
-    figure = new_figure(min(16.0, 4.5 * n_targets), 4.5)
-    for t, axes in enumerate(np.atleast_1d(figure.subplots(1, n_targets))):
+    count = true.shape[1]
+    shown = np.unique(np.linspace(0, count - 1, min(count, _PANELS)).astype(int)).tolist()
+    figure = new_figure(min(16.0, 4.5 * len(shown)), 4.5)
+    for t, axes in zip(shown, np.atleast_1d(figure.subplots(1, len(shown))), strict=True):
         axes.plot(true[:, t], predicted[:, t], ".", alpha=0.6)
         low, high = min(true[:, t].min(), predicted[:, t].min()), max(true[:, t].max(), predicted[:, t].max())
         axes.plot([low, high], [low, high], color="grey", linewidth=1)
-        axes.set(xlabel="true", ylabel="predicted")
+        axes.set(xlabel="true", ylabel="predicted", title=names[t] if names else "")
         axes.grid(alpha=0.3)
     figure.suptitle(title)
     save_figure(figure, path)
