@@ -106,6 +106,7 @@ class CharacterTrajectories(Source):
             sample_rate=self.sampling.told_rate(),
             max_length=self.sampling.max_length(LONGEST),
             channels=self.sampling.channels(CHANNELS),
+            missing=self.sampling.missing == "nan" and self.sampling.drop > 0,
         )
 
     def describe(self) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def load_twins(name: str = "twins") -> Any:
 
 twins = load_twins()
 sounds = load_twins("sounds")
+recordings = load_twins("recordings")
 
 
 class Case(NamedTuple):
@@ -48,16 +49,29 @@ class Case(NamedTuple):
         return get_source(self.name, **self.options)
 
 
+BUNDLED = {
+    "japanese_vowels": ("sktime", "JapaneseVowels"),
+    "covid3month": ("sktime", "Covid3Month"),
+    "tecator": ("sktime", "Tecator"),
+    "digits": ("sklearn", "digits.csv.gz"),
+}
+# What the samples that are about hold.
+ABOUT: dict[str, dict[str, Any]] = {
+    "speech_commands": {"version": "0.01", "words": "all"},
+    "bidmc_raw": {"target": "RESP", "split": "time"},
+}
+
+
 def real(name: str, root: Path | None) -> Case:
-    if name == "japanese_vowels":
-        spec = importlib.util.find_spec("sktime")
+    if name in BUNDLED:
+        package, place = BUNDLED[name]
+        spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
-            pytest.skip("needs sktime, which brings the data")
-        return Case(name, {}, Path(spec.origin).parent / "datasets" / "data" / "JapaneseVowels", real=True)
+            pytest.skip(f"needs {package}, which brings the data")
+        return Case(name, {}, Path(spec.origin).parent / "datasets" / "data" / place, real=True)
     if root is None:
         pytest.skip("needs real data: set SEQKIT_DATA to the folder that holds it")
-    options = {"version": "0.01", "words": "all"} if name == "speech_commands" else {}  # the sample that is about
-    case = Case(name, {"root": root, **options}, root, real=True)
+    case = Case(name, {"root": root, **ABOUT.get(name, {})}, root, real=True)
     try:
         case.source().prepare(offline=True)
     except FileNotFoundError as error:
@@ -93,6 +107,17 @@ def fake_sounds(folder: Path, name: str, **options: Any) -> Case:
     else:
         sounds.write_commands(folder, n_samples=900)
     return Case(name, {"root": folder, **options}, folder, real=False)
+
+
+def fake_windows(folder: Path, **options: Any) -> Case:
+    values, target, _ = recordings.windows()
+    recordings.write_archive(folder, values, target)
+    return Case("bidmc_hr", {"root": folder, **options}, folder, real=False)
+
+
+def fake_recordings(folder: Path, **options: Any) -> Case:
+    recordings.write_recordings(folder / "BIDMC", 8, seconds=24)
+    return Case("bidmc_raw", {"root": folder, "window": 1, "stride": 2, **options}, folder, real=False)
 
 
 def fake_csv(folder: Path) -> Case:
@@ -137,6 +162,11 @@ MAKERS: dict[str, Callable[[Path], Case]] = {
     "letters time twin": lambda folder: fake_dropped_letters(folder, drop=0.5, timestamps="channel"),
     "spoken_digits twin": lambda folder: fake_sounds(folder, "spoken_digits"),
     "spoken_digits speakers twin": lambda folder: fake_sounds(folder, "spoken_digits", split="speaker"),
+    "bidmc_hr twin": fake_windows,
+    "bidmc_hr archive twin": lambda folder: fake_windows(folder, split="archive"),
+    "bidmc_hr patient twin": lambda folder: fake_windows(folder, split="patient"),
+    "bidmc_raw twin": fake_recordings,
+    "bidmc_raw breathing twin": lambda folder: fake_recordings(folder, target="RESP", split="time"),
     "speech_commands twin": lambda folder: fake_sounds(folder, "speech_commands"),
 }
 REAL = [name for name in source_names() if name != "folder"]
@@ -216,7 +246,7 @@ def test_cuts_are_a_function_of_the_seed(case: Case, module: SeriesDataModule) -
 
 def test_facts_known_without_loading_hold(case: Case, module: SeriesDataModule) -> None:
     known, found = case.source().info(), module.info
-    for what in ("name", "task", "n_channels", "classes", "n_targets", "sample_rate", "channels"):
+    for what in ("name", "task", "n_channels", "classes", "n_targets", "sample_rate", "channels", "missing"):
         assert getattr(known, what) == getattr(found, what), what
     if case.real or case.name == "folder":
         assert known.max_length == found.max_length
@@ -261,8 +291,12 @@ def test_batches_hold_the_series_and_zeros(module: SeriesDataModule) -> None:
     for number, batch in enumerate(module.test_dataloader()):
         for k, length in enumerate(batch.lengths.tolist()):
             assert length == len(series.values[at])
-            assert np.array_equal(batch.values[k, :length].numpy(), series.values[at])
+            assert np.array_equal(batch.values[k, :length].numpy(), np.nan_to_num(series.values[at], nan=0.0))
             assert not batch.values[k, length:].any()
+            assert (batch.observed is not None) == series.has_missing
+            if batch.observed is not None:
+                assert np.array_equal(batch.observed[k, :length].numpy(), ~np.isnan(series.values[at]))
+                assert not batch.observed[k, length:].any()
             assert batch.target is not None
             kept = batch.target[k, :length] if module.info.task == "sequence" else batch.target[k]
             assert torch.equal(kept, target[at])
@@ -344,12 +378,13 @@ def test_a_file_of_the_set_reads_as_the_set(case: Case) -> None:
     loaded = source.load()
     whole = source.read(case.path)
     values = [one for series in loaded.values() for one in series.values]
-    target = [one for series in loaded.values() for one in series.target or ()] if case.name != "folder" else None
+    target = [one for series in loaded.values() for one in series.target] if case.name != "folder" else None
     assert len(whole) == len(values)
     if len(loaded) == 1 or case.name != "folder":
         assert all(np.array_equal(one, two) for one, two in zip(whole.values, values, strict=True))
     if target:
-        assert whole.target == target
+        assert len(whole.target) == len(target)
+        assert all(np.array_equal(one, two) for one, two in zip(whole.target, target, strict=True))
     assert whole.sample_rate == next(iter(loaded.values())).sample_rate
     for part in ("train", "test"):
         if case.path.name == "trajectories_train.mat" and part == "train":
