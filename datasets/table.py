@@ -192,9 +192,7 @@ def nothing_to_learn(table: dict[str, Array], columns: Columns, origin: str) -> 
     words = [name for name in rest if table[name].dtype.kind == "U"]
     alike = [name for name in rest if _one_for_each(table[name], table.get(columns.id))]
     if words or alike:
-        hint = nearest("target", table)
-        if not hint.startswith("did"):
-            hint = f"is it {' or '.join(map(repr, (words + alike)[:3]))}?"
+        hint = f"is it {' or '.join(map(repr, (words + alike)[:3]))}?"
         raise ValueError(
             f"{origin} has no column 'target' for targets; {hint} (option target=); to forecast the next values "
             "instead, give horizon="

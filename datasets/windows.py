@@ -246,10 +246,9 @@ class Forecast:
         advice = f"set window to at most {fits}" if fits > 0 else f"shorten the horizon to less than {room[part]}"
         if part != "all" and not self.overlap:
             advice += ", or overlap=true so that windows may begin before the part that their targets are in"
-        where = f"the {part} part of {spans[part][0].origin}" if part != "all" else spans[part][0].origin
         raise ValueError(
-            f"{where} has at most {room[part]} samples of a series, and a window of {self.size} with a horizon of "
-            f"{self.horizon} needs {need}; {advice}"
+            f"{_place(part, spans[part][0])} has at most {room[part]} samples of a series, and a window of "
+            f"{self.size} with a horizon of {self.horizon} needs {need}; {advice}"
         )
 
     def _begin(self, span: Span) -> Array:
@@ -266,13 +265,13 @@ class Forecast:
             left_out += int((~usable).sum())
             starts.append(start[usable])
             ahead = starts[-1][:, None] + self.size + np.arange(self.horizon)
-            targets.append(y[ahead].reshape(len(ahead), -1))
+            targets.append(y[ahead].reshape(len(ahead), self.horizon * len(places)))
         owner = np.repeat(np.arange(len(series)), [len(one) for one in starts])
         start = np.concatenate(starts)
         if len(start) == 0:
             raise ValueError(
-                f"each of the {left_out} windows of the {part} part of {series.origin} has a missing value in its "
-                "target; forecast fewer channels (target=), shorten the horizon or fill the gaps"
+                f"each of the {left_out} windows of {_place(part, series)} has a missing value in its target, or none "
+                "to go by; forecast fewer channels (target=), shorten the horizon or fill the gaps"
             )
         ends = start + self.size
         times = self._timestamps(series)
@@ -311,3 +310,7 @@ class Forecast:
 
 def _whole(series: SeriesSet) -> Span:
     return Span(np.zeros_like(series.lengths), series.lengths)
+
+
+def _place(part: str, series: SeriesSet) -> str:
+    return series.origin if part == "all" else f"the {part} part of {series.origin}"
