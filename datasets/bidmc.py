@@ -22,8 +22,10 @@ SAMPLES_PER_SECOND = 125.0
 SAMPLES = 4000
 CHANNELS = ("PPG", "ECG")
 RECORDINGS = 53
-SHARED = 500
-"""Samples that two windows must have in common to count as one recording: four seconds."""
+SHARED = 1 / 8
+"""Share of a window that two of them must have in common to count as one recording: four seconds of 32."""
+
+ADDRESS = "https://zenodo.org/records/{record}/files/{name}"
 
 
 class _Kind(NamedTuple):
@@ -118,7 +120,7 @@ class BIDMC32(Source):
         for part in ("TRAIN", "TEST"):
             name = f"BIDMC32{self.target}_{part}.ts"
             if not (self._folder() / name).is_file():
-                urls = [f"https://zenodo.org/records/{record}/files/{name}" for record in self.kind.records]
+                urls = [ADDRESS.format(record=record, name=name) for record in self.kind.records]
                 fetch(urls, self._folder() / name, None, offline=offline, what=f"the files of {self.name}")
 
     def load(self) -> dict[str, SeriesSet]:
@@ -166,7 +168,7 @@ class BIDMC32(Source):
         pooled = SeriesSet.join([train, test])
         if self.split == "pooled":
             return {part: pooled.select(places) for part, places in pooled_parts(len(pooled)).items()}
-        number = recordings(pooled.values, at_least=min(SHARED, int(pooled.lengths.min())))
+        number = recordings(pooled.values, at_least=max(1, int(SHARED * pooled.lengths.min())))
         if number[-1] + 1 != RECORDINGS:
             raise ValueError(
                 f"`split` must be pooled or archive for the files in {folder}, got 'patient': they name no patients, "

@@ -100,11 +100,12 @@ class BIDMCRaw(Source):
         """Plain facts."""
         window, stride = self.windows.samples / SAMPLES_PER_SECOND, self.windows.step / SAMPLES_PER_SECOND
         what = "recordings, nobody in two parts" if self.split == "subject" else "time of each recording"
-        target = f"{self.target} in {_UNITS[self.target]}, mean over the window"
+        breathing = self.target == BREATHING
+        number = f"{self.target} in {_UNITS.get(self.target)}, mean over the window"
         return {
             "title": f"BIDMC recordings: {self.target} from windows of {', '.join(self.windows.channels)}",
             "task": self.info().task,
-            "target": target if self.target != BREATHING else "respiration signal at each sample, as recorded",
+            "target": "respiration signal at each sample, as recorded" if breathing else number,
             "series": {"train": "70 %", "val": "15 %", "test": f"15 %, of the {what}"},
             "lengths": f"{self.windows.samples} samples: windows of {window:g} s, one each {stride:g} s",
             "licence": "ODC-BY 1.0",

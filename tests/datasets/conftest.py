@@ -30,3 +30,15 @@ def sounds() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def fakes() -> ModuleType:
+    """Twins of BIDMC's recordings and windows."""
+    path = Path(__file__).parent.parent / "fake" / "recordings.py"
+    spec = importlib.util.spec_from_file_location("seqkit_test_recordings", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
