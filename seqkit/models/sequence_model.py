@@ -363,11 +363,21 @@ def _mixed(config: ModelConfig, info: DataInfo) -> dict[str, Any]:
         for _ in range(config.n_layers)
     ]
     reads_missing = info.missing if config.reads_missing is None else config.reads_missing
-    encoder = nn.Linear(info.n_channels * (1 + reads_missing), config.d_model)
+    encoder = _encoder(info.n_channels, config.d_model, reads_missing=reads_missing)
     backbone = Backbone(blocks, norm=config.norm)
     pool = None if info.task == "sequence" else build_pool(config.pool, config.d_model)
     head = _head(config.d_model if pool is None else pool.width, info)
     return {"encoder": encoder, "backbone": backbone, "pool": pool, "head": head, "reads_missing": reads_missing}
+
+
+def _encoder(n_channels: int, d_model: int, *, reads_missing: bool) -> nn.Linear:
+    """A linear map; what is missing weighs nothing at the start, so that training starts from held values."""
+    encoder = nn.Linear(n_channels, d_model)
+    if reads_missing:
+        values = encoder.weight.detach()
+        encoder.weight = nn.Parameter(torch.cat([values, torch.zeros_like(values)], dim=1))
+        encoder.in_features = 2 * n_channels
+    return encoder
 
 
 def _pooled(config: ModelConfig, info: DataInfo) -> dict[str, Any]:

@@ -20,6 +20,9 @@ def build(name="s4d", *, missing=False, dtype=torch.float64, task=INFO, **change
     config = ModelConfig.preset(name, **{"d_model": 6, "n_layers": 2, **sizes, **changes})
     model = SequenceModel.from_config(config, replace(task, missing=missing), seed=0)
     model.input_norm.set_statistics(MEAN, STD)
+    if model.reads_missing:  # as after training: at the start what is missing weighs nothing
+        generator = torch.Generator().manual_seed(2)
+        model.encoder.weight.data[:, 2:] = torch.randn(model.encoder.weight[:, 2:].shape, generator=generator)
     return model.to(dtype).eval()
 
 
@@ -173,6 +176,14 @@ def test_what_is_missing_is_read_where_training_has_gaps(name):
         assert parameter.grad is not None, key
         assert parameter.grad.abs().max() > 0, key
     assert model.encoder.weight.grad[:, 2:].abs().max() > 0
+
+
+@pytest.mark.parametrize("name", ["s4d", "gru"])
+def test_a_fresh_model_starts_as_one_that_only_holds(name):
+    config, (values, observed) = ModelConfig.preset(name, d_model=6, n_layers=1), gappy(dtype=torch.float32)
+    held, reading = (SequenceModel.from_config(config, replace(INFO, missing=m), seed=3).eval() for m in (False, True))
+    assert error(reading(values, observed=observed), held(values, observed=observed)) < 1e-6
+    assert reading.n_parameters == held.n_parameters + 2 * 6
 
 
 @pytest.mark.parametrize(("given", "data", "reads"), [(None, True, True), (True, False, True), (False, True, False)])
