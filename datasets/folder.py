@@ -121,6 +121,7 @@ class Folder(Source):
     def describe(self) -> dict[str, Any]:
         """Plain facts; the files are read."""
         sets = self.load()
+        forecast = self._forecast(sets)
         lengths = [int(length) for series in sets.values() for length in series.lengths]
         return {
             "title": f"your own data, {self.path}",
@@ -128,6 +129,7 @@ class Folder(Source):
             "series": {part: len(series) for part, series in sets.items()},
             "lengths": f"{min(lengths)} to {max(lengths)} samples",
             "files": self.name,
+            **({} if forecast is None else {"forecast": f"next {forecast.horizon} from windows of {forecast.size}"}),
         }
 
     def prepare(self, *, offline: bool = False) -> None:
