@@ -92,7 +92,7 @@ def train(name: str, series: SeriesSet, info: DataInfo, seed: int) -> SequenceMo
     for epoch in range(settings["epochs"]):
         batches.sampler.set_epoch(epoch)
         for batch in batches:
-            scores = model(batch.values, batch.lengths, timestamps=batch.timestamps)
+            scores = model(batch.values, batch.lengths, timestamps=batch.timestamps, observed=batch.observed)
             loss = F.cross_entropy(scores, batch.target, label_smoothing=0.1)
             optimizer.zero_grad()
             loss.backward()
