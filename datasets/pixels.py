@@ -58,5 +58,5 @@ class _Pixels:
         self.images, self.order = images, order
 
     def __call__(self, i: int) -> Array:
-        image = self.images[i] if self.order is None else self.images[i][self.order]
-        return image.astype(np.float32) / 255
+        image: Array = self.images[i] if self.order is None else self.images[i][self.order]
+        return image.astype(np.float32) / np.float32(255)
