@@ -17,7 +17,7 @@ from seqkit.datasets.order import Draw, EpochBatches
 from seqkit.datasets.series import Array, SeriesSet
 from seqkit.datasets.targets import encode_targets
 
-__all__ = ["SeriesDataset", "fit_channels", "loader"]
+__all__ = ["SeriesDataset", "fit_channels", "loader", "training_loader"]
 
 
 class SeriesDataset(Dataset[Batch]):
@@ -96,16 +96,61 @@ def loader(
         ((2, 5, 1), [1, 0], [5, 3])
     """
     check_positive_int("batch_size", batch_size)
+    if seed is not None:
+        return training_loader(
+            series,
+            info,
+            batch_size=batch_size,
+            seed=seed,
+            bucket=bucket,
+            with_target=with_target,
+            num_workers=num_workers,
+        )
     data = SeriesDataset(series, info, with_target=with_target)
-    # Otherwise each pass draws from torch's global generator.
+    return DataLoader(data, batch_size=batch_size, **_options(num_workers))
+
+
+def training_loader(
+    series: SeriesSet,
+    info: DataInfo,
+    *,
+    batch_size: int,
+    seed: int,
+    bucket: bool = True,
+    with_target: bool = True,
+    num_workers: int = 0,
+) -> TrainingLoader:
+    """What `loader` gives with a seed: batches in a new order in each epoch, and a place within it to go on from.
+
+    Args:
+        series: The series.
+        info: What the model was or will be trained on.
+        batch_size: Series in a batch.
+        seed: Seed of the order.
+        bucket: Whether series of similar length make a batch; see `EpochBatches`.
+        with_target: Whether batches carry targets, where the series have them.
+        num_workers: Processes that make batches.
+
+    Raises:
+        ValueError: series that do not fit `info`: other channels, unknown labels.
+
+    Example:
+        >>> info = DataInfo("toy", "classification", n_channels=1, classes=("a", "b"))
+        >>> series = SeriesSet([np.ones((5, 1)), np.ones((3, 1))], ["b", "a"])
+        >>> training_loader(series, info, batch_size=1, seed=0).state_dict()
+        {'epoch': 0, 'given': 0, 'batches': 2, 'seed': 0}
+    """
+    data = SeriesDataset(series, info, with_target=with_target)
+    batches = EpochBatches(data.series.lengths, batch_size, seed, bucket=bucket)
+    return TrainingLoader(data, sampler=batches, batch_size=None, **_options(num_workers))
+
+
+def _options(num_workers: int) -> dict[str, Any]:
+    # Without a generator of its own each pass would draw from torch's global one.
     options: dict[str, Any] = {"num_workers": num_workers, "collate_fn": as_is, "generator": torch.Generator()}
     if num_workers:
         options |= {"persistent_workers": True, "multiprocessing_context": WORKER_START}
-    if seed is None:
-        return DataLoader(data, batch_size=batch_size, **options)
-    return TrainingLoader(
-        data, sampler=EpochBatches(data.series.lengths, batch_size, seed, bucket=bucket), batch_size=None, **options
-    )
+    return options
 
 
 def fit_channels(series: SeriesSet, info: DataInfo) -> SeriesSet:

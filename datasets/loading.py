@@ -60,13 +60,14 @@ class TrainingLoader(DataLoader[Batch]):
         yield from self._from(first)
 
     def _from(self, first: int) -> Iterator[Batch]:
-        if isinstance(self.sampler, EpochBatches):
-            self.sampler.start = first
-            batches = super().__iter__()
-            self.sampler.start = 0
-        else:  # one that Lightning has put around ours to share the batches between processes
-            batches = islice(super().__iter__(), first, None)
-        for batch in batches:
+        own = self.sampler if isinstance(self.sampler, EpochBatches) else None
+        if own is not None:
+            own.start = first
+        batches = super().__iter__()
+        if own is not None:
+            own.start = 0
+        # Lightning puts another sampler around ours to share the batches between processes.
+        for batch in batches if own is not None else islice(batches, first, None):
             self._given += 1
             yield batch
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
@@ -14,20 +13,16 @@ from torch.utils.data import DataLoader
 
 from seqkit.batch import Batch, DataInfo
 from seqkit.checks import check_positive_int
-from seqkit.datasets.batching import loader
-from seqkit.datasets.series import Array, SeriesSet
+from seqkit.datasets.batching import loader, training_loader
+from seqkit.datasets.loading import TrainingLoader
+from seqkit.datasets.prepared import Prepared, load_prepared
+from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.source import Source
 from seqkit.datasets.splits import check_share, cut_series
+from seqkit.datasets.statistics import Statistics, share_missing, statistics_of
 from seqkit.datasets.targets import alike, encode_targets, info_of
 
 __all__ = ["SeriesDataModule", "Statistics"]
-
-
-class Statistics(NamedTuple):
-    """Mean and standard deviation, (C,) or (T,), float32; 1 stands for a deviation of 0."""
-
-    mean: Tensor
-    std: Tensor
 
 
 class SeriesDataModule(LightningDataModule):
@@ -45,6 +40,8 @@ class SeriesDataModule(LightningDataModule):
             validation and test parts stay whole.
         seed: Seed of the cuts and of the order of training batches.
         num_workers: Processes that make batches.
+        bucket: Whether training batches hold series of similar length; see `EpochBatches`.
+        prepared: Whether the set is laid down once as one file that later runs open at once; None for large sets.
 
     Raises:
         ValueError: an argument out of range; at setup, a channel that no training series has a value of.
@@ -67,6 +64,8 @@ class SeriesDataModule(LightningDataModule):
         train_series: int | None = None,
         seed: int = 0,
         num_workers: int = 0,
+        bucket: bool = True,
+        prepared: bool | None = None,
     ) -> None:
         super().__init__()
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -80,6 +79,11 @@ class SeriesDataModule(LightningDataModule):
         self.train_series = None if train_series is None else check_positive_int("train_series", train_series)
         self.seed = seed
         self.num_workers = num_workers
+        self.bucket = bucket
+        self.prepared = prepared
+        self._store: Prepared | None = None
+        self._training: TrainingLoader | None = None
+        self._resume_at: dict[str, int] | None = None
         self._loaded: tuple[dict[str, SeriesSet], DataInfo] | None = None
         self._missing = 0.0
 
@@ -91,13 +95,15 @@ class SeriesDataModule(LightningDataModule):
         """Loads and cuts the series, once; every stage needs the same."""
         if self._loaded is not None:
             return
-        sets = self.source.load()
+        sets, self._store = load_prepared(self.source, self.prepared)
         sets = self.source.cut(sets, validation=self.validation, test=self.test, seed=self.seed)
         if self.train_series is not None:
             sets = {**sets, "train": _limited(sets["train"], self.train_series, [self.seed, 2])}
         sets = {part: self.source.transform(part, sets[part]) for part in ("train", "val", "test") if part in sets}
         sets = alike(sets)
-        self._missing = _share_missing(sets["train"]) if sets["train"].has_missing else 0.0
+        train = sets["train"]
+        if train.has_missing:
+            self._missing = self._kept("missing", lambda: {"share": share_missing(train)})["share"]
         info = _ordered(info_of(self.source.name, sets), self.source.classes)
         for series in sets.values():
             encode_targets(series, info)  # a label that training lacks is found now, not after an epoch
@@ -122,7 +128,13 @@ class SeriesDataModule(LightningDataModule):
     def statistics(self) -> Statistics:
         """Mean and deviation of each channel over all values of the training part that were observed, (C,)."""
         train = self.sets["train"]
-        return _statistics(train.values, gaps=train.has_missing)
+
+        def compute() -> dict[str, Any]:
+            mean, std = statistics_of(train.values, gaps=train.has_missing)
+            return {"mean": mean.tolist(), "std": std.tolist()}
+
+        kept = self._kept("statistics", compute)
+        return Statistics(torch.tensor(kept["mean"]), torch.tensor(kept["std"]))
 
     def target_statistics(self) -> Statistics:
         """Mean and deviation of each predicted value over the training part, (T,).
@@ -133,17 +145,39 @@ class SeriesDataModule(LightningDataModule):
         target = encode_targets(self.sets["train"], self.info)
         if self.info.classes or target is None:
             raise ValueError("the target is a class, which has no mean; target statistics are for values")
-        return _statistics([one.numpy() for one in ([target] if isinstance(target, Tensor) else target)])
+        return statistics_of([one.numpy() for one in ([target] if isinstance(target, Tensor) else target)])
 
     def loader(self, series: SeriesSet) -> DataLoader[Batch]:
         """Batches of any series in their order, numbered as in training."""
         return loader(series, self.info, batch_size=self.batch_size, num_workers=self.num_workers)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the training part, in a new order each epoch."""
-        return loader(
-            self.sets["train"], self.info, batch_size=self.batch_size, seed=self.seed, num_workers=self.num_workers
+        """Batches of the training part, in a new order each epoch; after `load_state_dict` from there on."""
+        self._training = training_loader(
+            self.sets["train"],
+            self.info,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            bucket=self.bucket,
+            num_workers=self.num_workers,
         )
+        if self._resume_at is not None:
+            self._training.load_state_dict(self._resume_at)
+            self._resume_at = None
+        return self._training
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the training stands within its epoch, for Lightning's checkpoints.
+
+        Lightning keeps the state of the loader too, and forgets to give it back where the length of the training was
+        asked for before, as a schedule of the learning rate does.
+        """
+        return {} if self._training is None else self._training.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Lets the next training loader go on from there; a checkpoint that is only tested changes nothing."""
+        if self.trainer is None or self.trainer.state.fn == "fit":
+            self._resume_at = dict(state_dict)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Batches of the validation part, in order."""
@@ -163,6 +197,13 @@ class SeriesDataModule(LightningDataModule):
             self._test_part(), self.info, batch_size=self.batch_size, with_target=False, num_workers=self.num_workers
         )
 
+    def _kept(self, what: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What depends on the training part only; beside a prepared set it is computed once."""
+        if self._store is None:
+            return compute()
+        cut = {"validation": self.validation, "test": self.test, "train_series": self.train_series, "seed": self.seed}
+        return self._store.remember({"what": what, **cut}, compute)
+
     def _test_part(self) -> SeriesSet:
         if "test" not in self.sets:
             raise ValueError(f"{self.info.name} has no test part; put a test file beside the training file")
@@ -178,44 +219,6 @@ def _ordered(info: DataInfo, classes: tuple[str, ...]) -> DataInfo:
     """Numbers the classes that training has in the order of the data set, if it has one."""
     known = tuple(label for label in classes if label in info.classes)
     return replace(info, classes=known) if len(known) == len(info.classes) else info
-
-
-def _statistics(rows: Sequence[Array], *, gaps: bool = False) -> Statistics:
-    """Two passes in float64, a few thousand rows at a time so that large sets need no second copy."""
-    add = np.nansum if gaps else np.sum
-    sums = [(add(block, axis=0), (~np.isnan(block)).sum(axis=0) if gaps else len(block)) for block in _blocks(rows)]
-    total, count = (np.sum(column, axis=0) for column in zip(*sums, strict=True))
-    mean = total / count
-    std = np.sqrt(np.sum([add((block - mean) ** 2, axis=0) for block in _blocks(rows)], axis=0) / count)
-    std[std <= 1e-8 * np.abs(mean)] = 1.0  # a constant channel, up to rounding
-    return Statistics(torch.from_numpy(mean).float(), torch.from_numpy(std).float())
-
-
-def _share_missing(train: SeriesSet) -> float:
-    """Share of missing values.
-
-    Raises:
-        ValueError: a channel was never observed, or a series not at all.
-    """
-    observed = np.zeros(train.n_channels, dtype=np.int64)
-    for name, row in zip(train.names, train.values, strict=True):
-        count = np.count_nonzero(~np.isnan(row), axis=0)
-        if not count.any():
-            raise ValueError(f"series {name!r} of {train.origin} has no value at all; remove it")
-        observed += count
-    if not observed.all():
-        k = int(np.flatnonzero(observed == 0)[0])
-        name = repr(train.channels[k]) if train.channels else str(k)
-        raise ValueError(
-            f"channel {name} of {train.origin} is missing in every training series, so nothing can be learned from it; "
-            "leave the channel out"
-        )
-    return float(1 - observed.sum() / (train.lengths.sum() * train.n_channels))
-
-
-def _blocks(rows: Sequence[Array]) -> Iterator[Array]:
-    for i in range(0, len(rows), 2048):
-        yield np.concatenate(rows[i : i + 2048]).astype(np.float64)
 
 
 def _limited(train: SeriesSet, at_most: int, seed: list[int]) -> SeriesSet:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, overload
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seqkit.checks import check_positive_int
 
-__all__ = ["Array", "LazyRows", "Rows", "StoredRows", "has_nan", "join_rows"]
+__all__ = ["Array", "LazyRows", "Rows", "Samples", "StoredRows", "has_nan", "join_rows"]
 
 Array = NDArray[Any]
+
+
+class Samples(Protocol):
+    """Samples of all series one after the other, (total, C): an array, or something that reads slices of a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Samples in all and channels."""
+
+    def __getitem__(self, rows: slice, /) -> Array: ...
 
 
 class Rows(Sequence[Array]):
@@ -44,6 +54,10 @@ class Rows(Sequence[Array]):
     @abstractmethod
     def _read(self, place: int) -> Array:
         """Samples of the series at `place`, which is in range."""
+
+    def part(self, place: int, first: int, stop: int) -> Array:
+        """Samples `first` to `stop` (excluded) of the series at `place`."""
+        return self[place][first:stop]
 
     def thin(self, k: int) -> Rows:
         """Every k-th sample of each series, from the first on, taken when a series is read."""
@@ -175,7 +189,7 @@ class StoredRows(Rows):
 
     def __init__(
         self,
-        samples: Array,
+        samples: Samples,
         starts: Sequence[int] | Array,
         lengths: Sequence[int] | Array,
         *,
@@ -184,13 +198,14 @@ class StoredRows(Rows):
         self._samples = samples
         self._missing = missing
         self._starts, self._lengths = _whole("starts", starts), _whole("lengths", lengths)
-        if samples.ndim != 2 or self._starts.shape != self._lengths.shape:
+        if len(samples.shape) != 2 or self._starts.shape != self._lengths.shape:
             raise ValueError(
                 f"`samples` must be (total, C) with a start and a length for each series, got {samples.shape}"
             )
         ends = self._starts + self._lengths
-        if len(ends) and (self._starts.min() < 0 or self._lengths.min() < 0 or ends.max() > len(samples)):
-            raise ValueError(f"`lengths` must end within the {len(samples)} samples, got an end at {ends.max()}")
+        total = samples.shape[0]
+        if len(ends) and (self._starts.min() < 0 or self._lengths.min() < 0 or ends.max() > total):
+            raise ValueError(f"`lengths` must end within the {total} samples, got an end at {ends.max()}")
 
     @property
     def lengths(self) -> Array:
@@ -211,6 +226,12 @@ class StoredRows(Rows):
         """The series at these places, in this order; nothing is read."""
         places = np.fromiter(indices, dtype=np.int64)
         return StoredRows(self._samples, self._starts[places], self._lengths[places], missing=self._missing)
+
+    def part(self, place: int, first: int, stop: int) -> Array:
+        """Samples `first` to `stop` (excluded) of the series at `place`; no others are read."""
+        start = int(self._starts[place])
+        first, stop, _ = slice(first, stop).indices(int(self._lengths[place]))
+        return np.asarray(self._samples[start + first : start + max(first, stop)], dtype=np.float32)
 
     def _read(self, place: int) -> Array:
         start = int(self._starts[place])

@@ -163,6 +163,10 @@ class SeriesSet:
             channels=tuple(self.channels[i] for i in places) if self.channels else (),
         )
 
+    def with_gaps(self, gaps: Array) -> SeriesSet:
+        """The same series, with what is known of stored ones: which of them have missing values, (n,) bool."""
+        return self._with(_gaps=gaps)
+
     def _with(self, **changes: Any) -> SeriesSet:
         """A copy of checked series with parts of them; checking all samples again would cost a pass over them."""
         out = copy(self)

@@ -13,7 +13,7 @@ from seqkit.checks import check_choice
 from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.splits import cut_series
 
-__all__ = ["PARTS", "Source", "data_root", "first_file", "pick_part"]
+__all__ = ["PARTS", "Source", "cache_root", "data_root", "first_file", "pick_part"]
 
 PARTS = ("train", "val", "test")
 """Names of the parts of a data set, in the order in which they are joined."""
@@ -56,6 +56,18 @@ class Source(ABC):
         Raises:
             FileNotFoundError: they are not there and cannot be fetched; the sentence says where to put them.
         """
+
+    def files(self) -> list[Path]:
+        """The files that `load` reads, where they lie as `describe` says; when they change, the set is prepared anew.
+
+        Returns:
+            Paths in a fixed order; none where they are not known, and then nothing is prepared.
+        """
+        place = Path(str(self.describe().get("files") or "/dev/null"))
+        if place.is_file():
+            return [place]
+        found = (path for path in place.rglob("*") if path.relative_to(place).parts[0] != "prepared")
+        return sorted(path for path in found if path.is_file()) if place.is_dir() else []
 
     @abstractmethod
     def load(self) -> dict[str, SeriesSet]:
@@ -147,6 +159,16 @@ def data_root(root: str | Path | None = None) -> Path:
         return Path(root).expanduser()
     if os.environ.get("SEQKIT_DATA"):
         return Path(os.environ["SEQKIT_DATA"]).expanduser()
+    return cache_root()
+
+
+def cache_root() -> Path:
+    """The toolkit's folder in the user's cache.
+
+    Example:
+        >>> cache_root().name
+        'seqkit'
+    """
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "seqkit"
 

@@ -29,6 +29,10 @@ class DataConfig:
         validation: Share of the training part kept for validation, in (0, 1).
         test: Share cut off for testing where the set has no test part of its own.
         train_series: Series to train on at most, drawn by class; None for all.
+        bucket: Whether training batches hold series of similar length, so that little is padded.
+        num_workers: Processes that read and make batches.
+        prepared: Whether the set is laid down once as one file, which opens at once and may be larger than memory; None
+            for large sets where there is room.
         standardize: Whether the model takes each channel, and each value it predicts, in units of the training part's
             deviation from its mean; false leaves both as they are in the files.
         options: Options of the data set, such as `permutation`, or `id`, `time`, `target` of a user's own table.
@@ -44,6 +48,9 @@ class DataConfig:
     validation: float = 0.2
     test: float = 0.2
     train_series: int | None = None
+    bucket: bool = True
+    num_workers: int = 0
+    prepared: bool | None = None
     standardize: bool = True
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -60,8 +67,13 @@ class DataConfig:
                 raise ValueError(f"`{name}` must lie between 0 and 1, got {share!r}")
         if self.train_series is not None:
             check_positive_int("train_series", self.train_series)
-        if not isinstance(self.standardize, bool):
-            raise ValueError(f"`standardize` must be true or false, got {self.standardize!r}")
+        for name in ("bucket", "standardize"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"`{name}` must be true or false, got {getattr(self, name)!r}")
+        if self.prepared is not None and not isinstance(self.prepared, bool):
+            raise ValueError(f"`prepared` must be true, false or null, got {self.prepared!r}")
+        if isinstance(self.num_workers, bool) or not isinstance(self.num_workers, int) or self.num_workers < 0:
+            raise ValueError(f"`num_workers` must be a whole number of at least 0, got {self.num_workers!r}")
         check_keys(f"data {self.name}", self.options, source_options(self.name))
 
 
@@ -132,6 +144,8 @@ class RunConfig:
             else:
                 section, name = key.split(".", 1)
                 sections[section][name] = value
+        if sections["data"].get("horizon") is not None and not PRESETS[model_name].sizes:
+            defaults["model"].setdefault("pool", "last")  # the next values depend on the last ones most
         automatic: dict[str, Any] = {
             key: AUTO for key in ("dt_min", "dt_max", "window") if key in model_options(model_name)
         }

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from seqkit.batch import DataInfo
 from seqkit.datasets.module import SeriesDataModule
+from seqkit.datasets.windows import Windows
 from seqkit.runs.config import RunConfig
 from seqkit.runs.source import build_source
 
-__all__ = ["build_data_module", "describe_data"]
+__all__ = ["build_data_module", "describe_data", "keep_windows"]
+
+_UNITS = (("day", 86400.0), ("hour", 3600.0), ("minute", 60.0))
 
 
 def build_data_module(config: RunConfig) -> SeriesDataModule:
@@ -24,10 +30,28 @@ def build_data_module(config: RunConfig) -> SeriesDataModule:
         test=data.test,
         train_series=data.train_series,
         seed=config.seed,
+        num_workers=data.num_workers,
+        bucket=data.bucket,
+        prepared=data.prepared,
     )
     module.prepare_data()
     module.setup()
     return module
+
+
+def keep_windows(config: RunConfig, module: SeriesDataModule) -> RunConfig:
+    """Writes down the windows that data were cut into, so that other files are cut alike.
+
+    Where the data alone said that the next values are to be forecast, a model pools by the last sample instead of the
+    mean, as it does with a horizon.
+    """
+    rows = module.sets["train"].values
+    if not isinstance(rows, Windows):
+        return config
+    if "horizon" not in config.data.options and config.model.pool == "mean":
+        config = replace(config, model=replace(config.model, pool="last"))
+    options = {**config.data.options, "horizon": rows.forecast.horizon, "window": rows.size}
+    return replace(config, data=replace(config.data, options=options))
 
 
 def describe_data(module: SeriesDataModule) -> str:
@@ -44,11 +68,13 @@ def describe_data(module: SeriesDataModule) -> str:
     channels = f"{info.n_channels} channel{'s' if info.n_channels > 1 else ''}"
     if info.channels:
         channels += f" ({', '.join(info.channels[:8])}{', ...' if len(info.channels) > 8 else ''})"
-    per_sample = " per sample" if info.task == "sequence" else ""
-    values = f"{info.n_targets} value{'s' if info.n_targets > 1 else ''}"
-    words = [channels, (f"{len(info.classes)} classes" if info.classes else values) + per_sample]
+    rows = module.sets["train"].values
+    what, target = "series", _target(info)
+    if isinstance(rows, Windows):
+        what, target = f"windows of {rows.size} samples", _forecast(rows, module)
+    words = [channels, target]
     if info.sample_rate is not None:
-        words.append(f"{info.sample_rate:g} Hz")
+        words.append(_rate(info.sample_rate))
     gaps = [part for part, series in module.sets.items() if series.has_missing]
     if module.missing:
         words.append(f"{100 * module.missing:.3g} % of the training values are missing")
@@ -56,4 +82,33 @@ def describe_data(module: SeriesDataModule) -> str:
         words.append(f"values are missing in {' and '.join(gaps)} but not in training: the last observed one is held")
     if any(series.timestamps is not None for series in module.sets.values()):
         words.append("uneven times, so each sample is a step of its own and training is slower")
-    return f"{info.name}: {', '.join(parts)} series; {'; '.join(words)}"
+    return f"{info.name}: {', '.join(parts)} {what}; {'; '.join(words)}"
+
+
+def _rate(rate: float) -> str:
+    """Hertz, or the step where a sample takes minutes or days."""
+    step = 1 / rate
+    unit, seconds = next(((name, size) for name, size in _UNITS if step >= 0.999 * size), ("", 0.0))
+    if not unit:
+        return f"{rate:g} Hz"
+    count = f"{step / seconds:.4g}"
+    return f"a sample every {unit}" if count == "1" else f"a sample every {count} {unit}s"
+
+
+def _target(info: DataInfo) -> str:
+    """What is learned from series."""
+    values = f"{info.n_targets} value{'s' if info.n_targets > 1 else ''}"
+    return (f"{len(info.classes)} classes" if info.classes else values) + (
+        " per sample" if info.task == "sequence" else ""
+    )
+
+
+def _forecast(rows: Windows, module: SeriesDataModule) -> str:
+    """What is learned from windows of series."""
+    info, train = module.info, module.sets["train"]
+    names = [info.channels[k] for k in rows.forecast.places(train)] if info.channels else []
+    shown = f" of {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else ""
+    ahead = "next value" if rows.forecast.horizon == 1 else f"next {rows.forecast.horizon} values"
+    left_out = sum(series.values.left_out for series in module.sets.values() if isinstance(series.values, Windows))
+    lost = f", {left_out} windows left out since values to forecast are missing" if left_out else ""
+    return f"the {ahead}{shown} to forecast{lost}"

@@ -22,9 +22,9 @@ from seqkit.datasets.module import SeriesDataModule
 from seqkit.models import SequenceModel, save_model
 from seqkit.nn import ValueHead
 from seqkit.runs.config import RunConfig
-from seqkit.runs.data import build_data_module, describe_data
+from seqkit.runs.data import build_data_module, describe_data, keep_windows
 from seqkit.runs.folders import clear, folder_to_resume, folder_to_start
-from seqkit.runs.inference import Outputs, confusion, measure, pick_device, run_model, told_rate
+from seqkit.runs.inference import Outputs, confusion, measure, measure_naive, pick_device, run_model, told_rate
 from seqkit.runs.result import TrainResult, read_result
 from seqkit.runs.resume import read_checkpoint
 from seqkit.runs.steps import fit_step_sizes
@@ -56,7 +56,7 @@ def train(
         model: Name of a preset; the data set's recipe chooses if None.
         config: YAML file, or a whole `RunConfig`.
         out: Run folder; `runs/DATA-MODEL` with a number if None.
-        resume: Continue the run in `out` from its last finished epoch, with its own configuration.
+        resume: Continue the run in `out` from its last checkpoint, with its own configuration.
         overwrite: Start anew in a folder that holds a run; files that no run writes stay.
         progress: Whether to show progress on standard error.
         settings: Values by last part of their key, such as `epochs=5` or `order=32`.
@@ -95,7 +95,7 @@ def train(
         folder = folder_to_start(out, resolved, overwrite=overwrite)
     pick_device(resolved.training.device, resolved.training.precision)
     module = build_data_module(resolved)
-    resolved = fit_step_sizes(resolved, module)
+    resolved = fit_step_sizes(keep_windows(resolved, module), module)
     fresh = build_model(resolved, module)
     _say(console, describe_data(module))
     if not resume:  # only now, when everything that can be refused has been looked at
@@ -150,7 +150,12 @@ def _run(
         callbacks = [
             SeededSteps(config.seed),
             history,
-            Checkpoint(folder.checkpoint, history, on_epoch=lambda h: folder.write_metrics(h.rows)),
+            Checkpoint(
+                folder.checkpoint,
+                history,
+                on_epoch=lambda h: folder.write_metrics(h.rows),
+                every=training.checkpoint_steps,
+            ),
             Progress(history, ProgressLine(console)),
         ]
         _fit(config, task, module, folder, callbacks)
@@ -226,6 +231,7 @@ def _finish(
         notes += [f"{part}: {note}" for note in said]
         outputs = run_model(model, module.loader(module.sets[part]), sample_rate=rate, device=config.training.device)
         results[part] = measure(outputs, module.info)
+    naive = {part: measure_naive(module.sets[part], module.info) for part in parts}
     split = parts[-1]
     pictures = _draw(folder, history, module.info, outputs, f"{module.info.name}, {split} part", results[split])
     summary = {
@@ -237,6 +243,7 @@ def _finish(
         "split": split,
         "metrics": results[split],
         "results": results,
+        "naive": {part: found for part, found in naive.items() if found},
         "n_series": {part: len(values) for part, values in module.sets.items()},
         "n_parameters": model.n_parameters,
         "epochs": len(history.rows),
@@ -264,7 +271,8 @@ def _draw(
             name, title = "predictions.png", f"{title}: rmse {metrics['rmse']:.4g}"
             assert outputs.target is not None  # it was measured just now
             scores = outputs.scores.numpy()
-            draw_predictions(outputs.target.reshape(scores.shape).numpy(), scores, folder.path / name, title)
+            true = outputs.target.reshape(scores.shape).numpy()
+            draw_predictions(true, scores, folder.path / name, title, info.targets)
     except ImportError:
         return []
     return ["curves.png", name]

@@ -93,6 +93,10 @@ class History(L.Callback):
         self.stopped = False
         self._started = 0.0
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Starts the clock of an epoch that is resumed in its middle, which has no start of its own."""
+        self._started = time.monotonic()
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the epoch's clock."""
         self._started = time.monotonic()
@@ -123,22 +127,37 @@ class History(L.Callback):
 
 
 class Checkpoint(L.Callback):
-    """Writes one checkpoint after every epoch, whole or not at all.
+    """Writes a checkpoint after every epoch, and within epochs where asked to, whole or not at all.
 
     Args:
         path: The checkpoint; the one before is replaced.
         history: The callback that keeps the metrics; it must come before this one.
-        on_epoch: Called with the history after each checkpoint, to write what belongs to it.
+        on_epoch: Called with the history after the checkpoint of an epoch, to write what belongs to it.
+        every: Steps after which a checkpoint is written within an epoch too; None for never.
 
     Example:
         >>> history = History()
         >>> callbacks = [history, Checkpoint(Path("run/last.ckpt"), history)]
     """
 
-    def __init__(self, path: Path, history: History, on_epoch: Callable[[History], object] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        history: History,
+        on_epoch: Callable[[History], object] | None = None,
+        every: int | None = None,
+    ) -> None:
         self.path = path
         self.history = history
         self.on_epoch = on_epoch
+        self.every = every
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Writes a checkpoint within the epoch; its last batch leaves that to the end of the epoch."""
+        if self.every is not None and trainer.global_step % self.every == 0 and not trainer.is_last_batch:
+            write_whole(self.path, lambda path: trainer.save_checkpoint(path))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the checkpoint."""

@@ -25,6 +25,8 @@ class TrainingConfig:
         label_smoothing: Share of a class target spread over all classes, in [0, 1).
         input_noise: Standard deviation of Gaussian noise added to training samples, in units of each channel's own.
         patience: Epochs without a better validation loss after which training stops; None to run them all.
+        checkpoint_steps: Steps after which a checkpoint is written within an epoch too, to resume from there; None for
+            after each epoch only.
         keep: Weights kept at the end: of the "best" epoch by validation loss, or of the "last" one.
         precision: "32", "bf16-mixed" or "16-mixed"; state-space parameters and states stay in float32.
         device: "auto", "cpu" or "cuda".
@@ -46,6 +48,7 @@ class TrainingConfig:
     label_smoothing: float = 0.0
     input_noise: float = 0.0
     patience: int | None = 20
+    checkpoint_steps: int | None = None
     keep: str = "best"
     precision: str = "32"
     device: str = "auto"
@@ -64,6 +67,8 @@ class TrainingConfig:
         check_not_negative("input_noise", self.input_noise)
         if self.patience is not None:
             check_positive_int("patience", self.patience)
+        if self.checkpoint_steps is not None:
+            check_positive_int("checkpoint_steps", self.checkpoint_steps)
         check_choice("keep", self.keep, ("best", "last"))
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("device", self.device, ("auto", "cpu", "cuda"))

@@ -9,7 +9,7 @@ import lightning as L
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric, MetricCollection
+from torchmetrics import MeanAbsoluteError, MeanMetric, MeanSquaredError, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from seqkit.batch import Batch
@@ -105,6 +105,7 @@ class SequenceTask(L.LightningModule):
         self.warmup = warmup
         self.label_smoothing = label_smoothing
         self.input_noise = input_noise
+        self.train_loss = MeanMetric(nan_strategy="disable")  # what stops at NaN is the step, with a sentence
         self.val_metrics = _metrics(model).clone(prefix="val_")
         self.test_metrics = _metrics(model).clone(prefix="test_")
 
@@ -151,8 +152,19 @@ class SequenceTask(L.LightningModule):
         # An accelerator is only asked at the end of an epoch, before its checkpoint: asking stalls the queue.
         if (self.device.type == "cpu" or self.trainer.is_last_batch) and not torch.isfinite(loss):
             raise FloatingPointError(self._explain_divergence())
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(target))
+        self.train_loss.update(loss.detach(), len(target))
+        self.log("train_loss", self.train_loss, on_step=False, on_epoch=True)
         return loss
+
+    def on_train_epoch_start(self) -> None:
+        """Starts from fresh sums; an epoch resumed in its middle goes on with its own."""
+        self.train_loss.reset()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the sums of the epoch's loss."""
+        checkpoint["train_loss"] = {
+            key: torch.as_tensor(value).cpu() for key, value in self.train_loss.metric_state.items()
+        }
 
     def on_validation_epoch_start(self) -> None:
         """Starts from fresh sums: `Trainer.fit` cannot add to those that `Trainer.validate` left in inference mode."""
@@ -194,6 +206,8 @@ class SequenceTask(L.LightningModule):
         if mine != theirs:
             odd, _ = min(mine ^ theirs)
             raise ValueError(f"the checkpoint is of another model (it differs in {odd}); resume with its own config")
+        for key, value in checkpoint.get("train_loss", {}).items():
+            setattr(self.train_loss, key, value.to(self.train_loss.device))
 
     def _evaluate(self, batch: Batch, metrics: MetricCollection, part: str) -> None:
         loss, outputs, target = self.loss(batch)

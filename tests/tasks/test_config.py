@@ -16,6 +16,7 @@ WRONG = {
     "label_smoothing": (1.0,),
     "input_noise": (-0.1,),
     "patience": (0,),
+    "checkpoint_steps": (0, 2.5),
     "keep": ("first",),
     "precision": ("64",),
     "device": ("gpu",),
