@@ -1,19 +1,25 @@
-"""`seqkit data list|info|prepare`."""
+"""`seqkit data list|info|prepare|show`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seqkit.cli.show import as_json, table
+from seqkit.cli.show import as_json, count, table
 
 if TYPE_CHECKING:
     from seqkit.datasets.source import Source
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List, describe and fetch data sets.", no_args_is_help=True)
+app = typer.Typer(help="List, describe, fetch and draw data sets.", no_args_is_help=True)
+
+_Name = Annotated[str, typer.Argument(help="Name of a data set, or path of your own data.")]
+_Settings = Annotated[
+    list[str] | None, typer.Argument(help="Options of the data set as key=value, such as permutation=random:1.")
+]
 
 
 @app.command("list")
@@ -34,50 +40,88 @@ def list_(
 
 @app.command("info")
 def info(
-    name: Annotated[str, typer.Argument(help="Name of a data set, or path of your own data.")],
+    name: _Name,
+    settings: _Settings = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")] = False,
 ) -> None:
-    """Say what a data set holds, where it comes from and where its files are looked for."""
-    facts = _facts(name)
+    """Say what a data set holds, its licence and origin, and which of its files are on the disk."""
+    from seqkit.runs.source import describe_source
+
+    facts = describe_source(_source(name, settings))
     if json_:
         as_json(facts)
         return
+    facts["on_disk"] = _on_disk(facts["on_disk"], name)
     table(
         name,
         ["", ""],
-        [(key.replace("_", " "), _words(value)) for key, value in facts.items() if value not in (None, [])],
+        [(key.replace("_", " "), _words(value)) for key, value in facts.items() if value not in (None, [], "")],
     )
 
 
 @app.command("prepare")
 def prepare(
-    name: Annotated[str, typer.Argument(help="Name of a data set, or path of your own data.")],
+    name: _Name,
+    settings: _Settings = None,
     offline: Annotated[bool, typer.Option("--offline", help="Only look for the files; fetch nothing.")] = False,
 ) -> None:
-    """Fetch a data set's files, or say where to put them."""
-    _source(name).prepare(offline=offline)
+    """Fetch a data set's files, or say where to put them; what was interrupted goes on."""
+    _source(name, settings).prepare(offline=offline)
     typer.echo(f"{name} is ready")
 
 
-def _source(name: str) -> Source:
-    from seqkit.runs.config import RunConfig
-    from seqkit.runs.source import build_source
+@app.command("show")
+def show(
+    name: _Name,
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(help="Options of the data set as key=value, and the shares validation and test."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="PNG to write; NAME.series.png in the working folder if left out."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, val or test, or all.")] = "train",
+    per_class: Annotated[int, typer.Option(help="Series of each class, or of each kind of target.")] = 3,
+    offline: Annotated[bool, typer.Option("--offline", help="Only look for the files; fetch nothing.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write over a file that this command did not draw.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")] = False,
+) -> None:
+    """Draw a few series of each class, or with small, middling and large targets, to a PNG."""
+    from seqkit.runs.settings import parse_settings
+    from seqkit.runs.show import show_series
 
-    return build_source(RunConfig.build(data=name).data)
+    shown = show_series(
+        name, out, split=split, per_class=per_class, settings=parse_settings(settings or []), offline=offline,
+        overwrite=overwrite,
+    )  # fmt: skip
+    if json_:
+        as_json(shown.to_dict())
+        return
+    n_drawn = sum(map(len, shown.shown.values()))
+    typer.echo(f"{shown.path}: {n_drawn} of {shown.n_series} series ({shown.part})")
 
 
-def _facts(name: str) -> dict[str, Any]:
-    source = _source(name)
-    known = source.info()
-    return {
-        **source.describe(),
-        "task": known.task,
-        "n_channels": known.n_channels,
-        "channels": list(known.channels),
-        "classes": list(known.classes),
-        "sample_rate": known.sample_rate,
-        "max_length": known.max_length,
-    }
+def _source(name: str, settings: list[str] | None) -> Source:
+    from seqkit.runs.settings import parse_settings
+    from seqkit.runs.source import build_source, data_config
+
+    return build_source(data_config(name, parse_settings(settings or [])))
+
+
+def _on_disk(found: dict[str, int] | None, name: str) -> str:
+    if found is None:
+        return ""
+    files, size = found["files"], float(found["bytes"])
+    if not files:
+        return f"nothing yet; `seqkit data prepare {name}` fetches it or says where to put it"
+    units = ["bytes", "kB", "MB", "GB"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{count(files, 'file')}, {size:.3g} {units[0]}"
 
 
 def _words(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from seqkit.checks import missing_extra
 from seqkit.files import write_whole
 
-__all__ = ["figure_class", "new_figure", "save_figure"]
+__all__ = ["check_picture_path", "figure_class", "new_figure", "save_figure"]
 
 
 def figure_class(purpose: str = "Drawing pictures") -> Any:
@@ -36,6 +36,29 @@ def new_figure(width: float, height: float) -> Any:
         [4.0, 3.0]
     """
     return figure_class()(figsize=(width, height), layout="constrained")
+
+
+def check_picture_path(path: Path, software: str, *, overwrite: bool = False) -> None:
+    """Refuses a place that a picture should not be written to.
+
+    Args:
+        path: PNG to write.
+        software: Program whose own pictures may be written over: the name that `save_figure` puts into the file.
+        overwrite: Write over any other file too.
+
+    Raises:
+        ValueError: another ending than .png.
+        FileExistsError: a folder, or a file that `software` did not draw.
+
+    Example:
+        >>> check_picture_path(Path("new.png"), "seqkit hippo show")
+    """
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"`out` must end in .png, got {path}")
+    if path.is_dir():
+        raise FileExistsError(f"{path} is a folder; name a file for the picture")
+    if path.exists() and not overwrite and software.encode() not in path.read_bytes()[:1000]:
+        raise FileExistsError(f"{path} is there and was not drawn by {software}; name another file or add --overwrite")
 
 
 def save_figure(figure: Any, path: Path, *, software: str | None = None) -> None:

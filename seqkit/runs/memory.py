@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from seqkit.figures import figure_class, save_figure
+from seqkit.figures import check_picture_path, figure_class, save_figure
 from seqkit.hippo import HiPPOMemory, Recall, draw_memory, recall
 from seqkit.runs.signal import Signal, read_signal
 
@@ -111,7 +111,7 @@ def show_memory(
     """
     figure_class()
     path = Path(f"{Path(data).stem or 'data'}.hippo.png") if out is None else Path(out)
-    _check_out(path, overwrite)
+    check_picture_path(path, SOFTWARE, overwrite=overwrite)
     # Before a file is read: what no file can mend.
     _memories(orders, measure, 1.0 if window is None and measure in SHARE else window, rule, discretization)
     signal = read_signal(data, series=series, channel=channel, time=time, sample_rate=sample_rate).between(start, stop)
@@ -138,12 +138,3 @@ def _memories(
         HiPPOMemory(order, measure, window=window, rule=rule or "midpoint", discretization=discretization)
         for order in dict.fromkeys(orders)
     ]
-
-
-def _check_out(path: Path, overwrite: bool) -> None:
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"`out` must end in .png, got {path}")
-    if path.is_dir():
-        raise FileExistsError(f"{path} is a folder; name a file for the picture")
-    if path.exists() and not overwrite and SOFTWARE.encode() not in path.read_bytes()[:1000]:
-        raise FileExistsError(f"{path} is there and was not drawn by {SOFTWARE}; name another file or add --overwrite")
