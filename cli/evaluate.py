@@ -29,6 +29,9 @@ def evaluate(
     ] = None,
     hide_rate: Annotated[bool, typer.Option("--hide-rate", help="Do not tell the model the rate.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Fetch nothing; data that are not there are an error.")
+    ] = False,
     json_: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON object on the last line.")
     ] = False,
@@ -44,6 +47,7 @@ def evaluate(
         sample_rate=sample_rate,
         hide_rate=hide_rate,
         device=device,
+        offline=offline,
     )
     for words in result.notes:
         note(words)

@@ -35,6 +35,9 @@ def train(
         bool, typer.Option("--resume", help="Continue the run in --out, or the latest under runs/.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew in a folder that holds a run.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Fetch nothing; data that are not there are an error.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show the configuration, the model's size and what it would take.")
     ] = False,
@@ -52,11 +55,11 @@ def train(
     if dry_run:
         from seqkit.runs.estimate import estimate
 
-        _show_estimate(estimate(RunConfig.build(data, model, settings=values, file=config)), json_)
+        _show_estimate(estimate(RunConfig.build(data, model, settings=values, file=config), offline=offline), json_)
         return
     configuration = None if resume else RunConfig.build(data, model, settings=values, file=config)
     try:
-        result = run_training(config=configuration, out=out, resume=resume, overwrite=overwrite)
+        result = run_training(config=configuration, out=out, resume=resume, overwrite=overwrite, offline=offline)
     except KeyboardInterrupt as stop:
         if not stop.args:
             raise
@@ -72,10 +75,13 @@ def _show_result(result: TrainResult) -> None:
     summary = result.summary
     for words in summary.get("notes", []):
         note(words)
-    rows = [(part, *(f"{value:.4g}" for value in metrics.values())) for part, metrics in summary["results"].items()]
-    names = list(next(iter(summary["results"].values())))
-    for part, methods in summary.get("naive", {}).items():
-        rows += [(f"{part}, {method}", *(f"{found[name]:.4g}" for name in names)) for method, found in methods.items()]
+    names, rows = list(next(iter(summary["results"].values()))), []
+    for part, metrics in summary["results"].items():
+        measured = {
+            part: metrics,
+            **{f"{part}, {name}": one for name, one in summary.get("naive", {}).get(part, {}).items()},
+        }
+        rows += [(name, *(f"{found[key]:.4g}" for key in names)) for name, found in measured.items()]
     table(f"{summary['model']} on {summary['data']}", ["part", *names], rows)
     typer.echo(
         f"{summary['n_parameters']} parameters, {count(summary['epochs'], 'epoch')} in {summary['seconds']:.0f} s, "

@@ -42,6 +42,7 @@ class SeriesDataModule(LightningDataModule):
         num_workers: Processes that make batches.
         bucket: Whether training batches hold series of similar length; see `EpochBatches`.
         prepared: Whether the set is laid down once as one file that later runs open at once; None for large sets.
+        offline: Whether nothing is fetched: files that are not there are an error.
 
     Raises:
         ValueError: an argument out of range; at setup, a channel that no training series has a value of.
@@ -66,6 +67,7 @@ class SeriesDataModule(LightningDataModule):
         num_workers: int = 0,
         bucket: bool = True,
         prepared: bool | None = None,
+        offline: bool = False,
     ) -> None:
         super().__init__()
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -81,6 +83,7 @@ class SeriesDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.bucket = bucket
         self.prepared = prepared
+        self.offline = offline
         self._store: Prepared | None = None
         self._training: TrainingLoader | None = None
         self._resume_at: dict[str, int] | None = None
@@ -88,8 +91,8 @@ class SeriesDataModule(LightningDataModule):
         self._missing = 0.0
 
     def prepare_data(self) -> None:
-        """Makes the files be there."""
-        self.source.prepare()
+        """Makes the files be there, fetching them if needed and not `offline`."""
+        self.source.prepare(offline=self.offline)
 
     def setup(self, stage: str | None = None) -> None:
         """Loads and cuts the series, once; every stage needs the same."""

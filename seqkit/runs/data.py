@@ -15,8 +15,12 @@ __all__ = ["build_data_module", "describe_data", "keep_windows"]
 _UNITS = (("day", 86400.0), ("hour", 3600.0), ("minute", 60.0))
 
 
-def build_data_module(config: RunConfig) -> SeriesDataModule:
+def build_data_module(config: RunConfig, *, offline: bool = False) -> SeriesDataModule:
     """Data module of a run, prepared and set up.
+
+    Args:
+        config: The run.
+        offline: Fetch nothing.
 
     Raises:
         FileNotFoundError: the data are not there and cannot be fetched.
@@ -33,6 +37,7 @@ def build_data_module(config: RunConfig) -> SeriesDataModule:
         num_workers=data.num_workers,
         bucket=data.bucket,
         prepared=data.prepared,
+        offline=offline,
     )
     module.prepare_data()
     module.setup()

@@ -50,17 +50,18 @@ class Estimate:
         return {**asdict(self), "config": self.config.to_dict()}
 
 
-def estimate(config: RunConfig) -> Estimate:
+def estimate(config: RunConfig, *, offline: bool = False) -> Estimate:
     """Measures three steps on a batch of the longest training series and extrapolates; nothing is written.
 
     Args:
         config: What to run.
+        offline: Fetch nothing.
 
     Raises:
         FileNotFoundError: the data are not there.
         ValueError: unusable data or settings.
     """
-    module = build_data_module(config)
+    module = build_data_module(config, offline=offline)
     config = fit_step_sizes(keep_windows(config, module), module)
     device = pick_device(config.training.device, config.training.precision)
     task = SequenceTask(build_model(config, module)).to(device)

@@ -30,6 +30,7 @@ def evaluate(
     sample_rate: float | None = None,
     hide_rate: bool = False,
     device: str = "auto",
+    offline: bool = False,
 ) -> Evaluation:
     """Measures a finished run: the same as `seqkit evaluate`.
 
@@ -42,6 +43,7 @@ def evaluate(
         sample_rate: Samples per second at which the data were recorded (before subsampling).
         hide_rate: Do not tell the model; this shows what telling it is worth.
         device: "auto", "cpu" or "cuda".
+        offline: Fetch nothing.
 
     Raises:
         FileNotFoundError: no such run or data.
@@ -60,7 +62,7 @@ def evaluate(
     folder = RunFolder(run)
     model = load_model(folder.path)
     config = RunConfig.from_file(folder.config)
-    series, name, split = _series(config, data, split)
+    series, name, split = _series(config, data, split, offline)
     if subsample > 1:
         series = series.subsample(subsample)
     rate, notes = told_rate(model, series, sample_rate=sample_rate, subsample=subsample, hide_rate=hide_rate)
@@ -80,13 +82,13 @@ def _is_own(config: RunConfig, data: str | Path | None) -> bool:
     return data is not None and config.data.path is not None and Path(data).resolve() == Path(config.data.path)
 
 
-def _series(config: RunConfig, data: str | Path | None, split: str | None) -> tuple[SeriesSet, str, str]:
+def _series(config: RunConfig, data: str | Path | None, split: str | None, offline: bool) -> tuple[SeriesSet, str, str]:
     """Series to measure on, what to call them, and the split they are."""
     cut_again = _is_own(config, data) and split not in (None, "all")
     if data is None or cut_again or str(data) in source_names():
         if data is not None and not cut_again and data != config.data.name:
             config = replace(config, data=replace(config.data, name=str(data), path=None, options={}))
-        sets = build_data_module(config).sets
+        sets = build_data_module(config, offline=offline).sets
         split = split or ("test" if "test" in sets else "val")
         name = config.data.path or config.data.name
         return pick_part(sets, split, name), name, split

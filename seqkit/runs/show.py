@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqkit.checks import check_choice, check_positive_int
+from seqkit.datasets.prepared import load_prepared
 from seqkit.datasets.series import Array, SeriesSet
 from seqkit.datasets.source import PARTS, Source, pick_part
 from seqkit.figures import check_picture_path, figure_class, save_figure
@@ -90,7 +91,7 @@ def show_series(
     path = Path(f"{Path(data).stem or 'data'}.series.png") if out is None else Path(out)
     check_picture_path(path, SOFTWARE, overwrite=overwrite)
     source.prepare(offline=offline)
-    sets = source.load()
+    sets, _ = load_prepared(source)
     if split == "all":
         series = pick_part(sets, split, source.name)
     else:

@@ -46,6 +46,7 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    offline: bool = False,
     progress: bool = True,
     **settings: Any,
 ) -> TrainResult:
@@ -58,6 +59,7 @@ def train(
         out: Run folder; `runs/DATA-MODEL` with a number if None.
         resume: Continue the run in `out` from its last checkpoint, with its own configuration.
         overwrite: Start anew in a folder that holds a run; files that no run writes stay.
+        offline: Fetch nothing: data that are not there are an error.
         progress: Whether to show progress on standard error.
         settings: Values by last part of their key, such as `epochs=5` or `order=32`.
 
@@ -94,7 +96,7 @@ def train(
             resolved = RunConfig.build(data, model, settings=settings, file=config)
         folder = folder_to_start(out, resolved, overwrite=overwrite)
     pick_device(resolved.training.device, resolved.training.precision)
-    module = build_data_module(resolved)
+    module = build_data_module(resolved, offline=offline)
     resolved = fit_step_sizes(keep_windows(resolved, module), module)
     fresh = build_model(resolved, module)
     _say(console, describe_data(module))
