@@ -37,7 +37,7 @@ class Folder(Source):
         path: The file or folder.
         id: Table column with the name of the series that a row belongs to.
         time: Table column with the time of each row, seconds or ISO 8601 dates; if None, "time" where there is one,
-            or a column of dates named timestamp, datetime, date or ds.
+            else timestamp, datetime, date or ds, else the only column of dates.
         target: Table column with the target, or several; "target" where there is one if None. With a horizon the
             channels to forecast; all if None.
         channels: Table columns with the samples, or names before the numbers of a wide table; every other column of
@@ -135,6 +135,14 @@ class Folder(Source):
     def prepare(self, *, offline: bool = False) -> None:
         """Looks for the files; there is nothing to fetch, so `offline` makes no difference."""
         _files(self.path)
+
+    def files(self) -> list[Path]:
+        """The files of all parts."""
+        return list(_files(self.path).values())
+
+    def files(self) -> list[Path]:
+        """The user's files."""
+        return list(_files(self.path).values())
 
     def load(self) -> dict[str, SeriesSet]:
         """The parts that are there; "all" for a file without parts and where nothing lies beside the training file."""

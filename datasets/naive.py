@@ -54,16 +54,16 @@ def naive_forecasts(series: SeriesSet) -> dict[str, Array]:
         return {}
     season = rows.forecast.season or season_of(series.sample_rate)
     names = ["last value", *([f"last season ({season} samples)"] if season else [])]
-    out = {name: np.zeros(np.shape(series.target), dtype=np.float32) for name in names}
-    places = rows.forecast.places(series)
+    places, horizon = rows.forecast.places(series), rows.forecast.horizon
+    out = {name: np.zeros((len(series), horizon * len(places)), dtype=np.float32) for name in names}
     for owner in np.unique(rows.owner).tolist():
         mine = np.flatnonzero(rows.owner == owner)
         held = _held(np.asarray(rows.base[owner])[:, places])
         end = rows.start[mine] + rows.size
-        last = np.repeat(held[end - 1][:, None], rows.forecast.horizon, axis=1)
+        last = np.repeat(held[end - 1][:, None], horizon, axis=1)
         out["last value"][mine] = last.reshape(len(mine), -1)
         if season:
-            back = end[:, None] - season + np.arange(rows.forecast.horizon) % season
+            back = end[:, None] - season + np.arange(horizon) % season
             found = np.where((back >= 0)[..., None], held[np.maximum(back, 0)], np.nan)
             out[names[1]][mine] = np.where(np.isnan(found), last, found).reshape(len(mine), -1)
     return out

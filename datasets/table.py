@@ -34,8 +34,8 @@ class Columns:
 
     Args:
         id: Column with the name of the series that a row belongs to.
-        time: Column with the time of the row, seconds or dates; None for "time" where there is one, or a column of
-            dates named timestamp, datetime, date or ds.
+        time: Column with the time of the row, seconds or dates; None for "time" where there is one, else timestamp,
+            datetime, date or ds, else the only column of dates.
         target: Columns with the target; None for "target" where there is one, and () for none.
         channels: Columns with the samples; None for every other column of numbers.
         gaps: Where times are uneven: "keep" each sample's time, lay the samples on an even "grid" with missing values
@@ -89,6 +89,7 @@ def series_of_columns(
         [2, 1]
     """
     if one_series is not None and columns.id not in table:
+        _refuse_many(table, columns, origin)
         table = {columns.id: np.full(len(next(iter(table.values()))), one_series), **table}
     ids = _column(table, columns.id, "series ids", "id", origin)
     time = find_time(table, columns, origin)
@@ -127,6 +128,18 @@ def series_of_columns(
     )
 
 
+def _refuse_many(table: dict[str, Array], columns: Columns, origin: str) -> None:
+    """Without times nothing would show that rows of several series have been taken for those of one."""
+    if find_time(table, columns, origin) is not None or columns.channels is not None:
+        return
+    for name, column in table.items():
+        if column.dtype.kind == "U" and len(np.unique(column)) < len(column) and not looks_like_dates(column):
+            raise ValueError(
+                f"{origin} has no column {columns.id!r} for series ids; is it {name!r}? (option id=) If all rows are of "
+                "one series, name the channels (channels=[...])"
+            )
+
+
 def find_time(table: dict[str, Array], columns: Columns, origin: str) -> str | None:
     """Name of the column with times, or None where there is none.
 
@@ -147,7 +160,21 @@ def find_time(table: dict[str, Array], columns: Columns, origin: str) -> str | N
     times = [name for name in usual if _holds_times(name, table[name])]
     if len(times) > 1:
         raise ValueError(f"{origin} has times in columns {' and '.join(map(repr, times))}; say which (option time=)")
-    return times[0] if times else None
+    return (
+        times[0]
+        if times
+        else _only_dates({name: one for name, one in table.items() if name not in used}, table, columns)
+    )
+
+
+def _only_dates(rest: dict[str, Array], table: dict[str, Array], columns: Columns) -> str | None:
+    """The one column of dates whatever its name, unless a series has one of them twice, as with birthdays."""
+    dates = [name for name, column in rest.items() if column.dtype.kind in "UM" and looks_like_dates(column)]
+    if len(dates) != 1:
+        return None
+    ids = table.get(columns.id, np.zeros(len(rest[dates[0]])))
+    pairs = set(zip(ids.tolist(), rest[dates[0]].tolist(), strict=True))
+    return dates[0] if len(pairs) == len(ids) else None
 
 
 def _holds_times(name: str, column: Array) -> bool:

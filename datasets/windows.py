@@ -298,8 +298,9 @@ class Forecast:
         end = start + self.size
         whole = np.concatenate([[0], np.cumsum(seen.all(axis=1))])
         each = np.concatenate([np.zeros((1, y.shape[1]), dtype=np.int64), np.cumsum(seen, axis=0)])
-        full: Array = whole[end + self.horizon] - whole[end] == self.horizon
-        return full & (each[end] > each[start]).all(axis=1)
+        usable: Array = whole[end + self.horizon] - whole[end] == self.horizon
+        usable &= (each[end] > each[start]).all(axis=1)
+        return usable
 
     def _timestamps(self, series: SeriesSet) -> list[Array] | None:
         """Times of the samples where they are uneven and count."""

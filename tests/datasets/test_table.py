@@ -263,3 +263,16 @@ def test_one_series_teaches_only_to_forecast(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no column 'series' for series ids"):
         load(write(tmp_path, "time,x,target", "0,1,2", "1,2,3"))
     assert load(write(tmp_path, "time,x", "0,1", "1,2")).names == ["table"]
+    rows = ["shop,x", *(f"{'ab'[k % 2]},{k}" for k in range(9))]
+    with pytest.raises(ValueError, match=r"no column 'series' for series ids; is it 'shop'\? \(option id=\)"):
+        load(write(tmp_path, *rows), horizon=1)
+    assert load(write(tmp_path, *rows), horizon=1, id="shop").names == ["a", "b"]
+    assert load(write(tmp_path, *rows), horizon=1, channels="x").names == ["table"]
+
+
+def test_the_only_dates_are_times_whatever_their_name(tmp_path: Path) -> None:
+    monthly = write(tmp_path, "Month;Sold", *(f"20{k // 12 + 10}-{k % 12 + 1:02d};{k},5" for k in range(40)))
+    series = load(monthly)
+    assert (series.channels, 1 / (series.sample_rate or 1)) == (("Sold",), pytest.approx(30.436875 * 86400, rel=1e-5))
+    born = [f"{name},1990-0{i + 1}-01,{k},{name}" for i, name in enumerate("ab") for k in range(3)]
+    assert load(write(tmp_path, "series,born,x,target", *born)).sample_rate is None
