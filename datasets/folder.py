@@ -140,10 +140,6 @@ class Folder(Source):
         """The files of all parts."""
         return list(_files(self.path).values())
 
-    def files(self) -> list[Path]:
-        """The user's files."""
-        return list(_files(self.path).values())
-
     def load(self) -> dict[str, SeriesSet]:
         """The parts that are there; "all" for a file without parts and where nothing lies beside the training file."""
         sets = self._read(self.path, need_target=True)

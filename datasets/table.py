@@ -135,8 +135,8 @@ def _refuse_many(table: dict[str, Array], columns: Columns, origin: str) -> None
     for name, column in table.items():
         if column.dtype.kind == "U" and len(np.unique(column)) < len(column) and not looks_like_dates(column):
             raise ValueError(
-                f"{origin} has no column {columns.id!r} for series ids; is it {name!r}? (option id=) If all rows are of "
-                "one series, name the channels (channels=[...])"
+                f"{origin} has no column {columns.id!r} for series ids; is it {name!r}? (option id=) If all rows are "
+                "of one series, name the channels (channels=[...])"
             )
 
 
