@@ -28,7 +28,6 @@ _PACKAGES = {
     "triton": "gpu",
     "torchaudio": "audio",
     "matplotlib": "plot",
-    "pooch": "data",
     "pandas": "data",
     "pyarrow": "data",
 }

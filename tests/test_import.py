@@ -13,7 +13,7 @@ import pytest
 
 OPTIONAL = (
     *("lightning", "pytorch_lightning", "lightning_fabric", "torchmetrics", "sktime", "sklearn", "torchaudio"),
-    *("triton", "numba", "matplotlib", "pandas", "pyarrow", "pooch"),
+    *("triton", "numba", "matplotlib", "pandas", "pyarrow"),
 )
 # The names of the facade that train or run a trained model; all others are there with the core alone.
 NEEDS_TRAIN = {"train", "evaluate", "predict"}
