@@ -27,7 +27,7 @@ SUMS = "SHA256SUMS.txt"
 SIGNALS = ("RESP", "PLETH", "V", "AVR", "II")
 TIMES = ((0.0, 0.7), (0.7, 0.85), (0.85, 1.0))
 FEWEST = 4
-"""Recordings that a split by subject takes."""
+"""Recordings that a split by patient takes."""
 
 _UNITS = {"HR": "beats per minute", "PULSE": "beats per minute", "RR": "breaths per minute", "SpO2": "percent"}
 _LISTED = re.compile(r"([0-9a-f]{64})\s+\*?(?:\./)?(bidmc_csv/bidmc_\d\d_(?:Signals|Numerics)\.csv)")
@@ -46,7 +46,7 @@ class BIDMCRaw(Source):
         window: Length of a window in seconds.
         stride: Seconds from the start of a window to that of the next one of the same recording.
         channels: Signals to learn from, with commas between: of RESP, PLETH, V, AVR and II.
-        split: "subject", 70, 15 and 15 % of the recordings by a fixed draw, which takes at least 4; or "time", 70, 15
+        split: "patient", 70, 15 and 15 % of the recordings by a fixed draw, which takes at least 4; or "time", 70, 15
             and 15 % of the time of each recording in this order, half a window of it left out between parts, so that
             no sample is in two of them, but every person is in all.
         root: Folder of downloaded data; `data_root` says where it is if None.
@@ -71,11 +71,11 @@ class BIDMCRaw(Source):
         window: float = 32.0,
         stride: float = 8.0,
         channels: str | Sequence[str] = "PLETH,II",
-        split: str = "subject",
+        split: str = "patient",
         root: str | Path | None = None,
     ) -> None:
         self.target = check_choice("target", target, (*NUMERICS, BREATHING))
-        self.split = check_choice("split", split, ("subject", "time"))
+        self.split = check_choice("split", split, ("patient", "time"))
         self.windows = Windows(
             target=target,
             channels=_channels(channels, target),
@@ -99,7 +99,7 @@ class BIDMCRaw(Source):
     def describe(self) -> dict[str, Any]:
         """Plain facts."""
         window, stride = self.windows.samples / SAMPLES_PER_SECOND, self.windows.step / SAMPLES_PER_SECOND
-        what = "recordings, nobody in two parts" if self.split == "subject" else "time of each recording"
+        what = "recordings, nobody in two parts" if self.split == "patient" else "time of each recording"
         breathing = self.target == BREATHING
         number = f"{self.target} in {_UNITS.get(self.target)}, mean over the window"
         return {
@@ -179,9 +179,9 @@ class BIDMCRaw(Source):
 
     def _parts(self, folder: Path) -> dict[str, SeriesSet]:
         recordings = [Recording(path) for path in recording_files(folder).values()]
-        if self.split == "subject" and len(recordings) < FEWEST:
+        if self.split == "patient" and len(recordings) < FEWEST:
             raise ValueError(
-                f"`split` must be time for {folder}, got 'subject': to have other people in each part takes {FEWEST} "
+                f"`split` must be time for {folder}, got 'patient': to have other people in each part takes {FEWEST} "
                 f"recordings at least, and it has {len(recordings)}"
             )
         if self.split == "time":

@@ -133,7 +133,7 @@ def test_statistics_are_of_the_training_part_alone(root: Path) -> None:
 
 def test_few_recordings_are_cut_in_time_when_asked(tmp_path: Path, fakes: ModuleType) -> None:
     fakes.write_recordings(tmp_path / "BIDMC", 3)
-    with pytest.raises(ValueError, match=r"`split` must be time for .*BIDMC, got 'subject': .* 4 .*, and it has 3"):
+    with pytest.raises(ValueError, match=r"`split` must be time for .*BIDMC, got 'patient': .* 4 .*, and it has 3"):
         BIDMCRaw(**SHORT, root=tmp_path).load()
     assert {part: len(people(s)) for part, s in BIDMCRaw(**SHORT, split="time", root=tmp_path).load().items()} == {
         "train": 3,
@@ -250,7 +250,7 @@ def test_recordings_put_there_by_hand_are_ready(tmp_path: Path, fakes: ModuleTyp
     ("options", "words"),
     [
         ({"target": "resp"}, "`target` must be one of HR, PULSE, RR, SpO2, RESP, got 'resp'; did you mean RESP"),
-        ({"split": "patient"}, "`split` must be one of subject, time"),
+        ({"split": "subject"}, "`split` must be one of patient, time"),
         ({"channels": "PLETH,ECG"}, "`channels` must be one of RESP, PLETH, V, AVR, II, got 'ECG'"),
         ({"channels": "II,II"}, "`channels` must name each signal once"),
         ({"target": "RESP", "channels": ["RESP"]}, "`channels` must not hold the target RESP"),
