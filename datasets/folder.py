@@ -10,15 +10,16 @@ from typing import Any, get_args
 from seqkit.batch import DataInfo, TaskKind
 from seqkit.checks import check_choice, check_positive
 from seqkit.datasets.columns import read_columns
+from seqkit.datasets.forecast import Forecast
 from seqkit.datasets.npz import read_npz
+from seqkit.datasets.roles import Columns, nothing_to_learn
 from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.source import PARTS, Source, pick_part
-from seqkit.datasets.table import Columns, nothing_to_learn, series_of_columns
+from seqkit.datasets.table import series_of_columns
 from seqkit.datasets.targets import alike, as_task, info_of
 from seqkit.datasets.timing import GAPS
 from seqkit.datasets.ts import read_ts, ts_parts
 from seqkit.datasets.wide import is_wide, series_of_rows
-from seqkit.datasets.windows import Forecast
 
 __all__ = ["Folder"]
 

@@ -44,7 +44,7 @@ def naive_forecasts(series: SeriesSet) -> dict[str, Array]:
         O(n T), and a pass over the whole series.
 
     Example:
-        >>> from seqkit.datasets.windows import Forecast
+        >>> from seqkit.datasets.forecast import Forecast
         >>> windows = Forecast(2, window=3).windows(SeriesSet([np.arange(6.0)[:, None]]))
         >>> naive_forecasts(windows)["last value"].tolist()
         [[2.0, 2.0], [3.0, 3.0]]
@@ -52,9 +52,9 @@ def naive_forecasts(series: SeriesSet) -> dict[str, Array]:
     rows = series.values
     if not isinstance(rows, Windows):
         return {}
-    season = rows.forecast.season or season_of(series.sample_rate)
+    season = rows.season or season_of(series.sample_rate)
     names = ["last value", *([f"last season ({season} samples)"] if season else [])]
-    places, horizon = rows.forecast.places(series), rows.forecast.horizon
+    places, horizon = list(rows.places), rows.horizon
     out = {name: np.zeros((len(series), horizon * len(places)), dtype=np.float32) for name in names}
     for owner in np.unique(rows.owner).tolist():
         mine = np.flatnonzero(rows.owner == owner)

@@ -10,9 +10,10 @@ import numpy as np
 from seqkit.checks import nearest
 from seqkit.datasets.columns import is_number
 from seqkit.datasets.dates import looks_like_dates, seconds_of
+from seqkit.datasets.roles import Columns, find_target, find_time
 from seqkit.datasets.rows import Array
 from seqkit.datasets.series import SeriesSet
-from seqkit.datasets.table import Columns, find_target, find_time, targets_of
+from seqkit.datasets.table import targets_of
 from seqkit.datasets.timing import on_grid, sampling
 
 __all__ = ["is_wide", "series_of_rows"]

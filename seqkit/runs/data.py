@@ -55,7 +55,7 @@ def keep_windows(config: RunConfig, module: SeriesDataModule) -> RunConfig:
         return config
     if "horizon" not in config.data.options and config.model.pool == "mean":
         config = replace(config, model=replace(config.model, pool="last"))
-    options = {**config.data.options, "horizon": rows.forecast.horizon, "window": rows.size}
+    options = {**config.data.options, "horizon": rows.horizon, "window": rows.size}
     return replace(config, data=replace(config.data, options=options))
 
 
@@ -110,10 +110,10 @@ def _target(info: DataInfo) -> str:
 
 def _forecast(rows: Windows, module: SeriesDataModule) -> str:
     """What is learned from windows of series."""
-    info, train = module.info, module.sets["train"]
-    names = [info.channels[k] for k in rows.forecast.places(train)] if info.channels else []
+    info = module.info
+    names = [info.channels[k] for k in rows.places] if info.channels else []
     shown = f" of {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else ""
-    ahead = "next value" if rows.forecast.horizon == 1 else f"next {rows.forecast.horizon} values"
+    ahead = "next value" if rows.horizon == 1 else f"next {rows.horizon} values"
     left_out = sum(series.values.left_out for series in module.sets.values() if isinstance(series.values, Windows))
     lost = f", {left_out} windows left out since values to forecast are missing" if left_out else ""
     return f"the {ahead}{shown} to forecast{lost}"

@@ -11,9 +11,10 @@ from seqkit.checks import check_not_negative, check_positive, nearest
 from seqkit.datasets.columns import read_columns
 from seqkit.datasets.folder import Folder
 from seqkit.datasets.registry import get_source, source_names
+from seqkit.datasets.roles import Columns
 from seqkit.datasets.series import Array, SeriesSet
 from seqkit.datasets.source import pick_part
-from seqkit.datasets.table import Columns, series_of_columns
+from seqkit.datasets.table import series_of_columns
 from seqkit.datasets.wav import read_wav
 
 __all__ = ["Signal", "read_signal"]

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from seqkit.datasets import SeriesDataModule, SeriesSet, get_source
+from seqkit.datasets.forecast import Forecast
 from seqkit.datasets.naive import naive_forecasts, season_of
 from seqkit.datasets.rows import StoredRows
-from seqkit.datasets.windows import Forecast, Windows
+from seqkit.datasets.windows import Windows
 
 DAY = 86400.0
 
