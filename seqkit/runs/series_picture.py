@@ -13,6 +13,8 @@ from seqkit.figures import new_figure
 __all__ = ["Panel", "draw_series"]
 
 POINTS = 2000  # of a line; a longer one is drawn as the least and the greatest value of each piece
+DOTS = 500  # samples of a line whose samples can be told apart
+TITLE = 50  # letters over a panel that do not reach into the next
 LINES = 12  # channels drawn of one series; more cannot be told apart
 
 
@@ -82,7 +84,8 @@ def draw_series(rows: Sequence[Sequence[Panel]], *, channels: Sequence[str], uni
 def _draw_values(axes: Any, panel: Panel) -> None:
     for channel in range(min(LINES, panel.values.shape[1])):
         _line(axes, panel.times, panel.values[:, channel], f"C{channel % 10}", "--" if channel >= 10 else "-")
-    _plain(axes.set_title(panel.title, fontsize=8, loc="left"))
+    title = panel.title if len(panel.title) <= TITLE else f"{panel.title[: TITLE - 3]}..."
+    _plain(axes.set_title(title, fontsize=8, loc="left"))
     axes.tick_params(labelsize=7)
 
 
@@ -104,7 +107,7 @@ def _line(axes: Any, times: Array, values: Array, color: str, style: str = "-") 
     times, values = _thin(times, values)
     # Dots where a line alone would hide what lies between two gaps, or how unevenly it was sampled.
     step = np.diff(times)
-    dots = len(times) <= 200 and (np.isnan(values).any() or (len(step) > 0 and np.ptp(step) > 0.01 * step.max()))
+    dots = len(times) <= DOTS and (np.isnan(values).any() or (len(step) > 0 and np.ptp(step) > 0.01 * step.max()))
     axes.plot(times, values, color=color, linewidth=0.9, linestyle=style, marker="." if dots else "", markersize=3)
 
 

@@ -156,7 +156,7 @@ def _times(series: SeriesSet, i: int) -> Array:
 
 def _panel(series: SeriesSet, i: int, words: str, size: float) -> Panel:
     values, times = series.values[i], _times(series, i) / size
-    name = f"series {series.names[i]}"
+    name = series.names[i]
     if series.kind == "regression":
         assert isinstance(series.target, np.ndarray)
         numbers = [f"{number:.4g}" for number in series.target[i, :3]]
