@@ -8,6 +8,9 @@ __all__ = ["recipe", "refinement"]
 
 Sections = dict[str, dict[str, Any]]
 
+# Step sizes of the published experiments on long recordings: they span a beat of the heart and some breaths.
+_VITAL: dict[str, Any] = {"name": "s4d", "d_model": 32, "n_layers": 4, "order": 64, "dt_min": 0.001, "dt_max": 0.1}
+
 _RECIPES: dict[str, Sections] = {
     # A few hundred short noisy series: wide and shallow, all regularisers, and too few left over to choose an epoch by.
     # Depth, width, dropout and noise follow cross-validation of the training part, within its noise. LSSL and S4D came
@@ -51,6 +54,41 @@ _RECIPES: dict[str, Sections] = {
         "data": {"batch_size": 50, "validation": 0.1},
         "model": {"name": "s4d", "d_model": 128, "n_layers": 4, "dropout": 0.3},
         "training": {"epochs": 20},
+    },
+    # Rate, dropout and batch of the LSSL paper for BIDMC; a quarter of its width and two thirds of its depth, so that an
+    # epoch takes minutes on two cores. On the whole sets untried.
+    "bidmc_hr": {
+        "data": {"batch_size": 32},
+        "model": {**_VITAL, "dropout": 0.2},
+        "training": {"epochs": 30, "learning_rate": 0.01},
+    },
+    "bidmc_rr": {
+        "data": {"batch_size": 32},
+        "model": {**_VITAL, "dropout": 0.1},
+        "training": {"epochs": 30, "learning_rate": 0.004},
+    },
+    "bidmc_spo2": {
+        "data": {"batch_size": 32},
+        "model": {**_VITAL, "dropout": 0.1},
+        "training": {"epochs": 30, "learning_rate": 0.01},
+    },
+    "bidmc_raw": {
+        "data": {"batch_size": 16},
+        "model": {**_VITAL, "dropout": 0.1},
+        "training": {"epochs": 30},
+    },
+    # Step sizes of the published experiments on raw sound: those that fit a whole recording are too slow for its pitch.
+    # Of a few trials of up to three epochs, judged by validation, small batches at a high rate learned soonest.
+    "spoken_digits": {
+        "data": {"batch_size": 8, "validation": 0.1},
+        "model": {"name": "s4d", "d_model": 32, "n_layers": 2, "order": 32, "dt_min": 0.001, "dt_max": 0.1},
+        "training": {"epochs": 10, "learning_rate": 0.01},
+    },
+    # Depth, rate, dropout and batch of the LSSL paper for raw sound at a quarter of its width; on the whole set untried.
+    "speech_commands": {
+        "data": {"batch_size": 16},
+        "model": {"name": "s4d", "d_model": 64, "n_layers": 4, "dropout": 0.2, "dt_min": 0.001, "dt_max": 0.1},
+        "training": {"epochs": 50, "learning_rate": 0.01},
     },
 }
 
