@@ -84,7 +84,7 @@ _RECIPES: dict[str, Sections] = {
         "model": {"name": "s4d", "d_model": 32, "n_layers": 2, "order": 32, "dt_min": 0.001, "dt_max": 0.1},
         "training": {"epochs": 10, "learning_rate": 0.01},
     },
-    # Depth, rate, dropout and batch of the LSSL paper for raw sound at a quarter of its width; on the whole set untried.
+    # Depth, rate, dropout and batch of the LSSL paper for raw sound, a quarter of its width; on the whole set untried.
     "speech_commands": {
         "data": {"batch_size": 16},
         "model": {"name": "s4d", "d_model": 64, "n_layers": 4, "dropout": 0.2, "dt_min": 0.001, "dt_max": 0.1},
