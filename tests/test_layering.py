@@ -24,7 +24,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("seqkit.ssm", "seqkit.attention", "seqkit.datasets.module"),
     ("seqkit.models", "seqkit.datasets.__init__"),
     ("seqkit.tasks", "seqkit.streaming", "seqkit.distributed", "seqkit.distill", "seqkit.search"),
-    ("seqkit.runs", "seqkit.estimators", "seqkit.bench"),
+    ("seqkit.runs", "seqkit.bench"),
+    ("seqkit.estimators",),
     ("seqkit.cli",),
     ("seqkit", "seqkit.__main__"),
 )

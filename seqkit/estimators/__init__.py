@@ -1,0 +1,34 @@
+"""Estimators of sktime over the models: fit, predict, stream.
+
+Names are imported on first use, so that what needs no sktime does not wait for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from seqkit.checks import missing_extra
+
+if TYPE_CHECKING:
+    from seqkit.estimators.panel import panel_to_series
+
+__all__ = ["panel_to_series"]
+
+_HOMES = {"panel_to_series": "panel"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name from where it lives."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing not in ("sktime", "sklearn", "skbase", "pandas", "lightning", "torchmetrics"):
+            raise
+        extra = "train" if missing in ("lightning", "torchmetrics") else "sktime"
+        raise missing_extra(missing, extra, f"`{name}`") from error
+    globals()[name] = value
+    return value

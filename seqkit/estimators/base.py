@@ -1,0 +1,142 @@
+"""What all estimators share: the bridge to scikit-learn, seeds, threads, and a rate told at prediction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from seqkit.checks import check_positive
+
+__all__ = ["SklearnBridge", "TellsRate", "seed_of", "threads"]
+
+KEPT = ("_parent_callback_ctx", "_skl_callbacks")
+"""What scikit-learn 1.9 hangs on an estimator before `fit` and takes off afterwards."""
+
+
+class SklearnBridge:
+    """What sktime 1.2 lacks for the tools of scikit-learn from 1.6 on; comes before the base class of sktime.
+
+    `__sklearn_tags__` says what kind of estimator it is, and `reset`, which `fit` begins with, keeps what scikit-learn
+    1.9 has hung on it. Without them `cross_val_score`, `GridSearchCV` and their like fail with an AttributeError.
+
+    Example:
+        >>> from sktime.classification.base import BaseClassifier
+        >>> class Mine(SklearnBridge, BaseClassifier):
+        ...     pass
+        >>> Mine().__sklearn_tags__().estimator_type
+        'classifier'
+    """
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags  # noqa: PLC0415
+
+        kind = self.get_tag("object_type")  # type: ignore[attr-defined]
+        supervised = kind in ("classifier", "regressor")
+        missing = bool(self.get_tag("capability:missing_values", False))  # type: ignore[attr-defined]
+        return Tags(
+            estimator_type=kind if supervised else None,
+            target_tags=TargetTags(required=supervised),
+            classifier_tags=ClassifierTags() if kind == "classifier" else None,
+            regressor_tags=RegressorTags() if kind == "regressor" else None,
+            input_tags=InputTags(two_d_array=True, three_d_array=True, allow_nan=missing),
+        )
+
+    def reset(self) -> Self:
+        """Back to the state after construction, but for what scikit-learn has hung on the estimator."""
+        kept = {name: self.__dict__[name] for name in KEPT if name in self.__dict__}
+        super().reset()  # type: ignore[misc]
+        self.__dict__.update(kept)
+        return self
+
+
+class TellsRate:
+    """Lets `predict` and its kin take `sample_rate`: samples per second of the series to predict, without an index.
+
+    A class calls `super(Class, self.told(sample_rate)).predict(X)`, and its `_predict` reads `told_rate`.
+
+    Example:
+        >>> class Mine(TellsRate):
+        ...     def predict(self, X, sample_rate=None):
+        ...         return self.told(sample_rate).told_rate
+        >>> Mine().predict(None, sample_rate=50.0), Mine().predict(None)
+        (50.0, None)
+    """
+
+    told_rate: float | None = None
+
+    def told(self, sample_rate: float | None) -> Self:
+        """This estimator, or one that shares all its parts and knows another rate.
+
+        Raises:
+            ValueError: `sample_rate` is not positive.
+        """
+        if sample_rate is None:
+            return self
+        out = object.__new__(type(self))
+        out.__dict__.update(self.__dict__)
+        out.told_rate = float(check_positive("sample_rate", sample_rate))
+        for name in ("classifiers_", "regressors_"):  # sktime's table of one estimator for each column of the target
+            if name in out.__dict__:
+                setattr(out, name, getattr(self, name).map(lambda one: one.told(sample_rate)))
+        return out
+
+
+def seed_of(random_state: Any) -> int:
+    """A seed from what scikit-learn takes as `random_state`; global generators are neither read nor moved.
+
+    Args:
+        random_state: A whole number, a `numpy.random.RandomState` or `Generator`, which gives its next number, or None
+            for a new seed at each call.
+
+    Raises:
+        ValueError: anything else.
+
+    Example:
+        >>> seed_of(7), seed_of(np.random.RandomState(0)) == seed_of(np.random.RandomState(0))
+        (7, True)
+    """
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0]) >> 1
+    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and random_state >= 0:
+        return int(random_state)
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31 - 1))
+    raise ValueError(
+        f"`random_state` must be a whole number of at least 0, a RandomState, a Generator or None, got {random_state!r}"
+    )
+
+
+@contextmanager
+def threads(n_jobs: int | None) -> Iterator[None]:
+    """Runs torch on this many threads, and on as many as before afterwards.
+
+    Args:
+        n_jobs: Number of threads; -1 for all cores, None for torch's own setting.
+
+    Raises:
+        ValueError: 0, or not a whole number.
+
+    Example:
+        >>> with threads(1):
+        ...     torch.get_num_threads()
+        1
+    """
+    if n_jobs is None:
+        yield
+        return
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or n_jobs == 0:
+        raise ValueError(f"`n_jobs` must be a number of threads, -1 for all cores, or None, got {n_jobs!r}")
+    cores = os.cpu_count() or 1
+    before = torch.get_num_threads()
+    torch.set_num_threads(int(n_jobs) if n_jobs > 0 else max(1, cores + 1 + int(n_jobs)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
