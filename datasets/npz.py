@@ -11,6 +11,7 @@ import numpy as np
 
 from seqkit.batch import TaskKind
 from seqkit.checks import check_keys
+from seqkit.datasets.npzlarge import in_place, rows_in_place
 from seqkit.datasets.series import Array, SeriesSet
 from seqkit.datasets.table import few_whole_numbers
 from seqkit.datasets.timing import sampling
@@ -53,7 +54,11 @@ def read_npz(path: Path, task: TaskKind | None = None) -> dict[str, SeriesSet]:
 def _open(path: Path) -> dict[str, Array]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            out: dict[str, Array] = {}
+            for name in arrays.files:
+                large = in_place(path, arrays.zip, name) if name.startswith(("X", "values")) else None
+                out[name] = arrays[name] if large is None else large
+            return out
     except ValueError as error:
         if "pickle" in str(error):
             raise ValueError(
@@ -87,7 +92,9 @@ def _series(own: dict[str, Array], suffix: str, rate: float | None, task: TaskKi
         times = _cut(own["timestamps"].astype(np.float64), lengths, ragged, "timestamps", origin)
         timestamps, own_rate = sampling(times, [str(i) for i in range(len(lengths))], origin)
     return SeriesSet(
-        values=_cut(samples, lengths, ragged, "values", origin),
+        values=rows_in_place(samples, lengths, origin)
+        if isinstance(samples, np.memmap)
+        else _cut(samples, lengths, ragged, "values", origin),
         target=_target(own.get("y"), lengths, samples, ragged, task, origin),
         timestamps=timestamps,
         sample_rate=rate if rate is not None else own_rate,

@@ -66,6 +66,8 @@ class FileSamples:
     def __getitem__(self, rows: slice, /) -> Array:
         first, last, step = rows.indices(len(self))
         out: Array = np.empty((max(0, last - first), self.shape[1]), self.dtype)
+        if out.size == 0:
+            return out
         view, at = memoryview(out.data).cast("B"), self.offset + first * self._row
         while len(view):
             count = os.preadv(self._open(), [view], at)  # Linux gives at most 2 GB at once

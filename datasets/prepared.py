@@ -106,7 +106,10 @@ class Prepared:
             channels = next(iter(sets.values())).n_channels
             facts = {"format": FORMAT, "shape": [start, channels], "parts": parts, "sums": _sums(part_folder)}
             write_whole(part_folder / "set.json", lambda path: path.write_text(json.dumps(facts), encoding="utf-8"))
-            shutil.rmtree(folder, ignore_errors=True)  # damaged, or of a process that was as fast as this one
+            if folder.is_dir():  # damaged, or of a process that was as fast as this one
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                folder.unlink(missing_ok=True)
             part_folder.replace(folder)
         finally:
             shutil.rmtree(part_folder, ignore_errors=True)

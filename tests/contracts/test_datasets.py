@@ -183,7 +183,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def build(case: Case, seed: int = 0, **options: Any) -> SeriesDataModule:
-    module = SeriesDataModule(case.source(), **{"batch_size": 7, "seed": seed, **options})
+    module = SeriesDataModule(case.source(), **{"batch_size": 7, "seed": seed, "prepared": False, **options})
     module.prepare_data()
     module.setup()
     return module
