@@ -21,6 +21,7 @@ from seqkit.datasets.source import Source
 from seqkit.datasets.splits import check_share, cut_series
 from seqkit.datasets.statistics import Statistics, share_missing, statistics_of
 from seqkit.datasets.targets import alike, encode_targets, info_of
+from seqkit.datasets.windows import samples_once
 
 __all__ = ["SeriesDataModule", "Statistics"]
 
@@ -106,7 +107,7 @@ class SeriesDataModule(LightningDataModule):
         sets = alike(sets)
         train = sets["train"]
         if train.has_missing:
-            self._missing = self._kept("missing", lambda: {"share": share_missing(train)})["share"]
+            self._missing = self._kept("missing", lambda: {"share": share_missing(samples_once(train))})["share"]
         info = _ordered(info_of(self.source.name, sets), self.source.classes)
         for series in sets.values():
             encode_targets(series, info)  # a label that training lacks is found now, not after an epoch
@@ -133,7 +134,8 @@ class SeriesDataModule(LightningDataModule):
         train = self.sets["train"]
 
         def compute() -> dict[str, Any]:
-            mean, std = statistics_of(train.values, gaps=train.has_missing)
+            # Windows overlap: each sample counts once.
+            mean, std = statistics_of(samples_once(train).values, gaps=train.has_missing)
             return {"mean": mean.tolist(), "std": std.tolist()}
 
         kept = self._kept("statistics", compute)

@@ -7,9 +7,12 @@ from copy import copy
 
 import numpy as np
 
-from seqkit.datasets.rows import Array, Rows
+from seqkit.datasets.rows import Array, LazyRows, Rows
+from seqkit.datasets.series import SeriesSet
 
-__all__ = ["Windows"]
+__all__ = ["Windows", "samples_once"]
+
+_PIECE = 2**20  # samples read at once from a series that may be larger than memory
 
 
 class Windows(Rows):
@@ -73,8 +76,46 @@ class Windows(Rows):
         return out
 
     def _read(self, place: int) -> Array:
-        owner, first = int(self.owner[place]), int(self.start[place])
-        stop = first + self.size
+        first = int(self.start[place])
+        return self.samples(int(self.owner[place]), first, first + self.size)
+
+    def samples(self, owner: int, first: int, stop: int) -> Array:
+        """Samples `first` to `stop` (excluded) of a whole series."""
         if isinstance(self.base, Rows):
             return self.base.part(owner, first, stop)
         return np.asarray(self.base[owner][first:stop], dtype=np.float32)
+
+
+def samples_once(series: SeriesSet) -> SeriesSet:
+    """The samples that windows were cut from, from the first window of each series to its last, each once.
+
+    Args:
+        series: Windows; other series come back as they are.
+
+    Example:
+        >>> base, owner, start = [np.arange(5.0)[:, None]], np.array([0, 0]), np.array([0, 1])
+        >>> windows = Windows(base, owner, start, 3, horizon=1, places=(0,))
+        >>> samples_once(SeriesSet(windows)).values[0][:, 0].tolist()
+        [0.0, 1.0, 2.0, 3.0]
+    """
+    rows = series.values
+    if not isinstance(rows, Windows):
+        return series
+    pieces: list[tuple[int, int, int]] = []
+    for owner in np.unique(rows.owner).tolist():
+        mine = rows.start[rows.owner == owner]
+        first, stop = int(mine.min()), int(mine.max()) + rows.size
+        pieces += [(owner, at, min(at + _PIECE, stop)) for at in range(first, stop, _PIECE)]
+    lengths = [stop - first for _, first, stop in pieces]
+    read = LazyRows(lengths, rows.n_channels, _Pieces(rows, pieces), missing=rows.missing)
+    return SeriesSet(read, names=[str(owner) for owner, _, _ in pieces], channels=series.channels, origin=series.origin)
+
+
+class _Pieces:
+    """A class, not a function within a function, so that it can be pickled."""
+
+    def __init__(self, windows: Windows, pieces: list[tuple[int, int, int]]) -> None:
+        self.windows, self.pieces = windows, pieces
+
+    def __call__(self, i: int) -> Array:
+        return self.windows.samples(*self.pieces[i])

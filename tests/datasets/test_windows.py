@@ -268,6 +268,9 @@ def test_statistics_never_see_what_comes_later(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(module.statistics(), plain.statistics(), strict=True))
     assert all(torch.equal(a, b) for a, b in zip(module.target_statistics(), plain.target_statistics(), strict=True))
     assert float(module.statistics().mean) < 1
+    samples = early[:126].astype(np.float32)  # the last two of training are targets only
+    assert float(module.statistics().mean) == pytest.approx(samples.mean(), rel=1e-5)  # each sample counts once
+    assert float(module.statistics().std) == pytest.approx(samples.std(), rel=1e-5)
 
 
 def test_many_series_are_told_apart(tmp_path: Path) -> None:
