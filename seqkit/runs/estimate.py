@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -87,7 +86,7 @@ def estimate(config: RunConfig, *, offline: bool = False) -> Estimate:
                 torch.cuda.synchronize(device)
             times.append(time.perf_counter() - began)
     n_parameters = task.model.n_parameters
-    steps = config.training.epochs * math.ceil(len(train) / config.data.batch_size)
+    steps = config.training.epochs * len(module.train_dataloader())
     seconds_per_step = sorted(times)[1]
     return Estimate(
         config=config,
