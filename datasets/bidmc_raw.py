@@ -12,7 +12,7 @@ from seqkit.checks import check_choice, check_positive
 from seqkit.datasets.bidmc import SAMPLES_PER_SECOND
 from seqkit.datasets.bidmc_csv import NUMERICS, Recording, recording_files
 from seqkit.datasets.bidmc_windows import BREATHING, Windows
-from seqkit.datasets.download import fetch
+from seqkit.datasets.download import fetch, not_there
 from seqkit.datasets.pooled import pooled_parts
 from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.source import PARTS, Source, data_root, pick_part
@@ -131,13 +131,16 @@ class BIDMCRaw(Source):
                 return
             try:
                 fetch([address + SUMS for address in ADDRESSES], sums, None, offline=offline, what=what)
-            except FileNotFoundError as error:
-                if not lacking:
-                    raise
-                missing = lacking[0].numerics_path.name
-                raise FileNotFoundError(
-                    f"{error}; without {missing} what is there can only be learned with target={BREATHING}"
-                ) from None
+            except FileNotFoundError:  # it names the list of checksums, which alone would be of no use
+                reason = "nothing is fetched offline" if offline else f"{ADDRESSES[0]} and its mirror give nothing"
+                hint = ""
+                if lacking:
+                    also = ", split=time" if len(recordings) < FEWEST else ""
+                    hint = (
+                        f"; without {lacking[0].numerics_path.name} only target={BREATHING}{also} can be learned there"
+                    )
+                error = not_there(what, folder / SUMS, f"{ADDRESSES[0]}bidmc_csv/", reason)
+                raise FileNotFoundError(f"{error}{hint}") from None
         for known_hash, name in _listed(sums):
             path = folder / Path(name).name
             if not path.is_file():

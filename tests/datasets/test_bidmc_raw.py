@@ -236,7 +236,9 @@ def test_a_list_of_checksums_is_one(published: Path, tmp_path: Path) -> None:
 def test_recordings_put_there_by_hand_are_ready(tmp_path: Path, fakes: ModuleType) -> None:
     fakes.write_signals(tmp_path / "BIDMC", 1)
     BIDMCRaw(target="RESP", root=tmp_path).prepare(offline=True)
-    with pytest.raises(FileNotFoundError, match=r"without bidmc_01_Numerics.csv .* learned with target=RESP"):
+    with pytest.raises(
+        FileNotFoundError, match=r"/bidmc_csv/ elsewhere.*without bidmc_01_Numerics.csv only target=RESP, split=time"
+    ):
         BIDMCRaw(root=tmp_path).prepare(offline=True)
     with pytest.raises(FileNotFoundError, match=r"there is no file .*bidmc_01_Numerics.csv, which has the HR"):
         BIDMCRaw(split="time", root=tmp_path).load()
