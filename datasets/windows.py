@@ -56,7 +56,7 @@ class Windows(Rows):
     @property
     def lengths(self) -> Array:
         """Samples of each window, (n,), int64."""
-        return np.broadcast_to(np.int64(self.size), self.owner.shape)
+        return np.full(len(self.owner), self.size, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.owner)
