@@ -15,6 +15,7 @@ from seqkit.kernels.long_conv import long_conv
 from seqkit.kernels.lti_memory import lti_memory
 from seqkit.kernels.ssm_scan import ssm_scan
 from seqkit.kernels.ssm_step import ssm_step
+from seqkit.kernels.state_features import state_features
 from seqkit.kernels.vandermonde import vandermonde
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "lti_memory",
     "ssm_scan",
     "ssm_step",
+    "state_features",
     "vandermonde",
 ]

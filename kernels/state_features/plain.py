@@ -1,0 +1,89 @@
+"""The features without compiled loops: all series and filters of a sample at once, in torch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from seqkit.kernels.state_features.bank import MOST_STAGES, Packed
+from seqkit.kernels.state_features.state import HIGHEST, LAST, PREVIOUS, FeatureState, start
+
+__all__ = ["advance", "whole"]
+
+TOGETHER = 64  # series whose states are held at a time
+
+
+def whole(bank: Packed, values: Tensor, steps: Tensor, lengths: Tensor) -> Tensor:
+    """Features (B, F, T + 3) of whole series, some of them at a time."""
+    parts = []
+    for begin in range(0, len(values), TOGETHER):
+        part = slice(begin, begin + TOGETHER)
+        state = start(bank, len(values[part]))
+        parts.append(advance(bank, values[part], steps[part], lengths[part], state))
+    return torch.cat(parts)
+
+
+def advance(
+    bank: Packed, values: Tensor, steps: Tensor, lengths: Tensor, state: FeatureState, trace: Tensor | None = None
+) -> Tensor:
+    """Takes samples into `state`, in place, and returns the features so far; see `cpu.advance`."""
+    written = 0
+    for k in range(values.shape[1]):
+        seen = take_sample(bank, values[:, k], steps[:, k], k < lengths, state)
+        if trace is not None and bool(seen[0]):
+            trace[:, written] = state.memory[0, :, LAST]
+            written += 1
+    return read(bank, state)
+
+
+def take_sample(bank: Packed, value: Tensor, step: Tensor, running: Tensor, state: FeatureState) -> Tensor:
+    """Takes one sample (B, C) into the state; returns which series had an observed channel, (B,)."""
+    memory, totals, held, clock = state
+    clock[:, 1] += torch.where(running, step, 0.0)
+    seen = running & ~value.isnan().all(dim=1)
+    fresh = clock[:, 0] == 0
+    span = torch.where(seen, clock[:, 1], 1.0)
+    new = torch.where(value.isnan(), held, value)
+    slope = ((new - held) / span.float().unsqueeze(1)).nan_to_num(0.0)
+    both = torch.stack([new.nan_to_num(0.0), slope], dim=1)
+    u = torch.einsum("bkc,kcw->bkw", both[:, bank.kind[:, 1]], bank.mix)
+    decay, turn, real, imag = (field.unsqueeze(0) for field in bank.system.unbind(1))
+    wide = span.view(-1, 1, 1)
+    a = torch.polar((-decay * wide).exp(), turn * wide).to(torch.complex64)
+    h = (decay * wide / 2).tanh().float()
+    before = torch.where(fresh.view(-1, 1, 1), u, memory[:, :, PREVIOUS])
+    pairs = memory[:, :, : 2 * MOST_STAGES].reshape(*memory.shape[:2], MOST_STAGES, 2, -1)
+    stages = torch.view_as_complex(pairs.movedim(3, -1).contiguous())
+    old, value_in, following = before.to(a.dtype), u.to(a.dtype), []
+    for stage in stages.unbind(2):
+        value_in_next = a * (stage + h * old) + h * value_in
+        following.append(value_in_next)
+        old, value_in = stage, value_in_next
+    after = torch.stack(following, dim=2)
+    place = (bank.kind[:, 0] - 1).view(1, -1, 1, 1).expand(len(u), -1, 1, u.shape[-1])
+    last = after.gather(2, place).squeeze(2)
+    y = real * last.real - imag * last.imag
+    rows = [torch.view_as_real(after).movedim(-1, 3).flatten(2, 3), u.unsqueeze(2)]
+    rows += [torch.maximum(memory[:, :, HIGHEST], y).unsqueeze(2), y.unsqueeze(2)]
+    memory.copy_(torch.where(seen.view(-1, 1, 1, 1), torch.cat(rows, dim=2), memory))
+    weight = torch.where(seen, span, 0.0).view(-1, 1, 1, 1)
+    above = y.unsqueeze(2) > bank.limits
+    totals += weight * torch.cat([above.double(), y.double().unsqueeze(2)], dim=2)
+    held.copy_(torch.where(seen.unsqueeze(1), new, held))
+    clock[:, 0] += weight.flatten()
+    clock[:, 1] = torch.where(seen, 0.0, clock[:, 1])
+    return seen
+
+
+def read(bank: Packed, state: FeatureState) -> Tensor:
+    """Features (B, F, T + 3) from the state."""
+    time = state.clock[:, 0].view(-1, 1, 1, 1)
+    means = (state.totals / time).float()
+    nothing = (time == 0).squeeze(-1)
+    rest = [state.memory[:, :, row].masked_fill(nothing, torch.nan) for row in (HIGHEST, LAST)]
+    columns = [*means[:, :, :-1].unbind(2), rest[0], means[:, :, -1], rest[1]]
+    lanes = torch.stack(columns, dim=-1).flatten(1, 2)
+    order = bank.order.flatten()
+    out = lanes.new_empty(len(lanes), bank.n_filters, lanes.shape[-1])
+    out[:, order[order >= 0]] = lanes[:, order >= 0]
+    return out
