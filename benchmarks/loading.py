@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from seqkit.batch import DataInfo
-from seqkit.datasets import SeriesDataModule, SeriesSet, get_source, source_names
+from seqkit.datasets import SeriesDataModule, SeriesSet, Source, get_source, source_names, source_options
 from seqkit.datasets.batching import training_loader
 from seqkit.datasets.loading import TrainingLoader
 from seqkit.datasets.order import EpochBatches, padded_share
@@ -93,6 +93,24 @@ def plaid() -> tuple[SeriesSet, DataInfo]:
     )
 
 
+def there(name: str) -> Source:
+    """The set, in the first version of it that is there.
+
+    Raises:
+        FileNotFoundError: none is.
+    """
+    versions = ({}, {"version": "0.01"}) if "version" in source_options(name) else ({},)
+    for options in versions:
+        source = get_source(name, **options)
+        try:
+            source.prepare(offline=True)
+        except FileNotFoundError as error:
+            missing = error
+        else:
+            return source
+    raise missing
+
+
 def row(name: str) -> str:
     """The row of a set."""
     if name == "plaid":
@@ -105,10 +123,9 @@ def row(name: str) -> str:
         began = opened = 0.0  # sktime reads it
         used = model.name
     else:
-        config = RunConfig.build(name)
-        batch_size = config.data.batch_size
-        module = SeriesDataModule(get_source(name), batch_size=batch_size)
-        module.source.prepare(offline=True)
+        source = there(name)
+        batch_size = RunConfig.build(name).data.batch_size
+        module = SeriesDataModule(source, batch_size=batch_size)
         began = time.perf_counter()
         module.setup()
         opened = time.perf_counter()

@@ -165,7 +165,10 @@ def load_prepared(source: Source, prepared: bool | None = None) -> tuple[dict[st
     name = None if prepared is False else _folder_name(source)
     if name is None:
         if prepared:
-            raise OSError(f"{source.name} cannot be prepared, since it does not say which files it is read from")
+            raise OSError(
+                f"{source.name} cannot be prepared, since it does not say which files it is read from; "
+                "leave `prepared` out"
+            )
         return source.load(), None
     for place in _places():
         found = Prepared.open(place / name)

@@ -211,7 +211,7 @@ def test_a_read_only_folder_is_left_as_it_is(root: Path) -> None:
 def test_a_set_without_files_of_its_own_is_not_prepared(root: Path) -> None:
     source = get_source("japanese_vowels")
     source.files = lambda: []  # type: ignore[method-assign]
-    with pytest.raises(OSError, match="does not say which files it is read from"):
+    with pytest.raises(OSError, match="does not say which files it is read from; leave `prepared` out"):
         load_prepared(source, True)
 
 
