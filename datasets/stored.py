@@ -29,6 +29,7 @@ def parts_to(series: SeriesSet, part: str) -> tuple[dict[str, Any], dict[str, Ar
         "timestamps": series.timestamps is not None,
         "sample_rate": series.sample_rate,
         "channels": list(series.channels),
+        "targets": list(series.targets),
         "origin": series.origin,
     }
     # As one text: an array of words would give each the room of the longest.
@@ -71,5 +72,6 @@ def parts_from(plain: dict[str, Any], arrays: dict[str, Array], part: str, rows:
         names=arrays[f"{part}/names"].tobytes().decode().split("\0"),
         sample_rate=plain["sample_rate"],
         channels=tuple(plain["channels"]),
+        targets=tuple(plain["targets"]),
         origin=plain["origin"],
     ).with_gaps(gaps)
