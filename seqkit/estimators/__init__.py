@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING, Any
 from seqkit.checks import missing_extra
 
 if TYPE_CHECKING:
+    from seqkit.estimators.classifier import LSSLClassifier
     from seqkit.estimators.panel import panel_to_series
+    from seqkit.estimators.regressor import LSSLRegressor
+    from seqkit.estimators.stream import ModelStream
 
-__all__ = ["panel_to_series"]
+__all__ = ["LSSLClassifier", "LSSLRegressor", "ModelStream", "panel_to_series"]
 
-_HOMES = {"panel_to_series": "panel"}
+_HOMES = {
+    "LSSLClassifier": "classifier",
+    "LSSLRegressor": "regressor",
+    "ModelStream": "stream",
+    "panel_to_series": "panel",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,13 @@ SAME_RATE = 1e-6
 
 
 def panel_to_series(
-    X: Any, y: Target = None, *, sample_rate: float | None = None, origin: str = "`X`", min_length: int = 1
+    X: Any,
+    y: Target = None,
+    *,
+    sample_rate: float | None = None,
+    origin: str = "`X`",
+    min_length: int = 1,
+    told: bool = False,
 ) -> SeriesSet:
     """The series of a panel: (L_i, C) each, NaN where nothing was observed, with what their index says about time.
 
@@ -37,6 +43,7 @@ def panel_to_series(
         sample_rate: Samples per second where the index does not say (Hz), as in `times_of`.
         origin: Name of the panel in errors.
         min_length: Samples that a series has at least; shorter ones are refused.
+        told: Whether the user gave `sample_rate` for these very series; then an index that says otherwise is an error.
 
     Raises:
         ValueError: samples that are no numbers, an unusable index, series of different channels, of no value at all, or
@@ -60,7 +67,12 @@ def panel_to_series(
     for i, (values, _) in enumerate(parts):
         if len(values) < min_length:
             raise ValueError(f"series {i} of {origin} has {len(values)} samples; {min_length} are needed at least")
-    rate, seconds = _common([times_of(index, sample_rate) for _, index in parts], [len(one) for one, _ in parts])
+    times = [times_of(index, sample_rate) for _, index in parts]
+    if told and sample_rate is not None and not all(one.counted for one in times):
+        raise ValueError(
+            f"the index of {origin} says when each sample was taken, so it takes no sample_rate; leave it out"
+        )
+    rate, seconds = _common(times, [len(one) for one, _ in parts])
     return SeriesSet(
         values=[values for values, _ in parts], target=y, timestamps=seconds, sample_rate=rate, origin=origin
     )

@@ -21,10 +21,12 @@ class IndexTimes(NamedTuple):
         rate: Samples per second of an even index (Hz); of an uneven one, one over its median step; None where the index
             says nothing about time.
         seconds: Time of each sample since the first in seconds, (L,), where the index is uneven; None otherwise.
+        counted: Whether the index only counts samples, so that their rate comes from elsewhere.
     """
 
     rate: float | None
     seconds: Array | None = None
+    counted: bool = True
 
 
 def times_of(index: Any, sample_rate: float | None = None) -> IndexTimes:
@@ -53,12 +55,13 @@ def times_of(index: Any, sample_rate: float | None = None) -> IndexTimes:
     seconds = _seconds(index, sample_rate)
     if seconds is None:
         return IndexTimes(sample_rate)
+    counted = np.asarray(index).dtype.kind in "iu"
     steps = np.diff(seconds)
     mean = float(seconds[-1]) / len(steps)
     if mean > 0 and float(np.abs(steps - mean).max()) <= EVEN * mean + 2e-9:
-        return IndexTimes(float(f"{1 / mean:.9g}"))
+        return IndexTimes(float(f"{1 / mean:.9g}"), counted=counted)
     middle = float(np.median(steps))
-    return IndexTimes(1 / middle if middle > 0 else None, seconds)
+    return IndexTimes(1 / middle if middle > 0 else None, seconds, counted)
 
 
 def _seconds(index: Any, sample_rate: float | None) -> Array | None:

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import signal
-import threading
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 from rich.console import Console
 
@@ -23,6 +16,7 @@ from seqkit.models import SequenceModel, save_model
 from seqkit.nn import ValueHead
 from seqkit.runs.config import RunConfig
 from seqkit.runs.data import build_data_module, describe_data, keep_windows
+from seqkit.runs.fitting import fit_task
 from seqkit.runs.folders import clear, folder_to_resume, folder_to_start
 from seqkit.runs.inference import Outputs, confusion, measure, measure_naive, pick_device, run_model, told_rate
 from seqkit.runs.result import TrainResult, read_result
@@ -160,58 +154,22 @@ def _run(
             ),
             Progress(history, ProgressLine(console)),
         ]
-        _fit(config, task, module, folder, callbacks)
+        fit_task(
+            task,
+            epochs=training.epochs,
+            callbacks=callbacks,
+            datamodule=module,
+            device=training.device,
+            precision=training.precision,
+            gradient_clip=training.gradient_clip,
+            root=folder.path,
+            resume_from=folder.checkpoint if checkpoint is not None else None,
+        )
     elif checkpoint is not None:
         task.load_state_dict(checkpoint["state_dict"])
     if training.keep == "best":
         task.model.load_state_dict(history.best_weights)
     return _finish(config, task.model, module, folder, history, time.monotonic() - began)
-
-
-def _fit(
-    config: RunConfig, task: SequenceTask, module: SeriesDataModule, folder: RunFolder, callbacks: list[L.Callback]
-) -> None:
-    device = pick_device(config.training.device, config.training.precision)
-    with _quiet_lightning():
-        trainer = L.Trainer(
-            accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=1,
-            max_epochs=config.training.epochs,
-            precision=config.training.precision,  # type: ignore[arg-type]
-            gradient_clip_val=config.training.gradient_clip,
-            callbacks=callbacks,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            default_root_dir=folder.path,
-        )
-        resume_from = str(folder.checkpoint) if folder.checkpoint.is_file() else None
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        handler = signal.getsignal(signal.SIGINT)
-        try:
-            trainer.fit(task, datamodule=module, ckpt_path=resume_from, weights_only=True)
-        except SystemExit as stop:
-            # Lightning turns Ctrl-C into an exit of the whole process and leaves the signal ignored.
-            raise KeyboardInterrupt(str(folder.path)) from stop
-        finally:
-            if in_main_thread:
-                signal.signal(signal.SIGINT, handler)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Holds back words on hardware, loader workers and logging steps: decided here, not the user's to act on."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning.*")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _finish(

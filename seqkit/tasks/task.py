@@ -63,9 +63,10 @@ class SequenceTask(L.LightningModule):
         warmup: Share of all steps spent rising to the peak.
         label_smoothing: Share of a class target spread over all classes, in training only.
         input_noise: Standard deviation of Gaussian noise added to training samples, in units of each channel's own.
+        class_weight: Weight of each class in the loss, in the order of `info.classes`; None for equal ones.
 
     Raises:
-        ValueError: a setting out of range.
+        ValueError: a setting out of range, or weights that do not fit the classes.
 
     Example:
         >>> from seqkit.batch import DataInfo
@@ -88,6 +89,7 @@ class SequenceTask(L.LightningModule):
         warmup: float = 0.1,
         label_smoothing: float = 0.0,
         input_noise: float = 0.0,
+        class_weight: list[float] | None = None,
     ) -> None:
         super().__init__()
         check_positive("learning_rate", learning_rate)
@@ -97,6 +99,8 @@ class SequenceTask(L.LightningModule):
         check_unit_interval("warmup", warmup)
         check_unit_interval("label_smoothing", label_smoothing)
         check_not_negative("input_noise", input_noise)
+        if class_weight is not None:
+            _check_class_weight(class_weight, len(model.info.classes))
         self.save_hyperparameters(ignore=["model"])
         self.model = model
         self.learning_rate = learning_rate
@@ -105,6 +109,7 @@ class SequenceTask(L.LightningModule):
         self.warmup = warmup
         self.label_smoothing = label_smoothing
         self.input_noise = input_noise
+        self.class_weight = class_weight
         self.train_loss = MeanMetric(nan_strategy="disable")  # what stops at NaN is the step, with a sentence
         self.val_metrics = _metrics(model).clone(prefix="val_")
         self.test_metrics = _metrics(model).clone(prefix="test_")
@@ -131,7 +136,8 @@ class SequenceTask(L.LightningModule):
             outputs, target = outputs[inside], target[inside]
         if self.model.info.classes:
             smoothing = self.label_smoothing if self.training else 0.0
-            return F.cross_entropy(outputs, target, label_smoothing=smoothing), outputs, target
+            weight = None if self.class_weight is None else outputs.new_tensor(self.class_weight)
+            return F.cross_entropy(outputs, target, weight, label_smoothing=smoothing), outputs, target
         assert isinstance(self.model.head, ValueHead)  # without classes the builder gives no other head
         target = target.to(outputs.dtype)
         return F.mse_loss(outputs / self.model.head.scale, target / self.model.head.scale), outputs, target
@@ -253,6 +259,15 @@ class SequenceTask(L.LightningModule):
             f"the training loss became NaN or infinite in epoch {self.current_epoch + 1} ({where}); "
             "lower learning_rate, set gradient_clip, or check the data for extreme values"
         )
+
+
+def _check_class_weight(weights: list[float], n_classes: int) -> None:
+    if len(weights) != n_classes:
+        raise ValueError(f"`class_weight` must hold one weight for each of {n_classes} classes, got {len(weights)}")
+    for weight in weights:
+        check_not_negative("class_weight", weight)
+    if n_classes and not any(weights):
+        raise ValueError("`class_weight` must hold a weight above 0, got zeros only; leave it out for equal ones")
 
 
 def _metrics(model: SequenceModel) -> MetricCollection:

@@ -1,0 +1,145 @@
+"""Sizes of a model and of its training from what the data are: the rule behind "auto"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from seqkit.checks import check_positive, check_positive_int, check_unit_interval
+from seqkit.models import ModelConfig
+from seqkit.models.config import PRESETS, model_options
+from seqkit.runs.steps import step_size_range
+
+__all__ = ["AUTO", "DataShape", "Sizes", "choose_sizes"]
+
+AUTO = "auto"
+"""Value of a size that asks for a choice from the data."""
+
+
+@dataclass(frozen=True)
+class DataShape:
+    """What the rule looks at.
+
+    Args:
+        n_series: Number of training series.
+        length: Samples of a typical series (the median).
+        n_channels: Channels of a sample.
+        classes: Whether the target is a class.
+
+    Example:
+        >>> DataShape(50, 150.0, 1, True).n_series
+        50
+    """
+
+    n_series: int
+    length: float
+    n_channels: int
+    classes: bool
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a training; those of the model are in `model`.
+
+    Args:
+        model: Preset, sizes and options of the model.
+        epochs: Passes over the training series.
+        batch_size: Series in a batch.
+        learning_rate: Peak learning rate.
+        weight_decay: Decay of matrices outside the state-space parameters.
+        label_smoothing: Share of a class target spread over all classes.
+        input_noise: Deviation of noise added to training samples, in units of each channel's own.
+        validation: Share of the series held out; 0 for none.
+        patience: Epochs without a better validation loss after which training stops; None for never.
+
+    Raises:
+        ValueError: a value out of range.
+
+    Example:
+        >>> choose_sizes(DataShape(50, 150.0, 1, True), "s4d", {"epochs": 3}).epochs
+        3
+    """
+
+    model: ModelConfig
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    label_smoothing: float
+    input_noise: float
+    validation: float
+    patience: int | None
+
+    def __post_init__(self) -> None:
+        """Refuses what the task does not look at itself."""
+        check_positive_int("epochs", self.epochs)
+        check_positive_int("batch_size", self.batch_size)
+        check_positive("learning_rate", self.learning_rate)
+        check_unit_interval("validation", self.validation)
+        if self.patience is not None:
+            check_positive_int("patience", self.patience)
+            if not self.validation:
+                raise ValueError("`patience` needs series to look at, and `validation` is 0; give a share of them")
+
+    def shown(self) -> dict[str, Any]:
+        """All of it as one flat dictionary of plain values."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "model"}
+        model = {key: getattr(self.model, key) for key in ("d_model", "n_layers", "dropout", "pool")}
+        return {"mixer": self.model.name, **model, **self.model.options, **own}
+
+
+def choose_sizes(shape: DataShape, mixer: str, given: dict[str, Any], options: dict[str, Any] | None = None) -> Sizes:
+    """What was given, and for each "auto" what suits the data.
+
+    Args:
+        shape: What the data are.
+        mixer: Name of a preset; its own sizes, where it has any, go before the rule's.
+        given: Sizes by name, `AUTO` or left out where the rule chooses.
+        options: Further options of the mixer.
+
+    Raises:
+        ValueError: an unknown mixer or option, a value out of range, or a size that the mixer does not have.
+
+    Example:
+        >>> sizes = choose_sizes(DataShape(270, 15.0, 12, True), "lssl", {"d_model": 64})
+        >>> sizes.model.d_model, sizes.model.n_layers, sizes.validation
+        (64, 2, 0.0)
+    """
+    allowed = model_options(mixer)
+    preset = PRESETS[mixer]
+    rule = _rule(shape)
+    low, high = step_size_range(shape.length)
+    rule |= {"dt_min": low, "dt_max": high, "window": max(shape.length, 1.0)}
+    fitting = {key: value for key, value in rule.items() if key in allowed or key in _MODEL_SIZES}
+    own = {**preset.sizes, **preset.options}
+    # A window of the preset's own is as long as its paper's series; the data's own length is better.
+    fitting = {key: value for key, value in fitting.items() if key not in own or key == "window"}
+    chosen = {key: value for key, value in given.items() if not (isinstance(value, str) and value == AUTO)}
+    model = {key: chosen.pop(key) for key in list(chosen) if key in _MODEL_SIZES or key == "order"}
+    training = {key: value for key, value in rule.items() if key in _TRAINING_SIZES} | chosen
+    if not training["validation"] and "patience" not in chosen:
+        training["patience"] = None
+    return Sizes(model=ModelConfig.preset(mixer, **{**fitting, **(options or {}), **model}), **training)
+
+
+_MODEL_SIZES = ("d_model", "n_layers", "dropout")
+_TRAINING_SIZES = tuple(f.name for f in fields(Sizes) if f.name != "model")
+
+
+def _rule(shape: DataShape) -> dict[str, Any]:
+    """The rule, with its reasons."""
+    n = shape.n_series
+    return {
+        "d_model": 128,
+        "n_layers": 2,
+        "order": 16,
+        "dropout": 0.3,
+        "epochs": 50,
+        "batch_size": 16,
+        "learning_rate": 0.004,
+        "weight_decay": 0.1,
+        "label_smoothing": 0.1 if shape.classes else 0.0,
+        "input_noise": 0.1,
+        "validation": 0.1 if n >= 400 else 0.0,
+        "patience": 20,
+    }
