@@ -19,7 +19,7 @@ from seqkit.datasets.order import EpochBatches
 __all__ = ["WORKER_START", "TrainingLoader", "as_is", "seeded"]
 
 WORKER_START = "fork" if sys.platform == "linux" else None
-"""How worker processes start. Forked ones share the series in memory and start in a tenth of a second, where new ones
+"""How worker processes start. Forked ones share the series in memory and start in half a second, where new ones
 import torch for seconds and copy every series. They run torch on one thread, and readers use neither OpenMP nor numba,
 whose threads do not survive a fork; 100 starts under busy threads of both never hung. Elsewhere torch's own way holds.
 """

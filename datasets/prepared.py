@@ -27,7 +27,7 @@ __all__ = ["LARGE", "Prepared", "load_prepared"]
 LARGE = 64 * 2**20
 """Bytes of samples from which a set is prepared unless told otherwise; a smaller one loads nearly as fast."""
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Prepared:
