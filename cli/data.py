@@ -65,9 +65,16 @@ def prepare(
     settings: _Settings = None,
     offline: Annotated[bool, typer.Option("--offline", help="Only look for the files; fetch nothing.")] = False,
 ) -> None:
-    """Fetch a data set's files, or say where to put them; what was interrupted goes on."""
-    _source(name, settings).prepare(offline=offline)
-    typer.echo(f"{name} is ready")
+    """Fetch a data set's files, or say where to put them, and lay a large set down for quick starts.
+
+    What was interrupted goes on.
+    """
+    from seqkit.datasets.prepared import load_prepared
+
+    source = _source(name, settings)
+    source.prepare(offline=offline)
+    _, prepared = load_prepared(source)
+    typer.echo(f"{name} is ready" + ("" if prepared is None else f", prepared in {prepared.folder}"))
 
 
 @app.command("show")

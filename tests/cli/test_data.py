@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from seqkit.cli.main import main
-from seqkit.datasets import transfer
+from seqkit.datasets import prepared, transfer
 from seqkit.datasets.series import SeriesSet
 from seqkit.runs import series_picture, show
 
@@ -90,6 +90,18 @@ def test_options_are_given_as_to_training(run: Run) -> None:
         _, out, _ = run("data", "info", "mnist", words)
         assert "permuted (random:3)" in out
     assert run("data", "prepare", "japanese_vowels")[0] == 0
+
+
+def test_prepare_lays_a_large_set_down(
+    run: Run, letters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("data", "prepare", letters) == (0, f"{letters} is ready\n", "")
+    monkeypatch.setattr(prepared, "LARGE", 1)
+    status, out, _ = run("data", "prepare", letters)
+    folder = Path(out.strip().removeprefix(f"{letters} is ready, prepared in "))
+    assert status == 0
+    assert (folder / "samples.f32").stat().st_size == 4 * 12 * 30 * 2
+    assert folder.is_relative_to(tmp_path / "root")
 
 
 def test_show_draws_some_of_each_class(run: Run, letters: Path, tmp_path: Path) -> None:

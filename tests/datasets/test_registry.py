@@ -26,7 +26,8 @@ def test_unknown_names_and_options_are_refused_with_the_nearest() -> None:
 
 
 def test_options_are_those_of_the_class() -> None:
-    assert source_options("folder") == ("id", "time", "target", "channels", "task", "sample_rate")
+    table = ("id", "time", "target", "channels", "task", "sample_rate", "form", "gaps")
+    assert source_options("folder") == (*table, "horizon", "window", "stride", "season", "cut", "overlap")
     assert source_options("permuted_mnist") == ("permutation", "root")
     assert source_options("japanese_vowels") == ()
 
