@@ -24,7 +24,6 @@ def state_features(
     *,
     steps: float | Tensor = 1.0,
     lengths: Tensor | None = None,
-    threads: int | None = None,
     backend: str = "auto",
 ) -> Tensor:
     """Pools the outputs of F filters over series: shares of time above thresholds, maximum, mean and last output.
@@ -48,7 +47,6 @@ def state_features(
         steps: Time that each sample closes, in units of the training series' step: one number, one for each series
             (B,), or one for each sample (B, L), all above 0.
         lengths: Number of samples of each series, (B,); left out, L.
-        threads: Most threads to use; left out, torch's number.
         backend: "auto", "reference" (double precision, a sample at a time) or "cpu" (float32, compiled by numba where
             it is installed).
 
@@ -77,7 +75,7 @@ def state_features(
     path = choose_backend(backend, values, NO_TRITON)
     if path == "reference":
         return state_features_reference(values, filters, thresholds, times, ends)
-    return cpu.whole(pack(filters, thresholds), values.contiguous(), times, ends, threads)
+    return cpu.whole(pack(filters, thresholds), values.contiguous(), times, ends)
 
 
 def carry_features(

@@ -28,7 +28,7 @@ def loops() -> Any:
     return importlib.import_module("seqkit.kernels.state_features.loops")
 
 
-def whole(bank: Packed, values: Tensor, steps: Tensor, lengths: Tensor, threads: int | None) -> Tensor:
+def whole(bank: Packed, values: Tensor, steps: Tensor, lengths: Tensor) -> Tensor:
     """Features (B, F, T + 3) of whole series.
 
     Args:
@@ -36,7 +36,6 @@ def whole(bank: Packed, values: Tensor, steps: Tensor, lengths: Tensor, threads:
         values: (B, L, C), float32.
         steps: (B, L), float64.
         lengths: (B,), int64.
-        threads: Most threads to use, or None for torch's number.
     """
     if not HAS_NUMBA:
         return plain.whole(bank, values, steps, lengths)
@@ -51,7 +50,7 @@ def whole(bank: Packed, values: Tensor, steps: Tensor, lengths: Tensor, threads:
             loops().whole_series(*arrays, *(array[part] for array in given))
 
     loops()  # the first import of numba happens in one thread
-    share(work, len(values), 1 if threads is None else -(-len(values) // max(1, threads)))
+    share(work, len(values))
     return out
 
 

@@ -12,13 +12,26 @@ from seqkit.checks import missing_extra
 
 if TYPE_CHECKING:
     from seqkit.estimators.classifier import LSSLClassifier
+    from seqkit.estimators.feature_stream import FeatureStream
+    from seqkit.estimators.features import HiPPOFeaturesClassifier, HiPPOFeaturesRegressor
     from seqkit.estimators.panel import panel_to_series
     from seqkit.estimators.regressor import LSSLRegressor
     from seqkit.estimators.stream import ModelStream
 
-__all__ = ["LSSLClassifier", "LSSLRegressor", "ModelStream", "panel_to_series"]
+__all__ = [
+    "FeatureStream",
+    "HiPPOFeaturesClassifier",
+    "HiPPOFeaturesRegressor",
+    "LSSLClassifier",
+    "LSSLRegressor",
+    "ModelStream",
+    "panel_to_series",
+]
 
 _HOMES = {
+    "FeatureStream": "feature_stream",
+    "HiPPOFeaturesClassifier": "features",
+    "HiPPOFeaturesRegressor": "features",
     "LSSLClassifier": "classifier",
     "LSSLRegressor": "regressor",
     "ModelStream": "stream",
