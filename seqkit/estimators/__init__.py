@@ -14,16 +14,22 @@ if TYPE_CHECKING:
     from seqkit.estimators.classifier import LSSLClassifier
     from seqkit.estimators.feature_stream import FeatureStream
     from seqkit.estimators.features import HiPPOFeaturesClassifier, HiPPOFeaturesRegressor
+    from seqkit.estimators.forecaster import LSSLForecaster
+    from seqkit.estimators.memory_stream import MemoryStream
     from seqkit.estimators.panel import panel_to_series
     from seqkit.estimators.regressor import LSSLRegressor
     from seqkit.estimators.stream import ModelStream
+    from seqkit.estimators.transformer import HiPPOTransformer
 
 __all__ = [
     "FeatureStream",
     "HiPPOFeaturesClassifier",
     "HiPPOFeaturesRegressor",
+    "HiPPOTransformer",
     "LSSLClassifier",
+    "LSSLForecaster",
     "LSSLRegressor",
+    "MemoryStream",
     "ModelStream",
     "panel_to_series",
 ]
@@ -32,7 +38,10 @@ _HOMES = {
     "FeatureStream": "feature_stream",
     "HiPPOFeaturesClassifier": "features",
     "HiPPOFeaturesRegressor": "features",
+    "HiPPOTransformer": "transformer",
     "LSSLClassifier": "classifier",
+    "LSSLForecaster": "forecaster",
+    "MemoryStream": "memory_stream",
     "LSSLRegressor": "regressor",
     "ModelStream": "stream",
     "panel_to_series": "panel",

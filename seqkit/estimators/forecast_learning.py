@@ -274,8 +274,8 @@ def _say(
         return
     console = Console(stderr=True)
     console.print(
-        f"{len(pasts)} series, {pasts[0].y.shape[1]} to forecast, {pasts[0].X.shape[1]} beside them, {len(every)} windows, "
-        f"{len(held_out)} of them held out at first",
+        f"{len(pasts)} series, {pasts[0].y.shape[1]} to forecast, {pasts[0].X.shape[1]} beside them, {len(every)} "
+        f"windows, {len(held_out)} of them held out at first",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
     shown = "  ".join(f"{key} {value}" for key, value in sizes.shown().items() if value is not None)

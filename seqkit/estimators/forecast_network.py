@@ -104,7 +104,9 @@ def run_network(network: SequenceModel, windows: WindowSet, device: str = "cpu")
     network.to(where).eval()
     try:
         parts = [
-            network(values[k : k + 512].to(where), observed=None if observed is None else observed[k : k + 512].to(where))
+            network(
+                values[k : k + 512].to(where), observed=None if observed is None else observed[k : k + 512].to(where)
+            )
             for k in range(0, len(values), 512)
         ]
     finally:
@@ -175,7 +177,8 @@ def _epochs(network: SequenceModel, data: _Data, check: _Data | None, sizes: For
             rows.append(row)
             line.epoch(epoch, row)
             line.move(epoch + 1)
-            if any([call(dict(row)) is True for call in course.callbacks]):
+            asked = [call(dict(row)) is True for call in course.callbacks]  # all of them are called
+            if any(asked):
                 stopped_by = "callback"
             elif epoch + 1 < course.until and time.monotonic() + row["seconds"] > course.deadline:
                 stopped_by = "time_limit"
@@ -246,7 +249,7 @@ def _data(windows: WindowSet, base: Array) -> _Data:
 
 def _inputs(windows: WindowSet) -> tuple[Tensor, Tensor | None]:
     """Samples (m, L, C) and which were observed: with values known ahead, the steps ahead belong to the series."""
-    m, size, n_channels = windows.y.shape
+    m, _, n_channels = windows.y.shape
     y = torch.from_numpy(windows.y).float()
     if windows.X.shape[-1] == 0:
         observed = y.isfinite()

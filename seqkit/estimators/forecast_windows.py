@@ -95,7 +95,7 @@ def cut_in_time(pasts: Sequence[Past], horizon: int, first: int, share: float, m
     stride = max(1, -(-total // most))
     train, val = [], []
     for i, past in enumerate(pasts):
-        cut = past.length - int(round(share * past.length))
+        cut = past.length - round(share * past.length)
         every = np.arange(past.length - horizon, first - 1, -stride)[::-1]
         every = every[_has_target(past, every, horizon)]
         train += [(i, k) for k in every[every + horizon <= cut].tolist()]

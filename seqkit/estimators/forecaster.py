@@ -33,12 +33,12 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
     All steps of the horizon are forecast at once, each by weights of its own, from a window of the latest samples; one
     model serves all series and all channels that it is fitted to. A window counts from its last value, in units of its
     own deviation. The linear part is a ridge regression in closed form; the network starts at 0 and learns what that
-    leaves over. The last samples of each series are held out at first: by them the penalty and the epoch are chosen (the
-    network adds nothing where it is of no use), and from the errors on them come quantiles and intervals, by split
+    leaves over. The last samples of each series are held out at first: by them the penalty and the epoch are chosen
+    (the network adds nothing where it is of no use), and from the errors on them come quantiles and intervals, by split
     conformal prediction with errors scaled by step. Then both parts are fitted anew to all samples.
 
-    - Exogenous X: its past goes into the window, and its values over the horizon into both parts. At `predict`, what `X`
-      lacks, or all of it without `X`, is held at its last known value.
+    - Exogenous X: its past goes into the window, and its values over the horizon into both parts. At `predict`, what
+      `X` lacks, or all of it without `X`, is held at its last known value.
     - Missing values (NaN) are held and, where there are some in training, told to the network; missing targets weigh
       nothing. Times that an even index lacks are missing values. An index without an even step is refused.
     - In-sample steps are forecasts one step ahead by the fitted model; before the first sample that is the mean.
@@ -48,10 +48,11 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
     Args:
         mixer: Name of a preset of `seqkit.models`: "lssl", "s4", "s4d", "gru", "lstm", "hippo_legs" and so on, as
             `seqkit models` lists them.
-        horizon: Steps that the model is made for. Then `fit` needs no `fh`, and `predict` takes any steps up to it. None
-            for the last step of the `fh` that `fit` gets.
+        horizon: Steps that the model is made for. Then `fit` needs no `fh`, and `predict` takes any steps up to it.
+            None for the last step of the `fh` that `fit` gets.
         window: Samples that a forecast looks back on; "auto" for two seasons and two horizons, 16 at least.
-        season: Samples of a season, for the window; "auto" for what the time index or the series suggest, None for none.
+        season: Samples of a season, for the window; "auto" for what the time index or the series suggest, None
+            for none.
         d_model: Width of the network.
         n_layers: Number of blocks.
         order: Size of the state of each channel, for mixers that have one.
@@ -123,6 +124,9 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
         "property:randomness": "derandomized",
     }
 
+    # The samples so far are kept here, in any version of sktime; a second copy is of no use.
+    _config: ClassVar[dict[str, Any]] = {"remember_data": False}
+
     def __init__(
         self,
         mixer: str = "lssl",
@@ -191,8 +195,8 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
         if window == 0:
             longest = max(past.length for past in pasts)
             warnings.warn(
-                f"the longest series has {longest} samples, too few for a window and a horizon of {horizon}, so forecasts "
-                "are its last value; give longer series, or a shorter horizon or window",
+                f"the longest series has {longest} samples, too few for a window and a horizon of {horizon}, so "
+                "forecasts are its last value; give longer series, or a shorter horizon or window",
                 stacklevel=2,
             )
         names = ("d_model", "n_layers", "order", "dropout", "epochs", "batch_size", "learning_rate", "weight_decay",
@@ -258,8 +262,8 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
         made, horizon = self.model_, self.model_.sizes.horizon
         if len(steps) and int(steps.max()) > horizon:
             raise ValueError(
-                f"step {steps.max()} lies beyond the horizon of {horizon} that the model was fitted for; fit with an `fh` "
-                "or a `horizon` that reaches it"
+                f"step {steps.max()} lies beyond the horizon of {horizon} that the model was fitted for; fit with an "
+                "`fh` or a `horizon` that reaches it"
             )
         # A step ahead is forecast from the end; one within the series from the sample before it.
         known = np.where(steps > 0, past.length, np.maximum(past.length - 1 + steps, 0))
@@ -321,7 +325,15 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
         small = {"d_model": 4, "n_layers": 1, "epochs": 1, "random_state": 0, "device": "cpu"}
         return [
             {"mixer": "s4d", "order": 4, "window": 6, "update_epochs": 1, **small},
-            {"mixer": "gru", "horizon": 8, "window": 4, "difference": False, "scale": "series", "update_epochs": 1, **small},
+            {
+                "mixer": "gru",
+                "horizon": 8,
+                "window": 4,
+                "difference": False,
+                "scale": "series",
+                "update_epochs": 1,
+                **small,
+            },
         ]
 
 

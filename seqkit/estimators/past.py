@@ -93,7 +93,7 @@ def _even(index: Any, name: str) -> Any:
     """The grid that an index lies on."""
     import pandas as pd  # noqa: PLC0415 - the index is one of its own, so it is there
 
-    if len(index) > 1 and not index.is_monotonic_increasing or not index.is_unique:
+    if not (index.is_monotonic_increasing and index.is_unique):
         raise ValueError(f"the times of {name} must increase; sort the rows and keep one for each time")
     if isinstance(index, pd.PeriodIndex):
         return pd.period_range(index[0], index[-1], freq=index.freq)
