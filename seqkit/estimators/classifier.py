@@ -198,7 +198,7 @@ class LSSLClassifier(ModelEstimator, BaseClassifier):  # type: ignore[misc] # sk
         tiny = {"d_model": 4, "n_layers": 1, "epochs": 1, "n_jobs": 1, "random_state": 0}
         return [
             {**tiny, "mixer": "lssl", "order": 4},
-            {**tiny, "mixer": "gru", "validation": 0.3, "patience": 1, "class_weight": "balanced", "sample_rate": 10.0},
+            {**tiny, "mixer": "gru", "validation": 0.3, "patience": 1, "class_weight": "balanced"},
         ]
 
 

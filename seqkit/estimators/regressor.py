@@ -166,5 +166,5 @@ class LSSLRegressor(ModelEstimator, BaseRegressor):  # type: ignore[misc] # skti
         tiny = {"d_model": 4, "n_layers": 1, "epochs": 1, "n_jobs": 1, "random_state": 0}
         return [
             {**tiny, "mixer": "lssl", "order": 4},
-            {**tiny, "mixer": "gru", "validation": 0.3, "patience": 1, "sample_rate": 10.0},
+            {**tiny, "mixer": "gru", "validation": 0.3, "patience": 1},
         ]

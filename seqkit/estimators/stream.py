@@ -77,8 +77,8 @@ class ModelStream:
         if self._model is None or self._state is None:
             self._outputs = np.ones(1)
         else:
-            rate = self._step_rate(time)
             values, observed = self._checked(sample)
+            rate = self._step_rate(time)
             with torch.no_grad():
                 outputs, self._state = self._model.step(values, self._state, sample_rate=rate, observed=observed)
             scores = outputs[0].double()
@@ -118,8 +118,8 @@ class ModelStream:
         """One over the seconds since the sample before."""
         if self._timed is not None and self._timed != (time is not None):
             raise ValueError("either all samples of a series have a time or none; call reset() to begin a new series")
-        self._timed = time is not None
         if time is None:
+            self._timed = False
             return self._rate
         assert self._model is not None  # the caller looked
         if not self._model.uses_rate:
@@ -127,7 +127,7 @@ class ModelStream:
         seconds, before = _seconds(time), self._time
         if before is not None and not seconds > before:
             raise ValueError(f"`time` must come after that of the sample before, got {time!r}")
-        self._time = seconds
+        self._time, self._timed = seconds, True
         return self._rate if before is None else 1 / (seconds - before)
 
 
