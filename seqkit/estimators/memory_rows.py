@@ -152,4 +152,6 @@ def read_rows(memory: HiPPOMemory, rows: Array, ends: Array) -> Array:
 
 def _step(series: SeriesSet, unit: float) -> float:
     """Length of a stretch in training samples."""
-    return 1.0 if series.sample_rate is None else unit / series.sample_rate
+    if series.sample_rate is None or series.timestamps is not None:
+        return 1.0
+    return unit / series.sample_rate
