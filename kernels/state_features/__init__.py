@@ -115,7 +115,7 @@ def carry_features(
     check_shape("values", values, (len(state.clock), "L", bank.mix.shape[1]), "the streams and channels of `state`")
     if not values.is_cpu:
         raise ValueError(f"`values` must be on the CPU, got {values.device}; move it with .cpu()")
-    check_finite("values", values.nan_to_num(nan=0.0))
+    check_finite("values", values.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf))
     times, ends = spread(values, steps, lengths)
     new = FeatureState(*(field.clone() for field in state))
     return cpu.advance(bank, values.float().contiguous(), times, ends, new), new
@@ -176,7 +176,7 @@ def check_bank(values: Tensor, filters: Filters, thresholds: Tensor) -> None:
         raise ValueError(f"`values` must be on the CPU, got {values.device}; move it with .cpu()")
     if values.dtype != torch.float32:
         raise TypeError(f"`values` must be float32, got {values.dtype}; convert it with .float()")
-    check_finite("values", values.nan_to_num(nan=0.0))
+    check_finite("values", values.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf))
 
 
 def spread(values: Tensor, steps: float | Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -84,11 +84,12 @@ def stage(
 
 
 @compiled
-def one_stage(P: Array) -> None:
+def one_stage(P: Array, value: Any) -> None:
     """A sample through blocks of one stage."""
     zero = np.float32(0)
     for w in range(W):
-        ar, ai, h, u, p = P[w], P[W * A_IM + w], P[W * H + w], P[W * INPUT + w], P[W * PREVIOUS + w]
+        ar, ai, h, p = P[w], P[W * A_IM + w], P[W * H + w], P[W * PREVIOUS + w]
+        u = P[W * INPUT + w] * value + TINY
         r, i = stage(ar, ai, h, P[W * STATE + w], P[W * (STATE + 1) + w], p, zero, u, zero)
         P[W * STATE + w] = r
         P[W * (STATE + 1) + w] = i
@@ -97,11 +98,12 @@ def one_stage(P: Array) -> None:
 
 
 @compiled
-def two_stages(P: Array) -> None:
+def two_stages(P: Array, value: Any) -> None:
     """A sample through blocks of two stages."""
     zero = np.float32(0)
     for w in range(W):
-        ar, ai, h, u, p = P[w], P[W * A_IM + w], P[W * H + w], P[W * INPUT + w], P[W * PREVIOUS + w]
+        ar, ai, h, p = P[w], P[W * A_IM + w], P[W * H + w], P[W * PREVIOUS + w]
+        u = P[W * INPUT + w] * value + TINY
         r0, i0 = P[W * STATE + w], P[W * (STATE + 1) + w]
         n0, j0 = stage(ar, ai, h, r0, i0, p, zero, u, zero)
         n1, j1 = stage(ar, ai, h, P[W * (STATE + 2) + w], P[W * (STATE + 3) + w], r0, i0, n0, j0)
@@ -114,11 +116,12 @@ def two_stages(P: Array) -> None:
 
 
 @compiled
-def three_stages(P: Array) -> None:
+def three_stages(P: Array, value: Any) -> None:
     """A sample through blocks of three stages."""
     zero = np.float32(0)
     for w in range(W):
-        ar, ai, h, u, p = P[w], P[W * A_IM + w], P[W * H + w], P[W * INPUT + w], P[W * PREVIOUS + w]
+        ar, ai, h, p = P[w], P[W * A_IM + w], P[W * H + w], P[W * PREVIOUS + w]
+        u = P[W * INPUT + w] * value + TINY
         r0, i0 = P[W * STATE + w], P[W * (STATE + 1) + w]
         r1, i1 = P[W * (STATE + 2) + w], P[W * (STATE + 3) + w]
         n0, j0 = stage(ar, ai, h, r0, i0, p, zero, u, zero)
@@ -135,11 +138,12 @@ def three_stages(P: Array) -> None:
 
 
 @compiled
-def four_stages(P: Array) -> None:
+def four_stages(P: Array, value: Any) -> None:
     """A sample through blocks of four stages."""
     zero = np.float32(0)
     for w in range(W):
-        ar, ai, h, u, p = P[w], P[W * A_IM + w], P[W * H + w], P[W * INPUT + w], P[W * PREVIOUS + w]
+        ar, ai, h, p = P[w], P[W * A_IM + w], P[W * H + w], P[W * PREVIOUS + w]
+        u = P[W * INPUT + w] * value + TINY
         r0, i0 = P[W * STATE + w], P[W * (STATE + 1) + w]
         r1, i1 = P[W * (STATE + 2) + w], P[W * (STATE + 3) + w]
         r2, i2 = P[W * (STATE + 4) + w], P[W * (STATE + 5) + w]
@@ -160,16 +164,22 @@ def four_stages(P: Array) -> None:
 
 
 @compiled
-def mixed(P: Array, rows: Array, k: int, first: int, mix: Array) -> None:
-    """Writes each lane's mix of the channels of sample k; a count read from the array keeps the loops as vectors."""
+def mixed(P: Array, rows: Array, k: int, first: int, mix: Array) -> Any:
+    """Returns what each lane's row INPUT times gives its input: the only channel, or 1 with channels mixed here.
+
+    The count of lanes is read from the array: a loop of known length would be unrolled and not become vectors.
+    """
+    if mix.shape[0] == 1:
+        return rows[k, first]
     lanes = mix.shape[1]
     value = rows[k, first]
     for w in range(lanes):
-        P[W * INPUT + w] = mix[0, w] * value + TINY
+        P[W * INPUT + w] = mix[0, w] * value
     for c in range(1, mix.shape[0]):
         value = rows[k, first + c]
         for w in range(lanes):
             P[W * INPUT + w] += mix[c, w] * value
+    return np.float32(1)
 
 
 @compiled
@@ -211,13 +221,15 @@ def emptied(P: Array, totals: Array, n_thresholds: int) -> None:
 
 
 @compiled
-def loaded(system: Array, limits: Array) -> Array:
+def loaded(system: Array, mix: Array, limits: Array) -> Array:
     """The lanes of a block of filters at rest: P with its parameters and thresholds."""
     n_thresholds = limits.shape[0]
     P = np.zeros(W * (EXTRA + 2 * max(0, n_thresholds - GROUP)), dtype=np.float32)
     for r in range(4):
         for w in range(W):
             P[W * (DECAY + r) + w] = system[r, w]
+    for w in range(W):
+        P[W * INPUT + w] = mix[0, w]
     for t in range(n_thresholds):
         for w in range(W):
             P[W * rows_of(t)[0] + w] = limits[t, w]
@@ -262,18 +274,18 @@ def run_block(
         if spans[k] != known:
             known = spans[k]
             gains(P, known)
-        mixed(P, rows, k, first, mix)
+        value = mixed(P, rows, k, first, mix)
         if fresh and k == 0:
             for w in range(W):
-                P[W * PREVIOUS + w] = P[W * INPUT + w]
+                P[W * PREVIOUS + w] = P[W * INPUT + w] * value + TINY
         if stages == 1:
-            one_stage(P)
+            one_stage(P, value)
         elif stages == 2:
-            two_stages(P)
+            two_stages(P, value)
         elif stages == 3:
-            three_stages(P)
+            three_stages(P, value)
         else:
-            four_stages(P)
+            four_stages(P, value)
         pooled(P, np.float32(known), extra)
         if trace.shape[0] > 0:
             for w in range(W):
@@ -333,12 +345,12 @@ def whole_series(
     nowhere = np.empty((0, W), dtype=np.float32)
     totals = np.empty((limits.shape[1] + 1, W))
     for b in range(kind.shape[0]):
-        P = loaded(system[b], limits[b])
+        P = loaded(system[b], mix[b], limits[b])
         known = -1.0
         first = channels * kind[b, 1]
         for i in range(n_series):
             for r in range(W * STATE, W * INPUT):
-                P[r] = 0.0
+                P[r] = 0.0  # a new series
             for w in range(W):
                 P[W * HIGHEST + w] = -np.inf
             totals[:] = 0.0
@@ -373,7 +385,7 @@ def carry_series(
     nowhere = np.empty((0, W), dtype=np.float32)
     for b in range(kind.shape[0]):
         if count > 0:
-            P = loaded(system[b], limits[b])
+            P = loaded(system[b], mix[b], limits[b])
             for r in range(STATE_ROWS):
                 for w in range(W):
                     P[W * (STATE + r) + w] = memory[b, r, w]

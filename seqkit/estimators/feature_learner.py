@@ -122,14 +122,12 @@ def fit_map(series: SeriesSet, n_filters: int, n_thresholds: int, columns: list[
     n_features = n_filters * len(columns)
     unit = np.zeros(n_features), np.ones(n_features)
     found = FeatureMap(fields, np.zeros((n_filters, 0), np.float32), columns, mean, scale, series.sample_rate, *unit)
-    picked = rng.integers(0, len(series), n_filters)
-    used = {int(i): k for k, i in enumerate(np.unique(picked))}
-    drawn = []
-    for i in used:
+
+    def one(i: int) -> tuple[Tensor, Tensor]:
         values, steps, _ = found.padded(series.select([i]))
-        drawn.append((values[0], steps[0]))
-    places = np.array([used[int(i)] for i in picked])
-    found.thresholds = draw_thresholds(filters, n_thresholds, drawn, places).numpy()
+        return values[0], steps[0]
+
+    found.thresholds = draw_thresholds(filters, n_thresholds, one, len(series), rng).numpy()
     return found
 
 

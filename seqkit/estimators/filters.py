@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.random import Generator
 from torch import Tensor
 
 from seqkit.datasets.rows import Array
@@ -26,10 +27,12 @@ FASTEST = 0.95 * math.pi
 """Largest angle in a sample, just below what alternating samples turn by."""
 CHANNELS = 9
 """Most channels that a filter mixes."""
+TOGETHER = 16
+"""Filters that take one training series for their thresholds."""
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-def draw_filters(n_filters: int, n_channels: int, length: float, rng: np.random.Generator) -> Filters:
+def draw_filters(n_filters: int, n_channels: int, length: float, rng: Generator) -> Filters:
     """Draws filters for series of about `length` samples.
 
     The memory tau of a filter is log-uniform from 0.7 samples to a fifth of `length`; it is a row of 1 to 4 stages of
@@ -61,38 +64,52 @@ def draw_filters(n_filters: int, n_channels: int, length: float, rng: np.random.
 
 
 def draw_thresholds(
-    filters: Filters, n_thresholds: int, series: Sequence[tuple[Tensor, Tensor]], places: Array
+    filters: Filters, n_thresholds: int, series: Callable[[int], tuple[Tensor, Tensor]], n_series: int, rng: Generator
 ) -> Tensor:
-    """Levels for each filter, (F, T): quantiles of its output on a training series.
+    """Levels for each filter, (F, T): quantiles of its output on a training series drawn for it and its likes.
 
-    The shares follow each other by the golden ratio from filter to filter, so that they cover 0 to 1 evenly.
+    Up to 16 filters with as many stages and the same kind of input take one series. The shares follow each other by
+    the golden ratio from filter to filter, so that they cover 0 to 1 evenly.
 
     Args:
         filters: F filters.
         n_thresholds: Number of levels T.
-        series: Samples (L, C) and steps (L,) of some training series.
-        places: Which of them each filter takes, (F,).
+        series: Gives samples (L, C) and steps (L,) of a training series by its number.
+        n_series: Number of training series.
+        rng: Source of chance.
 
     Source:
         Dempster, Schmidt, Webb 2021, MiniRocket (arXiv:2012.08791), for bias values drawn in this way.
 
     Example:
-        >>> bank = draw_filters(5, 1, 20, np.random.default_rng(0))
-        >>> draw_thresholds(bank, 3, [(torch.randn(20, 1), torch.ones(20))], np.zeros(5, dtype=int)).shape
+        >>> rng = np.random.default_rng(0)
+        >>> bank = draw_filters(5, 1, 20, rng)
+        >>> draw_thresholds(bank, 3, lambda i: (torch.randn(20, 1), torch.ones(20)), 7, rng).shape
         torch.Size([5, 3])
     """
     n_filters = len(filters.decay)
     shares = (np.arange(1, n_filters * n_thresholds + 1) * GOLDEN % 1.0).reshape(n_filters, n_thresholds)
     levels = np.zeros((n_filters, n_thresholds))
-    for i in np.unique(places):
-        taken = np.flatnonzero(places == i)
-        values, steps = series[i]
-        outputs = filter_outputs(values, filters.take(torch.from_numpy(taken)), steps=steps).double().numpy()
-        # A filter at rest has one level all the time: rounding must not lift it above its own threshold.
-        above = 1e-6 * np.abs(outputs).max(axis=0) + 1e-12
-        for k, f in enumerate(taken):
-            levels[f] = np.quantile(outputs[:, k], shares[f]) + above[k]
+    kinds = 2 * filters.stages.numpy() + filters.sloped.numpy()
+    for kind in np.unique(kinds):
+        alike = np.flatnonzero(kinds == kind)
+        for taken in np.split(alike, range(TOGETHER, len(alike), TOGETHER)):
+            values, steps = series(int(rng.integers(n_series)))
+            outputs = filter_outputs(values, filters.take(torch.from_numpy(taken)), steps=steps).double().numpy()
+            # A filter at rest has one level all the time: rounding must not lift it above its own threshold.
+            above = 1e-6 * np.abs(outputs).max(axis=0) + 1e-12
+            levels[taken] = _quantiles(outputs, shares[taken]) + above[:, None]
     return torch.from_numpy(levels).float()
+
+
+def _quantiles(values: Array, shares: Array) -> Array:
+    """Quantiles of each column of values (L, F) at its own shares (F, T), between samples by a straight line."""
+    ranked = np.sort(values, axis=0)
+    place = shares * (len(values) - 1)
+    below = np.minimum(place.astype(int), max(len(values) - 2, 0))
+    column = np.arange(values.shape[1])[:, None]
+    low, high = ranked[below, column], ranked[np.minimum(below + 1, len(values) - 1), column]
+    return np.asarray(low + (place - below) * (high - low))
 
 
 def statistics(n_thresholds: int) -> list[str]:

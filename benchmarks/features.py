@@ -1,0 +1,181 @@
+"""Random state-space features beside sktime's MiniRocket with a ridge model, on every set bundled with sktime.
+
+    python benchmarks/features.py --out benchmarks/results/features.md
+
+Archive splits; seeds fix filters and kernels. Times are CPU time on one thread after compiled code is warm, of the whole
+`fit` and `predict` of both. Series of equal length come as one array; of unequal length as a list of frames, which
+MiniRocket has padded with zeros within its time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch and numba are imported
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+
+from seqkit.estimators import HiPPOFeaturesClassifier, HiPPOFeaturesRegressor
+
+CLASSIFICATION = {
+    "ACSF1": "load_acsf1",
+    "ArrowHead": "load_arrow_head",
+    "BasicMotions": "load_basic_motions",
+    "GunPoint": "load_gunpoint",
+    "ItalyPowerDemand": "load_italy_power_demand",
+    "JapaneseVowels": "load_japanese_vowels",
+    "OSULeaf": "load_osuleaf",
+    "PLAID": "load_plaid",
+}
+REGRESSION = {"Covid3Month": "load_covid_3month", "Tecator": "load_tecator"}
+Part = tuple[Any, np.ndarray]
+
+
+class MiniRocketRidge:
+    """MiniRocket and a ridge model, as sktime's examples put them together; unequal series are padded with zeros."""
+
+    def __init__(self, seed: int, regression: bool) -> None:
+        self.seed, self.regression = seed, regression
+
+    def fit(self, X: Any, y: np.ndarray) -> MiniRocketRidge:
+        """Features of the training series, and the model."""
+        from sklearn.linear_model import RidgeClassifierCV, RidgeCV
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+        from sktime.transformations.panel.rocket import MiniRocketMultivariate
+
+        self.length = longest(X)
+        self.transform = MiniRocketMultivariate(random_state=self.seed)
+        features = self.transform.fit_transform(cube(X, self.length))
+        ridge = RidgeCV if self.regression else RidgeClassifierCV
+        self.model = make_pipeline(StandardScaler(with_mean=False), ridge(alphas=np.logspace(-3, 3, 10)))
+        self.model.fit(features, y)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels or values."""
+        return self.model.predict(self.transform.transform(cube(X, self.length)))
+
+
+def longest(X: Any) -> int:
+    """Samples of the longest series."""
+    return X.shape[-1] if isinstance(X, np.ndarray) else max(map(len, X))
+
+
+def cube(X: Any, length: int) -> np.ndarray:
+    """(n, C, length), padded with zeros or cut."""
+    if isinstance(X, np.ndarray):
+        return X
+    out = np.zeros((len(X), X[0].shape[1], length))
+    for i, frame in enumerate(X):
+        cut = frame.to_numpy()[:length]
+        out[i, :, : len(cut)] = cut.T
+    return out
+
+
+def parts(loader: str, regression: bool) -> tuple[Part, Part]:
+    """Training and test part: an array where the lengths are equal, a list of frames otherwise."""
+    import pandas as pd
+    import sktime.datasets as sets
+
+    def one(split: str) -> Part:
+        X, y = getattr(sets, loader)(split=split, return_X_y=True)
+        rows = [[X.iat[i, c].to_numpy() for c in range(X.shape[1])] for i in range(len(X))]
+        equal = len({len(row[0]) for row in rows}) == 1
+        panel = np.array(rows) if equal else [pd.DataFrame(dict(enumerate(row))) for row in rows]
+        return panel, np.asarray(y, float if regression else None)
+
+    return one("train"), one("test")
+
+
+def measured(make: Callable[[int], Any], train: Part, test: Part, seed: int, regression: bool) -> tuple[float, ...]:
+    """Score, and CPU seconds of fit and predict."""
+    model = make(seed)
+    began = time.process_time()
+    model.fit(*train)
+    fitted = time.process_time()
+    predicted = model.predict(test[0])
+    ended = time.process_time()
+    good = np.sqrt(np.mean((predicted - test[1]) ** 2)) if regression else np.mean(predicted == test[1])
+    return float(good), fitted - began, ended - fitted
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--peer-seeds", type=int, default=5, help="seeds of MiniRocket")
+    parser.add_argument("--out", type=Path, default=None)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    lines: list[str] = []
+    for title, sets, regression in (
+        ("Accuracy, %", CLASSIFICATION, False),
+        ("Root mean squared error", REGRESSION, True),
+    ):
+        own = HiPPOFeaturesRegressor if regression else HiPPOFeaturesClassifier
+        contenders: dict[str, tuple[Callable[[int], Any], int]] = {
+            "features": (lambda seed, own=own: own(random_state=seed), args.seeds),
+            "MiniRocket": (lambda seed, known=regression: MiniRocketRidge(seed, known), args.peer_seeds),
+        }
+        names = [f"{name}{what}" for what in ("", ", fit s", ", predict s") for name in contenders]
+        lines += ["", f"## {title}", "", f"| set | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+        rows = []
+        for name, loader in sets.items():
+            train, test = parts(loader, regression)
+            found = {}
+            for label, (make, seeds) in contenders.items():
+                few = train[0][:8], np.resize(train[1][[0, np.argmax(train[1] != train[1][0])]], 8)
+                make(0).fit(few[0], few[1]).predict(few[0])  # compiles
+                runs = [measured(make, train, test, seed, regression) for seed in range(seeds)]
+                found[label] = np.array(runs)
+                print(name, label, found[label].mean(axis=0).round(4), flush=True)
+            means = np.array([[found[label][:, k].mean() for label in contenders] for k in range(3)])
+            spread = [found[label][:, 0].std() for label in contenders]
+            factor, digits = (1, 4) if regression else (100, 2)
+            cells = [
+                f"{factor * m:.{digits}f} ± {factor * s:.{digits}f}" for m, s in zip(means[0], spread, strict=True)
+            ]
+            cells += [f"{value:.2f}" for value in means[1:].flatten()]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+            rows.append(means)
+        mean = np.mean(rows, axis=0)
+        if not regression:
+            cells = [f"**{100 * value:.2f}**" for value in mean[0]] + [f"{value:.2f}" for value in mean[1:].flatten()]
+            lines.append(f"| mean | {' | '.join(cells)} |")
+        faster = mean[1][1] / mean[1][0], mean[2][1] / mean[2][0]
+        lines += [
+            "",
+            f"Over these sets MiniRocket takes {faster[0]:.1f} times as long to fit and {faster[1]:.1f} to predict.",
+        ]
+    versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "scikit-learn", "sktime", "torch"))
+    head = [
+        "# Random state-space features beside MiniRocket",
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d}, one thread on {platform.machine()} ({os.cpu_count()} cores), "
+        f"Python {platform.python_version()}, {versions}. `benchmarks/features.py`.",
+        "",
+        f"Archive splits of the sets bundled with sktime. Features: the defaults, {args.seeds} seeds, mean ± deviation. "
+        f"MiniRocket: sktime's `MiniRocketMultivariate` with a ridge model, {args.peer_seeds} seeds; series of unequal "
+        "length padded with zeros. Seconds are CPU time on one thread of the whole `fit` (training part) and `predict` "
+        "(test part), compiled code warm, on a shared machine. The defaults of the features were chosen by "
+        "cross-validation of the training parts of these sets.",
+    ]
+    text = "\n".join([*head, *lines]) + "\n"
+    print(text)
+    if args.out is not None:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
