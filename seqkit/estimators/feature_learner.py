@@ -72,8 +72,8 @@ class FeatureMap:
         """Features of series, (n, P), float64."""
         if series.n_channels != len(self.mean):
             raise ValueError(
-                f"{series.origin} has {series.n_channels} channels and the training series had {len(self.mean)}; "
-                "give the same ones in the same order"
+                f"{series.origin} has {series.n_channels} channels, and the estimator was trained on {len(self.mean)} "
+                "channels; give the same ones in the same order"
             )
         bank, thresholds = self.bank, torch.from_numpy(self.thresholds)
         parts, done = [], 0

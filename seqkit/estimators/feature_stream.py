@@ -101,7 +101,7 @@ class FeatureStream:
             self._outputs = np.ones((self._n_streams, 1))
         else:
             values = torch.from_numpy(self._checked(self._map, sample))
-            steps = torch.from_numpy(self._steps(time))
+            steps = torch.from_numpy(self._steps(self._map, time))
             found, self._state = carry_features(values, self._bank, self._state, steps=steps)
             raw = found[..., self._map.columns].flatten(1).double().numpy()
             self._features = self._map.standardised(raw)
@@ -153,22 +153,23 @@ class FeatureStream:
         with np.errstate(over="ignore"):
             return features.scaled(values.astype(np.float32)).reshape(self._n_streams, 1, channels)
 
-    def _steps(self, time: Any) -> Array:
-        """Time since the sample before in units of the training step, (n_streams,)."""
+    def _steps(self, features: FeatureMap, time: Any) -> Array:
+        """Time since the sample before in units of the training step, (n_streams,); notes the time last of all."""
         if self._timed is not None and self._timed != (time is not None):
             raise ValueError("either all samples of a series have a time or none; call reset() to begin a new series")
+        steps = np.full(self._n_streams, self._step)
+        if time is not None:
+            several = isinstance(time, (list, tuple, np.ndarray)) and np.ndim(time) > 0
+            given = list(time) if several else [time] * self._n_streams
+            if len(given) != self._n_streams:
+                raise ValueError(
+                    f"`time` must be one time, or one for each of {self._n_streams} streams, got {len(given)}"
+                )
+            seconds, before = np.array([_seconds(one) for one in given]), self._times
+            if before is not None:
+                if not (seconds > before).all():
+                    raise ValueError(f"`time` must come after that of the sample before, got {time!r}")
+                steps = (seconds - before) * (features.sample_rate or 1.0)
+            self._times = seconds
         self._timed = time is not None
-        if time is None:
-            return np.full(self._n_streams, self._step)
-        several = isinstance(time, (list, tuple, np.ndarray)) and np.ndim(time) > 0
-        given = list(time) if several else [time] * self._n_streams
-        if len(given) != self._n_streams:
-            raise ValueError(f"`time` must be one time, or one for each of {self._n_streams} streams, got {len(given)}")
-        seconds, before = np.array([_seconds(one) for one in given]), self._times
-        if before is not None and not (seconds > before).all():
-            raise ValueError(f"`time` must come after that of the sample before, got {time!r}")
-        self._times = seconds
-        assert self._map is not None  # the caller looked
-        if before is None:
-            return np.full(self._n_streams, self._step)
-        return np.asarray((seconds - before) * (self._map.sample_rate or 1.0))
+        return steps

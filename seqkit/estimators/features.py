@@ -122,7 +122,8 @@ class HiPPOFeaturesClassifier(FeatureEstimator, BaseClassifier):  # type: ignore
         Raises:
             ValueError: another number of channels, or a rate that contradicts the index.
         """
-        return np.asarray(super(HiPPOFeaturesClassifier, self.told(sample_rate)).predict(X))
+        out: Array = super(HiPPOFeaturesClassifier, self.told(sample_rate)).predict(X)
+        return out
 
     def predict_proba(self, X: Any, sample_rate: float | None = None) -> Array:
         """Probabilities of the classes; arguments and errors as `predict`.
@@ -130,7 +131,8 @@ class HiPPOFeaturesClassifier(FeatureEstimator, BaseClassifier):  # type: ignore
         Returns:
             Probabilities, (n, K), in the order of `classes_`.
         """
-        return np.asarray(super(HiPPOFeaturesClassifier, self.told(sample_rate)).predict_proba(X))
+        out: Array = super(HiPPOFeaturesClassifier, self.told(sample_rate)).predict_proba(X)
+        return out
 
     def _fit(self, X: Any, y: Array) -> HiPPOFeaturesClassifier:
         codes = np.searchsorted(self.classes_, y)
@@ -235,7 +237,8 @@ class HiPPOFeaturesRegressor(FeatureEstimator, BaseRegressor):  # type: ignore[m
         Raises:
             ValueError: another number of channels, or a rate that contradicts the index.
         """
-        return np.asarray(super(HiPPOFeaturesRegressor, self.told(sample_rate)).predict(X))
+        out: Array = super(HiPPOFeaturesRegressor, self.told(sample_rate)).predict(X)
+        return out
 
     def _fit(self, X: Any, y: Array) -> HiPPOFeaturesRegressor:
         self._learn(X, np.asarray(y, dtype=np.float64)[:, None], None)
