@@ -22,7 +22,7 @@ from seqkit.estimators.panel import panel_to_series
 from seqkit.estimators.sizes import AUTO, DataShape, choose_sizes
 from seqkit.estimators.stream import ModelStream
 from seqkit.models import ModelConfig, SequenceModel, model_names
-from seqkit.runs.inference import pick_device, run_model, told_rate
+from seqkit.runs.inference import new_gaps, pick_device, run_model, told_rate
 
 __all__ = ["ModelEstimator"]
 
@@ -103,7 +103,7 @@ class ModelEstimator(SklearnBridge, TellsRate):
         series = panel_to_series(X, sample_rate=told or model.info.sample_rate, told=told is not None)
         check_spacing(model, series)
         rate, notes = told_rate(model, series, sample_rate=None)
-        for note in notes:
+        for note in (*notes, *new_gaps(model, series)):
             warnings.warn(note, stacklevel=4)
         longest = int(series.lengths.max())
         batch_size = int(np.clip(VALUES_AT_ONCE // (longest * model.config.d_model), 1, 256))

@@ -13,8 +13,11 @@ from seqkit.tasks.task import warmup_cosine
 
 __all__ = ["CallFunctions", "TimeLimit"]
 
-HURRY = 0.25
-"""Share of the time after which the learning rate follows the clock: what happens before may be warming up."""
+LATE = 0.25
+"""Share of the time after which a training that is behind follows the clock: what happens before may be warming up."""
+
+FAR_LATE = 3.0
+"""How many times as much time as planned the first steps take where the training follows the clock at once."""
 
 
 class TimeLimit(L.Callback):
@@ -44,12 +47,7 @@ class TimeLimit(L.Callback):
     ) -> None:
         """Lowers the learning rate to that of the time that has passed."""
         self._step_began = time.monotonic()
-        share = (self._step_began - self._began) / self.seconds
-        total = trainer.estimated_stepping_batches
-        if HURRY < share < 1 and share > trainer.global_step / total:
-            factor = warmup_cosine(int(share * total), int(total), self.warmup)
-            for group in trainer.optimizers[0].param_groups:
-                group["lr"] = group["initial_lr"] * factor
+        self._follow_the_clock(trainer)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Stops where one more step, and the look at the validation part after it, would take too long."""
@@ -58,6 +56,17 @@ class TimeLimit(L.Callback):
             done = trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs
             self.reached = not done
             trainer.should_stop = True
+        self._follow_the_clock(trainer)
+
+    def _follow_the_clock(self, trainer: L.Trainer) -> None:
+        """Takes the learning rate of the time that has passed, where fewer steps are done than that."""
+        total = trainer.estimated_stepping_batches
+        passed, done = (time.monotonic() - self._began) / self.seconds, trainer.global_step / total
+        far = trainer.global_step >= 10 and passed > FAR_LATE * done
+        if passed > done and (passed > LATE or far):
+            factor = warmup_cosine(int(min(1.0, passed) * total), int(total), self.warmup)
+            for group in trainer.optimizers[0].param_groups:
+                group["lr"] = group["initial_lr"] * factor
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the clock of the validation."""
