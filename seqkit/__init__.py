@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seqkit.batch import Batch, DataInfo
+    from seqkit.estimators import (
+        HiPPOFeaturesClassifier,
+        HiPPOFeaturesRegressor,
+        HiPPOTransformer,
+        LSSLClassifier,
+        LSSLForecaster,
+        LSSLRegressor,
+    )
     from seqkit.hippo import HiPPOMemory
     from seqkit.models import ModelConfig, SequenceModel
     from seqkit.models import load_model as load
@@ -27,8 +35,14 @@ __all__ = [
     "S4D",
     "Batch",
     "DataInfo",
+    "HiPPOFeaturesClassifier",
+    "HiPPOFeaturesRegressor",
     "HiPPOMemory",
     "HiPPORNN",
+    "HiPPOTransformer",
+    "LSSLClassifier",
+    "LSSLForecaster",
+    "LSSLRegressor",
     "ModelConfig",
     "RunConfig",
     "SequenceModel",
@@ -50,7 +64,13 @@ _HOMES = {
     "S4D": ("seqkit.ssm", "S4D"),
     "Batch": ("seqkit.batch", "Batch"),
     "DataInfo": ("seqkit.batch", "DataInfo"),
+    "HiPPOFeaturesClassifier": ("seqkit.estimators", "HiPPOFeaturesClassifier"),
+    "HiPPOFeaturesRegressor": ("seqkit.estimators", "HiPPOFeaturesRegressor"),
     "HiPPOMemory": ("seqkit.hippo", "HiPPOMemory"),
+    "HiPPOTransformer": ("seqkit.estimators", "HiPPOTransformer"),
+    "LSSLClassifier": ("seqkit.estimators", "LSSLClassifier"),
+    "LSSLForecaster": ("seqkit.estimators", "LSSLForecaster"),
+    "LSSLRegressor": ("seqkit.estimators", "LSSLRegressor"),
     "ModelConfig": ("seqkit.models", "ModelConfig"),
     "RunConfig": ("seqkit.runs", "RunConfig"),
     "SequenceModel": ("seqkit.models", "SequenceModel"),

@@ -165,7 +165,8 @@ class LSSLClassifier(ModelEstimator, BaseClassifier):  # type: ignore[misc] # sk
             ValueError: another number of channels, a rate that contradicts the index, or uneven times for a mixer that
                 has no notion of time.
         """
-        return super(LSSLClassifier, self.told(sample_rate)).predict(X)
+        out: Array = super(LSSLClassifier, self.told(sample_rate)).predict(X)
+        return out
 
     def predict_proba(self, X: Any, sample_rate: float | None = None) -> Array:
         """Probabilities of the classes; arguments and errors as `predict`.
@@ -173,7 +174,8 @@ class LSSLClassifier(ModelEstimator, BaseClassifier):  # type: ignore[misc] # sk
         Returns:
             Probabilities, (n, K), in the order of `classes_`.
         """
-        return super(LSSLClassifier, self.told(sample_rate)).predict_proba(X)
+        out: Array = super(LSSLClassifier, self.told(sample_rate)).predict_proba(X)
+        return out
 
     def _fit(self, X: Any, y: Array) -> LSSLClassifier:
         names = tuple(str(label) for label in self.classes_)

@@ -151,7 +151,8 @@ class LSSLRegressor(ModelEstimator, BaseRegressor):  # type: ignore[misc] # skti
             ValueError: another number of channels, a rate that contradicts the index, or uneven times for a mixer that
                 has no notion of time.
         """
-        return super(LSSLRegressor, self.told(sample_rate)).predict(X)
+        out: Array = super(LSSLRegressor, self.told(sample_rate)).predict(X)
+        return out
 
     def _fit(self, X: Any, y: Array) -> LSSLRegressor:
         self._train(X, np.asarray(y, dtype=np.float64), (), None)

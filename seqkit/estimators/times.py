@@ -71,16 +71,16 @@ def _seconds(index: Any, sample_rate: float | None) -> Array | None:
     if isinstance(index, pd.DatetimeIndex) and _calendar(index) is not None:
         index = index.to_period(_calendar(index))
     if isinstance(index, pd.PeriodIndex):
-        return (index.asi8 - index.asi8[0]) * _seconds_of_period(index.freq)
+        return np.asarray((index.asi8 - index.asi8[0]) * _seconds_of_period(index.freq), dtype=np.float64)
     if isinstance(index, (pd.DatetimeIndex, pd.TimedeltaIndex)):
-        since = index - index[0]
-        return np.asarray(since / pd.Timedelta(seconds=1), dtype=np.float64)
+        nanoseconds = index.as_unit("ns").asi8
+        return np.asarray((nanoseconds - nanoseconds[0]) / 1e9, dtype=np.float64)
     values = np.asarray(index)
     if values.dtype.kind in "iu":
         counts = (values - values[0]).astype(np.float64)
         return None if np.array_equal(counts, np.arange(len(counts))) else counts / (sample_rate or 1.0)
     if values.dtype.kind == "f":
-        return values.astype(np.float64) - values[0]
+        return np.asarray(values - values[0], dtype=np.float64)
     raise ValueError(
         f"the index of a series must be dates, durations, periods or numbers, got {type(index).__name__} of "
         f"{values.dtype}; set a time index, or reset it to count the samples"
