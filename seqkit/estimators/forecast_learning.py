@@ -47,7 +47,7 @@ class ForecastManner:
 
     seed: int
     difference: bool = True
-    by_window: bool = True
+    by_window: bool = False
     linear: bool = True
     time_limit: float | None = None
     callbacks: Sequence[Callable[[dict[str, float]], object]] = ()
@@ -123,12 +123,13 @@ def learn_forecast(
 ) -> DirectForecast:
     """Fits a forecaster.
 
-    The last share of each series is held out to choose the penalty of the linear part and the epoch of the network, and
-    to measure how far forecasts are off; then both are fitted anew, to all of the series, with what was chosen.
+    The last share of each series is held out to choose the penalty of the linear part and the
+    epoch of the network, and to measure how far forecasts are off; then both parts are fitted anew, to all of the
+    series, with what was chosen.
 
     Args:
         pasts: The series.
-        window: Samples W of a window; 0 for forecasts by the last value alone.
+        window: Samples W of a window; 0 for forecasts by the last value alone, as where no window has a target.
         horizon: Steps H.
         mixer: Name of a preset.
         given: Sizes by name, "auto" where they are to be chosen.
@@ -142,12 +143,14 @@ def learn_forecast(
     first = max(window, 1)
     trial = choose_forecast_sizes(first, horizon, 1, mixer, given, options)
     if window == 0:
-        return _last_value(pasts, replace(trial, epochs=0), replace(manner, difference=True))
+        return _last_value(pasts, replace(trial, epochs=0), replace(manner, difference=True, by_window=False))
     train, held_out = cut_in_time(pasts, horizon, first, trial.validation, MOST_WINDOWS)
     sizes = choose_forecast_sizes(first, horizon, len(train) + len(held_out), mixer, given, options)
     every = cut_in_time(pasts, horizon, first, 0.0, MOST_WINDOWS)[0]
-    _say(manner, pasts, every, held_out, sizes)
     alone = len(train) < 2 or len(held_out) == 0
+    if len(every) == 0:
+        return _last_value(pasts, replace(trial, epochs=0), manner)
+    _say(manner, pasts, every, held_out, sizes)
     if alone:  # nothing to choose by: a middling penalty, and a training as long as the sizes say
         windows = _windows(pasts, _scalings(pasts), every, sizes, manner)
         linear = fit_linear(windows, 1.0) if manner.linear else no_linear(windows)

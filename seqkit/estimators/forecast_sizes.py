@@ -107,8 +107,10 @@ def choose_forecast_sizes(
         "patience": 10,
     }
     low, high = step_size_range(window)
-    rule |= {"dt_min": low, "dt_max": high, "window": float(window)}
+    rule |= {"dt_min": low, "dt_max": high}
     preset, allowed = PRESETS[mixer], model_options(mixer)
+    if {**allowed, **(options or {})}.get("measure", "legt") in ("legt", "fourier"):
+        rule["window"] = float(window)  # other measures have no edge that would have to lie somewhere
     sizes = ("d_model", "n_layers", "dropout")
     own = {**preset.sizes, **preset.options}
     fitting = {k: rule[k] for k in rule if (k in allowed or k in sizes) and (k not in own or k == "window")}

