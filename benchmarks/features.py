@@ -2,8 +2,8 @@
 
     python benchmarks/features.py --out benchmarks/results/features.md
 
-Archive splits; seeds fix filters and kernels. Times are CPU time on one thread after compiled code is warm, of the whole
-`fit` and `predict` of both. Series of equal length come as one array; of unequal length as a list of frames, which
+Archive splits; seeds fix filters and kernels. Times are CPU time on one thread, compiled code warm, of the whole `fit`
+and `predict` of both. Series of equal length come as one array; of unequal length as a list of frames, which
 MiniRocket has padded with zeros within its time.
 """
 
@@ -167,7 +167,7 @@ def main() -> None:
         f"Archive splits of the sets bundled with sktime. Features: the defaults, {args.seeds} seeds, mean ± deviation. "
         f"MiniRocket: sktime's `MiniRocketMultivariate` with a ridge model, {args.peer_seeds} seeds; series of unequal "
         "length padded with zeros. Seconds are CPU time on one thread of the whole `fit` (training part) and `predict` "
-        "(test part), compiled code warm, on a shared machine. The defaults of the features were chosen by "
+        "(test part), compiled code warm, on a shared machine. Defaults of the features were chosen by "
         "cross-validation of the training parts of these sets.",
     ]
     text = "\n".join([*head, *lines]) + "\n"

@@ -8,7 +8,7 @@ from torch import Tensor
 from seqkit.checks import check_finite, check_lengths, check_positive, check_shape
 from seqkit.kernels.backend import choose_backend
 from seqkit.kernels.state_features import cpu
-from seqkit.kernels.state_features.bank import LANES, MOST_STAGES, Filters, Packed, pack
+from seqkit.kernels.state_features.bank import LANES, MOST_PARTS, MOST_STAGES, Filters, Packed, pack
 from seqkit.kernels.state_features.reference import outputs_reference, state_features_reference
 from seqkit.kernels.state_features.state import FeatureState, start
 
@@ -35,10 +35,12 @@ def state_features(
         y_k = Re(exp(i phase) v^m_k)
 
     This is the trapezoidal rule for an integral over the past, of second order in dt: the same signal sampled more or
-    less densely, or unevenly, has nearly the same outputs. Statistics are weighted by time for the same reason.
+    less densely has nearly the same outputs. A step above 1 goes by a straight line from sample to sample in equal
+    parts of at most 1 (at most 64 parts), so that the rule sees no coarser steps than those the filters were made for.
+    Statistics are over all parts, weighted by time.
 
-    Missing values (NaN): a channel holds its last value, or 0 before its first. A sample without any observed channel
-    is as if it were not there: its time goes to the next sample, as where timestamps are uneven.
+    Missing values (NaN): a sample without any observed channel is as if it were not there; its time goes to the next
+    one, as where timestamps are uneven. A channel that alone is missing holds its last value, or 0 before its first.
 
     Args:
         values: Samples, (B, L, C), float32, NaN where a value is missing.
@@ -118,11 +120,11 @@ def carry_features(
     check_finite("values", values.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf))
     times, ends = spread(values, steps, lengths)
     new = FeatureState(*(field.clone() for field in state))
-    return cpu.advance(bank, values.float().contiguous(), times, ends, new), new
+    return cpu.advance(bank, values.float().contiguous(), times, ends, new)[0], new
 
 
 def filter_outputs(values: Tensor, filters: Filters, *, steps: float | Tensor = 1.0, backend: str = "auto") -> Tensor:
-    """Outputs y of F filters over one series, at its observed samples; see `state_features`.
+    """Outputs y of F filters over one series, at its observed samples and the parts between them; see `state_features`.
 
     Args:
         values: Samples of one series, (L, C), float32, NaN where a value is missing.
@@ -131,7 +133,7 @@ def filter_outputs(values: Tensor, filters: Filters, *, steps: float | Tensor = 
         backend: "auto", "reference" or "cpu".
 
     Returns:
-        (K, F) for the K samples with an observed channel.
+        (K, F); with steps of at most 1, K is the number of samples with an observed channel.
 
     Raises:
         ValueError: shapes do not fit together, or steps are not above 0.
@@ -149,11 +151,11 @@ def filter_outputs(values: Tensor, filters: Filters, *, steps: float | Tensor = 
     if choose_backend(backend, values, NO_TRITON) == "reference":
         return outputs_reference(values, filters, times[0])[0].to(values.dtype)
     bank = pack(filters, thresholds)
-    trace = values.new_empty(len(bank.kind), len(values), LANES)
-    cpu.advance(bank, series.contiguous(), times, ends, start(bank, 1), trace)
-    observed = int((~values.isnan().all(dim=1)).sum())
-    lanes, order = trace[:, :observed].movedim(0, 1).flatten(1), bank.order.flatten()
-    out = lanes.new_empty(observed, bank.n_filters)
+    most = int(times.ceil().clamp(1, MOST_PARTS).sum())
+    trace = values.new_empty(len(bank.kind), most, LANES)
+    _, count = cpu.advance(bank, series.contiguous(), times, ends, start(bank, 1), trace)
+    lanes, order = trace[:, :count].movedim(0, 1).flatten(1), bank.order.flatten()
+    out = lanes.new_empty(count, bank.n_filters)
     out[:, order[order >= 0]] = lanes[:, order >= 0]
     return out
 

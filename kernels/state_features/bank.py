@@ -7,10 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["LANES", "MOST_STAGES", "Filters", "Packed", "pack"]
+__all__ = ["LANES", "MOST_PARTS", "MOST_STAGES", "Filters", "Packed", "pack"]
 
 LANES = 32
 MOST_STAGES = 4
+MOST_PARTS = 64
 
 
 class Filters(NamedTuple):

@@ -42,7 +42,7 @@ def whole(bank: Packed, values: Tensor, steps: Tensor, lengths: Tensor) -> Tenso
     out = values.new_empty(len(values), bank.n_filters, bank.limits.shape[1] + 3)
     arrays = fields(bank)
     given = [field.numpy() for field in (values, steps, lengths, out)]
-    together = max(1, AT_ONCE // max(1, values[0].numel() if len(values) else 1))
+    together = max(1, AT_ONCE // max(1, round(float(steps.amax())) * values[0].numel())) if len(values) else 1
 
     def work(first: int, stop: int) -> None:
         for start_at in range(first, stop, together):
@@ -56,8 +56,8 @@ def whole(bank: Packed, values: Tensor, steps: Tensor, lengths: Tensor) -> Tenso
 
 def advance(
     bank: Packed, values: Tensor, steps: Tensor, lengths: Tensor, state: FeatureState, trace: Tensor | None = None
-) -> Tensor:
-    """Takes samples into `state`, in place, and returns the features so far, (B, F, T + 3).
+) -> tuple[Tensor, int]:
+    """Takes samples into `state`, in place; returns the features so far, (B, F, T + 3), and most rows of a series.
 
     Args:
         bank: Packed filters.
@@ -65,7 +65,7 @@ def advance(
         steps: (B, L), float64.
         lengths: (B,), int64, 0 where a stream has nothing new.
         state: What came before; written to.
-        trace: Where the outputs of the only series are written, (K, L, 32), or None.
+        trace: Where the outputs of the only series are written, (K, rows, 32), or None.
     """
     if not HAS_NUMBA:
         return plain.advance(bank, values, steps, lengths, state, trace)
@@ -75,14 +75,16 @@ def advance(
     carried = [field.numpy() for field in state]
     written = np.empty((0, 0, LANES), dtype=np.float32) if trace is None else trace.numpy()
 
+    counts = [0]
+
     def work(first: int, stop: int) -> None:
         for i in range(first, stop):
             given = samples[i, : ends[i]], times[i, : ends[i]]
-            loops().carry_series(*arrays, *given, *(field[i] for field in carried), written, result[i])
+            counts.append(loops().carry_series(*arrays, *given, *(field[i] for field in carried), written, result[i]))
 
     loops()
     share(work, len(values), STREAMS)
-    return out
+    return out, max(counts)
 
 
 def fields(bank: Packed) -> tuple[Any, ...]:

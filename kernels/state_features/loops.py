@@ -20,6 +20,7 @@ A_RE, A_IM, H, DECAY, TURN, C_RE, C_IM, STATE, INPUT, OUTPUT = 0, 1, 2, 3, 4, 5,
 PREVIOUS, HIGHEST, LAST = STATE + 8, STATE + 9, STATE + 10  # rows 15, 16 and 17
 SUM, LIMITS, COUNTS, EXTRA = 20, 21, 25, 29  # four thresholds have fixed rows, further ones follow from EXTRA on
 GROUP = 4
+MOST_PARTS = 64
 STATE_ROWS = 11  # what a stream keeps: the four stages (real and imaginary), previous input, maximum, last output
 CHUNK = 128  # samples whose shares are counted in float32 before they join the totals in float64
 TINY = np.float32(1e-20)  # keeps a filter at rest above the slow denormal numbers
@@ -28,14 +29,29 @@ compiled = numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz", "reas
 
 
 @compiled
-def take_rows(values: Array, steps: Array, held: Array, clock: Array, rows: Array, spans: Array) -> int:
-    """Keeps the samples with an observed channel; writes held values and their slopes, and the time each one closes.
+def parts_of(span: float) -> int:
+    """Number of parts of a step: none longer than a training step, unless that takes more than 64."""
+    return min(MOST_PARTS, max(1, math.ceil(span - 1e-6)))
 
-    `held` (C,) is NaN until a channel is seen; `clock` holds the observed time and the time since the last kept sample.
-    Returns the number of kept samples.
+
+@compiled
+def most_rows(steps: Array) -> int:
+    """Bound on the rows that `take_rows` writes."""
+    total = 0
+    for k in range(len(steps)):
+        total += parts_of(steps[k])
+    return total
+
+
+@compiled
+def take_rows(values: Array, steps: Array, held: Array, clock: Array, rows: Array, spans: Array) -> int:
+    """Keeps the samples with an observed channel; writes held values and their slopes, and the time each row closes.
+
+    A long step goes by a straight line, in parts. `held` (C,) is NaN until a channel is seen; `clock` holds the
+    observed time and the time since the last kept sample. Returns the number of rows.
     """
     channels = values.shape[1]
-    kept = 0
+    count = 0
     for k in range(values.shape[0]):
         clock[1] += steps[k]
         some = False
@@ -44,23 +60,29 @@ def take_rows(values: Array, steps: Array, held: Array, clock: Array, rows: Arra
                 some = True
         if not some:
             continue
-        span = clock[1]
+        parts = parts_of(clock[1])
+        part = clock[1] / parts
         for c in range(channels):
             new, old = values[k, c], held[c]
             if math.isnan(new):
                 new = old
             if math.isnan(new):
-                rows[kept, c] = 0.0
-                rows[kept, channels + c] = 0.0
-            else:
-                rows[kept, c] = new
-                rows[kept, channels + c] = 0.0 if math.isnan(old) else (new - old) / span
+                new = old = np.float32(0)
+            elif math.isnan(old):
+                old = new
                 held[c] = new
-        spans[kept] = span
-        clock[0] += span
+            else:
+                held[c] = new
+            slope = (new - old) / clock[1]
+            for j in range(parts):
+                rows[count + j, c] = new if j == parts - 1 else old + (new - old) * (j + 1) / parts
+                rows[count + j, channels + c] = slope
+        for j in range(parts):
+            spans[count + j] = part
+        count += parts
+        clock[0] += clock[1]
         clock[1] = 0.0
-        kept += 1
-    return kept
+    return count
 
 
 @compiled
@@ -329,9 +351,12 @@ def whole_series(
     out: Array,
 ) -> None:
     """Features of whole series: block by block, so that all series share what is set up for a block."""
-    n_series, length, channels = values.shape
-    rows = np.empty((n_series, length, 2 * channels), dtype=np.float32)
-    spans = np.empty((n_series, length))
+    n_series, channels = len(values), values.shape[2]
+    most = 0
+    for i in range(n_series):
+        most = max(most, most_rows(steps[i, : lengths[i]]))
+    rows = np.empty((n_series, most, 2 * channels), dtype=np.float32)
+    spans = np.empty((n_series, most))
     counts = np.empty(n_series, dtype=np.int64)
     times = np.empty(n_series)
     held = np.empty(channels, dtype=np.float32)
@@ -375,11 +400,12 @@ def carry_series(
     clock: Array,
     trace: Array,
     out: Array,
-) -> None:
-    """Takes further samples of one series into its state and writes its features so far."""
-    length, channels = values.shape
-    rows = np.empty((length, 2 * channels), dtype=np.float32)
-    spans = np.empty(length)
+) -> int:
+    """Takes further samples of one series into its state, writes its features so far, returns the number of rows."""
+    channels = values.shape[1]
+    most = most_rows(steps)
+    rows = np.empty((most, 2 * channels), dtype=np.float32)
+    spans = np.empty(most)
     fresh = clock[0] == 0
     count = take_rows(values, steps, held, clock, rows, spans)
     nowhere = np.empty((0, W), dtype=np.float32)
@@ -397,3 +423,4 @@ def carry_series(
                     memory[b, r, w] = P[W * (STATE + r) + w]
         highest, last = memory[b, HIGHEST - STATE], memory[b, LAST - STATE]
         read_block(highest, last, totals[b], order[b], clock[0], out)
+    return count

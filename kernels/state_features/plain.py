@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seqkit.kernels.state_features.bank import MOST_STAGES, Packed
+from seqkit.kernels.state_features.bank import MOST_PARTS, MOST_STAGES, Packed
 from seqkit.kernels.state_features.state import HIGHEST, LAST, PREVIOUS, FeatureState, start
 
 __all__ = ["advance", "whole"]
@@ -19,33 +19,42 @@ def whole(bank: Packed, values: Tensor, steps: Tensor, lengths: Tensor) -> Tenso
     for begin in range(0, len(values), TOGETHER):
         part = slice(begin, begin + TOGETHER)
         state = start(bank, len(values[part]))
-        parts.append(advance(bank, values[part], steps[part], lengths[part], state))
+        parts.append(advance(bank, values[part], steps[part], lengths[part], state)[0])
     return torch.cat(parts)
 
 
 def advance(
     bank: Packed, values: Tensor, steps: Tensor, lengths: Tensor, state: FeatureState, trace: Tensor | None = None
-) -> Tensor:
-    """Takes samples into `state`, in place, and returns the features so far; see `cpu.advance`."""
+) -> tuple[Tensor, int]:
+    """Takes samples into `state`, in place, returns the features so far and the number of rows; see `cpu.advance`."""
     written = 0
     for k in range(values.shape[1]):
-        seen = take_sample(bank, values[:, k], steps[:, k], k < lengths, state)
-        if trace is not None and bool(seen[0]):
-            trace[:, written] = state.memory[0, :, LAST]
-            written += 1
-    return read(bank, state)
+        value, running, clock, held = values[:, k], k < lengths, state.clock, state.held
+        clock[:, 1] += torch.where(running, steps[:, k], 0.0)
+        seen = running & ~value.isnan().all(dim=1)
+        new = torch.where(value.isnan(), held, value)
+        old = torch.where(held.isnan(), new, held)
+        parts = (clock[:, 1] - 1e-6).ceil().clamp(1, MOST_PARTS)
+        part, slope = clock[:, 1] / parts, (new - old) / clock[:, 1].float().unsqueeze(1)
+        for j in range(int(torch.where(seen, parts, 0).max())):
+            share = ((j + 1) / parts).clamp(max=1).float().unsqueeze(1)
+            now = seen & (j < parts)
+            take_row(bank, torch.where(share == 1, new, old + (new - old) * share), slope, part, now, state)
+            if trace is not None:
+                trace[:, written] = state.memory[0, :, LAST]
+                written += 1
+        held.copy_(torch.where(seen.unsqueeze(1), new, held))
+        clock[:, 1] = torch.where(seen, 0.0, clock[:, 1])
+    return read(bank, state), written
 
 
-def take_sample(bank: Packed, value: Tensor, step: Tensor, running: Tensor, state: FeatureState) -> Tensor:
-    """Takes one sample (B, C) into the state; returns which series had an observed channel, (B,)."""
-    memory, totals, held, clock = state
-    clock[:, 1] += torch.where(running, step, 0.0)
-    seen = running & ~value.isnan().all(dim=1)
+def take_row(bank: Packed, value: Tensor, slope: Tensor, span: Tensor, now: Tensor, state: FeatureState) -> None:
+    """Takes values and slopes (B, C) that close the times `span` (B,) into the state of the series `now` (B,)."""
+    memory, totals, _, clock = state
     fresh = clock[:, 0] == 0
-    span = torch.where(seen, clock[:, 1], 1.0)
-    new = torch.where(value.isnan(), held, value)
-    slope = ((new - held) / span.float().unsqueeze(1)).nan_to_num(0.0)
-    both = torch.stack([new.nan_to_num(0.0), slope], dim=1)
+    span = torch.where(now, span, 1.0)
+    both = torch.stack([value, slope], dim=1)
+    both = torch.where(now.view(-1, 1, 1) & ~both.isnan(), both, 0.0)
     u = torch.einsum("bkc,kcw->bkw", both[:, bank.kind[:, 1]], bank.mix)
     decay, turn, real, imag = (field.unsqueeze(0) for field in bank.system.unbind(1))
     wide = span.view(-1, 1, 1)
@@ -65,14 +74,11 @@ def take_sample(bank: Packed, value: Tensor, step: Tensor, running: Tensor, stat
     y = real * last.real - imag * last.imag
     rows = [torch.view_as_real(after).movedim(-1, 3).flatten(2, 3), u.unsqueeze(2)]
     rows += [torch.maximum(memory[:, :, HIGHEST], y).unsqueeze(2), y.unsqueeze(2)]
-    memory.copy_(torch.where(seen.view(-1, 1, 1, 1), torch.cat(rows, dim=2), memory))
-    weight = torch.where(seen, span, 0.0).view(-1, 1, 1, 1)
+    memory.copy_(torch.where(now.view(-1, 1, 1, 1), torch.cat(rows, dim=2), memory))
+    weight = torch.where(now, span, 0.0).view(-1, 1, 1, 1)
     above = y.unsqueeze(2) > bank.limits
     totals += weight * torch.cat([above.double(), y.double().unsqueeze(2)], dim=2)
-    held.copy_(torch.where(seen.unsqueeze(1), new, held))
     clock[:, 0] += weight.flatten()
-    clock[:, 1] = torch.where(seen, 0.0, clock[:, 1])
-    return seen
 
 
 def read(bank: Packed, state: FeatureState) -> Tensor:

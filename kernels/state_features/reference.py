@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from seqkit.kernels.state_features.bank import Filters
+from seqkit.kernels.state_features.bank import MOST_PARTS, Filters
 
 __all__ = ["outputs_reference", "state_features_reference"]
 
 
 def kept_samples(values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Held values (K, C), slopes (K, C) and spans (K,) of the samples with an observed channel."""
+    """Values (K, C), slopes (K, C) and spans (K,) of the samples with an observed channel, long steps in parts."""
     held = torch.full_like(values[0], torch.nan) if len(values) else values.sum(0)
     rows, slopes, spans = [], [], []
     span = torch.zeros((), dtype=torch.float64)
@@ -20,9 +22,12 @@ def kept_samples(values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]
         if bool(value.isnan().all()):
             continue
         new = torch.where(value.isnan(), held, value)
-        slopes.append(((new - held) / span).nan_to_num(0.0))
-        rows.append(new.nan_to_num(0.0))
-        spans.append(span)
+        old = torch.where(held.isnan(), new, held)
+        parts = min(MOST_PARTS, max(1, math.ceil(float(span) - 1e-6)))
+        for j in range(1, parts + 1):
+            rows.append((old + (new - old) * j / parts).nan_to_num(0.0))
+            slopes.append(((new - old) / span).nan_to_num(0.0))
+            spans.append(span / parts)
         held, span = new, torch.zeros_like(span)
     empty = values.new_zeros(0, values.shape[1])
     if not rows:
@@ -31,7 +36,7 @@ def kept_samples(values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]
 
 
 def outputs_reference(values: Tensor, filters: Filters, steps: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs (K, F) of one series (L, C) at its observed samples, and the time that each of these closes, (K,)."""
+    """Outputs (K, F) of one series (L, C) at its K rows, and the time that each of these closes, (K,)."""
     rows, slopes, spans = kept_samples(values.double(), steps.double())
     mix = filters.mix.double()
     inputs = torch.where(filters.sloped.bool(), slopes @ mix.T, rows @ mix.T)

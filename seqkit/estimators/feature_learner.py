@@ -94,7 +94,8 @@ class FeatureMap:
         """Standardised samples (B, L, C), steps (B, L) in units of the training step, and lengths."""
         lengths = torch.from_numpy(series.lengths)
         values = torch.zeros(len(series), int(lengths.max()), series.n_channels)
-        steps = torch.full(values.shape[:2], self.step(series.sample_rate), dtype=torch.float64)
+        even = self.step(series.sample_rate) if series.timestamps is None else 1.0
+        steps = torch.full(values.shape[:2], even, dtype=torch.float64)
         for i, one in enumerate(series.values):
             values[i, : len(one)] = torch.from_numpy(self.scaled(one))
             if series.timestamps is not None and len(one) > 1:

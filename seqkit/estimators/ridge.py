@@ -126,11 +126,11 @@ def temperature_of(scores: Array, labels: Array, weight: Array | None = None) ->
     return float(np.exp(minimize_scalar(loss, bounds=(-5.0, 5.0), method="bounded").x))
 
 
-def probabilities(scores: Array, temperature: float) -> Array:
+def probabilities(scores: Array, temperature: float, axis: int = 1) -> Array:
     """Probabilities (n, K) of scores.
 
     Example:
         >>> probabilities(np.zeros((1, 2)), 1.0).tolist()
         [[0.5, 0.5]]
     """
-    return np.asarray(softmax(scores / temperature, axis=1))
+    return np.asarray(softmax(scores / temperature, axis=axis))
