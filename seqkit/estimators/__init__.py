@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from seqkit.estimators.classifier import LSSLClassifier
     from seqkit.estimators.feature_stream import FeatureStream
     from seqkit.estimators.features import HiPPOFeaturesClassifier, HiPPOFeaturesRegressor
+    from seqkit.estimators.forecast_stream import ForecastStream
     from seqkit.estimators.forecaster import LSSLForecaster
     from seqkit.estimators.memory_stream import MemoryStream
     from seqkit.estimators.panel import panel_to_series
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FeatureStream",
+    "ForecastStream",
     "HiPPOFeaturesClassifier",
     "HiPPOFeaturesRegressor",
     "HiPPOTransformer",
@@ -36,6 +38,7 @@ __all__ = [
 
 _HOMES = {
     "FeatureStream": "feature_stream",
+    "ForecastStream": "forecast_stream",
     "HiPPOFeaturesClassifier": "features",
     "HiPPOFeaturesRegressor": "features",
     "HiPPOTransformer": "transformer",

@@ -15,6 +15,7 @@ from seqkit.datasets.rows import Array
 from seqkit.estimators.base import SklearnBridge, seed_of, threads
 from seqkit.estimators.forecast_learning import ForecastManner, continue_forecast, learn_forecast
 from seqkit.estimators.forecast_sizes import choose_window
+from seqkit.estimators.forecast_stream import ForecastStream
 from seqkit.estimators.forecast_windows import Origins, Scaling
 from seqkit.estimators.past import Past, pasts_of
 from seqkit.estimators.sizes import AUTO
@@ -63,7 +64,7 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
             for series that keep to a mean and much worse for those whose level moves on.
         scale: "series": windows count in units of their series' deviation; "window": in those of their own.
         linear: Whether there is a linear part.
-        epochs: Passes over the training windows at most.
+        epochs: Passes over the training windows at most; 0 for the linear part alone.
         batch_size: Windows in a batch.
         learning_rate: Peak learning rate.
         weight_decay: Decay of matrices outside the state-space parameters.
@@ -74,7 +75,7 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
         time_limit: Seconds that `fit` or `update` may take; None for no limit.
         callbacks: Functions that take each epoch's metrics as a dictionary; one that returns True ends the training.
         device: "auto", "cpu" or "cuda". The fitted model is kept on the CPU.
-        n_jobs: Threads; -1 for all cores, None for torch's own setting.
+        n_jobs: Threads; -1 for all cores, None for one.
         random_state: Seed of weights, order and dropout: a whole number, a generator of numpy's, or None for a new one
             each time. Global generators are left alone.
         verbose: Whether to show what was chosen, and progress with the time left, on standard error.
@@ -235,6 +236,29 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
 
     def _predict_quantiles(self, fh: Any, X: Any, alpha: Any) -> Any:
         return self._frame(fh, X, list(alpha))
+
+    def stream(self, series: Any = None, resume: bool = True) -> ForecastStream:
+        """The fitted model for one series as it comes in; see `ForecastStream`.
+
+        Args:
+            series: Name of the series, where the model was fitted to several.
+            resume: Whether to go on after the samples of `fit` and `update`; from an empty window otherwise.
+
+        Raises:
+            NotFittedError: `fit` was not called yet.
+            ValueError: no such series.
+        """
+        self.check_is_fitted()
+        key = () if series is None else series if isinstance(series, tuple) else (series,)
+        found = [past for past in self._pasts if past.key == key]
+        if not found:
+            names = [past.key if len(past.key) > 1 else past.key[0] for past in self._pasts if past.key]
+            raise ValueError(
+                f"`series` must be one that the model was fitted to, such as {names[0]!r}, got {series!r}"
+                if names
+                else f"`series` must be None for a model of a single series, got {series!r}"
+            )
+        return ForecastStream(self.model_, self._scalings[key], found[0] if resume else None)
 
     def _frame(self, fh: Any, X: Any, alphas: list[float | None]) -> Any:
         """Forecasts by series, or quantiles of them with a column for each channel and level."""

@@ -32,6 +32,7 @@ PANEL = {
     "features-regressor": ("HiPPOFeaturesRegressor", {"n_filters": 40, "n_jobs": 1, "random_state": 0}),
 }
 CHECKED = ["HiPPOFeaturesClassifier", "HiPPOFeaturesRegressor", "LSSLClassifier", "LSSLRegressor"]
+CHECKED += ["HiPPOTransformer", "LSSLForecaster"]
 CLOSE = {"atol": 2e-4, "rtol": 2e-4}
 panel = pytest.mark.parametrize("name", PANEL)
 

@@ -173,6 +173,27 @@ def test_moving_the_cutoff_equals_a_longer_past(fitted: LSSLForecaster) -> None:
     pd.testing.assert_series_equal(one_by_one.predict(), at_once)
 
 
+def test_a_stream_forecasts_what_predict_does() -> None:
+    y, X = exogenous()
+    fitted = made(window=8, horizon=3).fit(y[:140], X=X[:140])
+    stream, moved = fitted.stream(), deepcopy(fitted)
+    for k in range(140, 145):
+        ahead = stream.update(y.iloc[k], X=X.iloc[k], ahead=X.iloc[k + 1 : k + 4])
+        moved.update(y[k : k + 1], X=X[k : k + 1], update_params=False)
+        expected = moved.predict([1, 2, 3], X=X[k + 1 : k + 4])
+        np.testing.assert_allclose(ahead[:, 0], expected, atol=1e-5)
+        upper = moved.predict_quantiles([1, 2, 3], X=X[k + 1 : k + 4], alpha=[0.9])
+        np.testing.assert_allclose(stream.quantile(0.9), upper, atol=1e-5)
+    assert len(stream) == 5
+    assert np.isfinite(fitted.stream(resume=False).update(np.nan, X=[np.nan])).all()
+    with pytest.raises(ValueError, match="`sample` must have shape"):
+        stream.update([1.0, 2.0])
+    with pytest.raises(ValueError, match="`series` must be None"):
+        fitted.stream("shop")
+    with pytest.raises(ValueError, match="call update"):
+        fitted.stream().quantile(0.5)
+
+
 def test_missing_values_and_missing_times() -> None:
     gaps = wave()[:108]
     gaps.iloc[[0, 1, 30, 31, 50, 107]] = np.nan
