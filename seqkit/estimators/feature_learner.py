@@ -38,7 +38,7 @@ class FeatureMap:
     Args:
         filters: The bank, its fields as arrays.
         thresholds: Levels, (F, T).
-        columns: Which statistics of a filter are features, as places in those of `state_features`.
+        n_statistics: How many of the statistics of `state_features` are features: the first ones.
         mean: Mean of each channel, (C,).
         scale: Deviation of each channel, (C,).
         sample_rate: Samples per second of the training series (Hz), or None without a unit of time.
@@ -52,7 +52,7 @@ class FeatureMap:
 
     filters: tuple[Array, ...]
     thresholds: Array
-    columns: list[int]
+    n_statistics: int
     mean: Array
     scale: Array
     sample_rate: float | None
@@ -82,7 +82,7 @@ class FeatureMap:
             part = series.select(range(done, min(len(series), done + count)))
             values, steps, lengths = self.padded(part)
             found = state_features(values, bank, thresholds, steps=steps, lengths=lengths)
-            parts.append(found[..., self.columns].flatten(1).double().numpy())
+            parts.append(found[..., : self.n_statistics].flatten(1).double().numpy())
             done += count
         return np.concatenate(parts)
 
@@ -114,15 +114,17 @@ class FeatureMap:
         return 1.0 if sample_rate is None else base / sample_rate
 
 
-def fit_map(series: SeriesSet, n_filters: int, n_thresholds: int, columns: list[int], seed: int) -> FeatureMap:
+def fit_map(series: SeriesSet, n_filters: int, n_thresholds: int, n_statistics: int, seed: int) -> FeatureMap:
     """Draws the features for training series, all but what the features' own values fix."""
     rng = np.random.default_rng(seed)
     mean, scale = _moments(series)
     filters = draw_filters(n_filters, series.n_channels, float(np.median(series.lengths)), rng)
     fields = tuple(field.numpy() for field in filters)
-    n_features = n_filters * len(columns)
+    n_features = n_filters * n_statistics
     unit = np.zeros(n_features), np.ones(n_features)
-    found = FeatureMap(fields, np.zeros((n_filters, 0), np.float32), columns, mean, scale, series.sample_rate, *unit)
+    found = FeatureMap(
+        fields, np.zeros((n_filters, 0), np.float32), n_statistics, mean, scale, series.sample_rate, *unit
+    )
 
     def one(i: int) -> tuple[Tensor, Tensor]:
         values, steps, _ = found.padded(series.select([i]))
@@ -133,10 +135,10 @@ def fit_map(series: SeriesSet, n_filters: int, n_thresholds: int, columns: list[
 
 
 def prepare(
-    series: SeriesSet, n_filters: int, n_thresholds: int, columns: list[int], seed: int
+    series: SeriesSet, n_filters: int, n_thresholds: int, n_statistics: int, seed: int
 ) -> tuple[FeatureMap, Array]:
     """The map that training series fix, and their standardised features."""
-    found = fit_map(series, n_filters, n_thresholds, columns, seed)
+    found = fit_map(series, n_filters, n_thresholds, n_statistics, seed)
     raw = found.raw(series)
     found.middle = raw.mean(axis=0)
     spread = raw.std(axis=0)
@@ -180,9 +182,8 @@ class FeatureEstimator(SklearnBridge, TellsRate):
         alphas = _checked(own.alphas)
         seed = seed_of(own.random_state)
         series = panel_to_series(X, sample_rate=own.sample_rate, told=True)
-        columns = self._used(n_thresholds)
         with threads(own.n_jobs):
-            self.map_, features = prepare(series, n_filters, n_thresholds, columns, seed)
+            self.map_, features = prepare(series, n_filters, n_thresholds, self._n_statistics(n_thresholds), seed)
             drawn = time.perf_counter()
             self.ridge_ = fit_ridge(features, targets, alphas, weight)
         self.alpha_ = self.ridge_.alpha
@@ -195,9 +196,9 @@ class FeatureEstimator(SklearnBridge, TellsRate):
                 file=sys.stderr,
             )
 
-    def _used(self, n_thresholds: int) -> list[int]:
-        """Places of the statistics that are features."""
-        return list(range(n_thresholds + 3))
+    def _n_statistics(self, n_thresholds: int) -> int:
+        """How many statistics of a filter are features: shares, then maximum, mean, last output."""
+        return n_thresholds + 3
 
     def _scores(self, X: Any) -> Array:
         """Scores of a panel, (n, K)."""
@@ -233,7 +234,7 @@ class FeatureEstimator(SklearnBridge, TellsRate):
         """Name of each feature: filter, memory in training steps, stages, input, statistic."""
         self._check_single()
         names = statistics(self.map_.thresholds.shape[1])
-        return feature_names(self.map_.bank, [names[k] for k in self.map_.columns])
+        return feature_names(self.map_.bank, names[: self.map_.n_statistics])
 
     def stream(self, sample_rate: float | None = None, n_streams: int | None = None) -> FeatureStream:
         """The fitted model for series as they come in; see `FeatureStream`.

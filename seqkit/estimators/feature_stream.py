@@ -103,7 +103,7 @@ class FeatureStream:
             values = torch.from_numpy(self._checked(self._map, sample))
             steps = torch.from_numpy(self._steps(self._map, time))
             found, self._state = carry_features(values, self._bank, self._state, steps=steps)
-            raw = found[..., self._map.columns].flatten(1).double().numpy()
+            raw = found[..., : self._map.n_statistics].flatten(1).double().numpy()
             self._features = self._map.standardised(raw)
             scores = self._ridge.scores(self._features)
             self._outputs = scores if self._classes is None else probabilities(scores, self._temperature)

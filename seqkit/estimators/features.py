@@ -53,7 +53,7 @@ class HiPPOFeaturesClassifier(FeatureEstimator, BaseClassifier):  # type: ignore
         sample_rate: Samples per second of the training series where their index does not say it (Hz).
         random_state: Seed of filters and thresholds: a whole number, a generator of numpy's, or None for a new one each
             time. Global generators are left alone.
-        n_jobs: Threads; -1 for all cores, None for torch's own setting.
+        n_jobs: Threads; -1 for all cores, None for one.
         verbose: Whether to say on standard error what was made and how long it took.
 
     Attributes:
@@ -142,8 +142,8 @@ class HiPPOFeaturesClassifier(FeatureEstimator, BaseClassifier):  # type: ignore
         self.temperature_ = temperature_of(self.ridge_.held_out, codes, weight)
         return self
 
-    def _used(self, n_thresholds: int) -> list[int]:
-        return list(range(n_thresholds + 1))  # mean and last output did not help on held-out training series
+    def _n_statistics(self, n_thresholds: int) -> int:
+        return n_thresholds + 1  # mean and last output did not help on held-out training series
 
     def _predict(self, X: Any) -> Array:
         return np.asarray(self.classes_[self._scores(X).argmax(axis=1)])
@@ -178,7 +178,7 @@ class HiPPOFeaturesRegressor(FeatureEstimator, BaseRegressor):  # type: ignore[m
         sample_rate: Samples per second of the training series where their index does not say it (Hz).
         random_state: Seed of filters and thresholds: a whole number, a generator of numpy's, or None for a new one each
             time. Global generators are left alone.
-        n_jobs: Threads; -1 for all cores, None for torch's own setting.
+        n_jobs: Threads; -1 for all cores, None for one.
         verbose: Whether to say on standard error what was made and how long it took.
 
     Attributes:
