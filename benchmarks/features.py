@@ -110,6 +110,60 @@ def measured(make: Callable[[int], Any], train: Part, test: Part, seed: int, reg
     return float(good), fitted - began, ended - fitted
 
 
+def shifted(seed: int) -> list[tuple[str, float]]:
+    """Accuracy on trajectories of pens as recorded, at other rates, and with gaps; needs the folder SEQKIT_DATA."""
+    import pandas as pd
+
+    from seqkit.datasets import SeriesDataModule, get_source
+
+    module = SeriesDataModule(get_source("character_trajectories"), seed=seed)
+    module.setup()
+    sets, random = module.sets, np.random.default_rng(seed)
+    known = [one for part in ("train", "val") for one in sets[part].values]
+    labels = np.array([label for part in ("train", "val") for label in sets[part].target])
+    values, truth = list(sets["test"].values), np.array(sets["test"].target)
+
+    def frames(series: Any) -> Any:
+        return [pd.DataFrame(np.asarray(one)) for one in series]
+
+    def without(share: float, whole: bool) -> Any:
+        gone = [random.random((len(one), 1 if whole else one.shape[1])) < share for one in values]
+        return frames(
+            [
+                np.where(hide & (np.arange(len(one)) > 0)[:, None], np.nan, one)
+                for one, hide in zip(values, gone, strict=True)
+            ]
+        )
+
+    def doubled(one: np.ndarray) -> np.ndarray:
+        times = np.arange(0, len(one) - 0.5, 0.5)
+        return np.stack([np.interp(times, np.arange(len(one)), channel) for channel in one.T], axis=1)
+
+    model = HiPPOFeaturesClassifier(random_state=seed, sample_rate=1.0).fit(frames(known), labels)
+    halved = frames([one[::2] for one in values])
+    rows = {
+        "as recorded": model.predict(frames(values)),
+        "half rate, told": model.predict(halved, sample_rate=0.5),
+        "half rate, not told": model.predict(halved),
+        "double rate, told": model.predict(frames([doubled(one) for one in values]), sample_rate=2.0),
+        "half of the samples missing": model.predict(without(0.5, True)),
+        "half of the values missing": model.predict(without(0.5, False)),
+    }
+    return [(name, float(np.mean(found == truth))) for name, found in rows.items()]
+
+
+def shift_table(seeds: int) -> list[str]:
+    """Lines of the table of rates and gaps."""
+    runs = [shifted(seed) for seed in range(seeds)]
+    lines = ["", "## Other rates and gaps", ""]
+    lines += [f"CharacterTrajectories, trained as recorded, {seeds} seeds of cut and filters; accuracy in %.", ""]
+    lines += ["| test series | features |", "|---|---|"]
+    for k, (name, _) in enumerate(runs[0]):
+        found = np.array([run[k][1] for run in runs])
+        lines.append(f"| {name} | {100 * found.mean():.2f} ± {100 * found.std():.2f} |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
@@ -157,6 +211,8 @@ def main() -> None:
             "",
             f"Over these sets MiniRocket takes {faster[0]:.1f} times as long to fit and {faster[1]:.1f} to predict.",
         ]
+    if os.environ.get("SEQKIT_DATA"):
+        lines += shift_table(min(args.seeds, 3))
     versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "scikit-learn", "sktime", "torch"))
     head = [
         "# Random state-space features beside MiniRocket",
@@ -164,7 +220,8 @@ def main() -> None:
         f"{datetime.now(UTC):%Y-%m-%d}, one thread on {platform.machine()} ({os.cpu_count()} cores), "
         f"Python {platform.python_version()}, {versions}. `benchmarks/features.py`.",
         "",
-        f"Archive splits of the sets bundled with sktime. Features: the defaults, {args.seeds} seeds, mean ± deviation. "
+        "Archive splits of the sets bundled with sktime. "
+        f"Features: the defaults, {args.seeds} seeds, mean ± deviation. "
         f"MiniRocket: sktime's `MiniRocketMultivariate` with a ridge model, {args.peer_seeds} seeds; series of unequal "
         "length padded with zeros. Seconds are CPU time on one thread of the whole `fit` (training part) and `predict` "
         "(test part), compiled code warm, on a shared machine. Defaults of the features were chosen by "
