@@ -118,7 +118,8 @@ def threads(n_jobs: int | None) -> Iterator[None]:
     """Runs torch on this many threads, and on as many as before afterwards.
 
     Args:
-        n_jobs: Number of threads; -1 for all cores, None for torch's own setting.
+        n_jobs: Number of threads; -1 for all cores. None is one, as in scikit-learn: for models of this size more bring
+            little, and on a busy machine threads that wait for each other are slower by far.
 
     Raises:
         ValueError: 0, or not a whole number.
@@ -128,9 +129,7 @@ def threads(n_jobs: int | None) -> Iterator[None]:
         ...     torch.get_num_threads()
         1
     """
-    if n_jobs is None:
-        yield
-        return
+    n_jobs = 1 if n_jobs is None else n_jobs
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or n_jobs == 0:
         raise ValueError(f"`n_jobs` must be a number of threads, -1 for all cores, or None, got {n_jobs!r}")
     cores = os.cpu_count() or 1

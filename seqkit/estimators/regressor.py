@@ -46,7 +46,7 @@ class LSSLRegressor(ModelEstimator, BaseRegressor):  # type: ignore[misc] # skti
         callbacks: Callbacks of Lightning, or functions that take each epoch's metrics as a dictionary; one that returns
             True ends the training.
         device: "auto", "cpu" or "cuda". The fitted model is kept on the CPU.
-        n_jobs: Threads; -1 for all cores, None for torch's own setting.
+        n_jobs: Threads; -1 for all cores, None for one.
         random_state: Seed of weights, cuts, order and dropout: a whole number, a generator of numpy's, or None for a
             new one each time. Global generators are left alone.
         verbose: Whether to show what was chosen, and progress with the time left, on standard error.
