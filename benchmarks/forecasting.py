@@ -57,10 +57,10 @@ class Score(NamedTuple):
 def bundled() -> dict[str, Series]:
     """The series by name."""
     return {
-        "airline": Series(load_airline(), 12, 12, 36, 2),
-        "lynx": Series(load_lynx(), 5, 10, 30, 3),
-        "pbs": Series(load_PBS_dataset(), 12, 12, 36, 3),
-        "uschange": Series(load_uschange()[0], 4, 4, 36, 4),
+        "airline": Series(load_airline(), 12, 12, 36, 4),
+        "lynx": Series(load_lynx(), 5, 10, 30, 5),
+        "pbs": Series(load_PBS_dataset(), 12, 12, 36, 6),
+        "uschange": Series(load_uschange()[0], 4, 4, 36, 8),
     }
 
 
@@ -150,8 +150,8 @@ def main() -> None:
     machine = f"{os.cpu_count()} cores {platform.machine()}, Python {platform.python_version()}"
     head = [
         "# Forecasting", "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine}, {versions}. Seed {args.seed}.{ets} Made by `benchmarks/forecasting.py`; "
-        "fitted anew at each origin to all samples before it, with default settings.", "",
+        f"{datetime.now(UTC):%Y-%m-%d}, {machine}, {versions}. Seed {args.seed}.{ets} Made by "
+        "`benchmarks/forecasting.py`; fitted anew at each origin to all samples before it, with default settings.", "",
     ]  # fmt: skip
     text = "\n".join([*head, *compared(sets, args.seed), *defaults(sets)]) + "\n"
     if args.out is not None:

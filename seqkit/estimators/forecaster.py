@@ -185,6 +185,7 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
         self.random_state = random_state
         self.verbose = verbose
         super().__init__()
+        self._y = self._X = None  # where sktime keeps them if `remember_data` is set
 
     def __dynamic_tags__(self) -> None:
         """A model made for a horizon needs no steps to be fitted."""

@@ -11,7 +11,7 @@ from seqkit.estimators.forecast_windows import WindowSet
 
 __all__ = ["PENALTIES", "Linear", "fit_linear", "no_linear"]
 
-PENALTIES = tuple(10.0**k for k in np.arange(-3, 3.1, 0.5))
+PENALTIES = tuple(10.0 ** (k / 2) for k in range(-6, 7))
 """Penalties to choose from, per window and unit of a feature's mean square."""
 
 
