@@ -31,7 +31,19 @@ class FeatureState(NamedTuple):
 
 
 def start(bank: Packed, n_series: int) -> FeatureState:
-    """The state of streams that have seen nothing."""
+    """The state of streams that have seen nothing.
+
+    Args:
+        bank: Filters and thresholds, from `pack`.
+        n_series: Number of streams B.
+
+    Example:
+        >>> from seqkit.kernels.state_features import Filters, pack
+        >>> one = torch.ones(1)
+        >>> bank = pack(Filters(one, one, one, torch.tensor([1]), torch.ones(1, 2), one > 2), torch.zeros(1, 4))
+        >>> start(bank, 3).clock.shape
+        torch.Size([3, 2])
+    """
     blocks, n_thresholds = len(bank.kind), bank.limits.shape[1]
     memory = torch.zeros(n_series, blocks, ROWS, LANES)
     memory[:, :, HIGHEST] = -torch.inf
