@@ -17,6 +17,9 @@ __all__ = ["SklearnBridge", "TellsRate", "seed_of", "threads"]
 KEPT = ("_parent_callback_ctx", "_skl_callbacks")
 """What scikit-learn 1.9 hangs on an estimator before `fit` and takes off afterwards."""
 
+WORTH_A_THREAD = 2**17
+"""Numbers below which a thread of its own costs more than it brings; and a small fit is the same on any machine."""
+
 
 class SklearnBridge:
     """What sktime 1.2 lacks for the tools of scikit-learn from 1.6 on; comes before the base class of sktime.
@@ -114,12 +117,13 @@ def seed_of(random_state: Any) -> int:
 
 
 @contextmanager
-def threads(n_jobs: int | None) -> Iterator[None]:
-    """Runs torch on this many threads, and on as many as before afterwards.
+def threads(n_jobs: int | None, values: int | None = None) -> Iterator[None]:
+    """Runs torch on this many threads at most, and on as many as before afterwards.
 
     Args:
         n_jobs: Number of threads; -1 for all cores. None is one, as in scikit-learn: for models of this size more bring
             little, and on a busy machine threads that wait for each other are slower by far.
+        values: Numbers that one operation works on, where known: each thread is given enough to be worth it.
 
     Raises:
         ValueError: 0, or not a whole number.
@@ -134,7 +138,8 @@ def threads(n_jobs: int | None) -> Iterator[None]:
         raise ValueError(f"`n_jobs` must be a number of threads, -1 for all cores, or None, got {n_jobs!r}")
     cores = os.cpu_count() or 1
     before = torch.get_num_threads()
-    torch.set_num_threads(int(n_jobs) if n_jobs > 0 else max(1, cores + 1 + int(n_jobs)))
+    wanted = int(n_jobs) if n_jobs > 0 else max(1, cores + 1 + int(n_jobs))
+    torch.set_num_threads(wanted if values is None else min(wanted, max(1, values // WORTH_A_THREAD)))
     try:
         yield
     finally:

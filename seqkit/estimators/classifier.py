@@ -76,7 +76,7 @@ class LSSLClassifier(ModelEstimator, BaseClassifier):  # type: ignore[misc] # sk
         >>> random, steps = np.random.default_rng(0), np.arange(40)
         >>> X = np.stack([np.sin(steps / pace + random.uniform(0, 6))[None] for pace in (2.0, 5.0) * 10])
         >>> y = np.array(["quick", "slow"] * 10)
-        >>> model = LSSLClassifier("s4d", d_model=16, n_layers=1, epochs=30, random_state=0).fit(X, y)
+        >>> model = LSSLClassifier("s4d", d_model=32, epochs=40, dropout=0.1, random_state=0).fit(X, y)
         >>> model.score(X, y) > 0.9, model.stopped_by_, model.sizes_["batch_size"] > 0
         (True, 'epochs', True)
     """

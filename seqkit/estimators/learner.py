@@ -87,7 +87,8 @@ class ModelEstimator(SklearnBridge, TellsRate):
         if previous is not None:
             _check_goes_on(previous, info, own)
             info, sizes = previous.info, replace(sizes, model=previous.config)
-        with threads(own.n_jobs):
+        at_once = min(sizes.batch_size, len(series)) * int(shape.length) * sizes.model.d_model
+        with threads(own.n_jobs, at_once):
             learned = learn(series, info, sizes, manner, previous)
         self.model_ = learned.model
         self.sizes_ = sizes.shown()
@@ -108,7 +109,7 @@ class ModelEstimator(SklearnBridge, TellsRate):
         longest = int(series.lengths.max())
         batch_size = int(np.clip(VALUES_AT_ONCE // (longest * model.config.d_model), 1, 256))
         batches = loader(series, model.info, batch_size=batch_size, with_target=False)
-        with threads(own.n_jobs):
+        with threads(own.n_jobs, min(batch_size, len(series)) * longest * model.config.d_model):
             return run_model(model, batches, sample_rate=rate, device=own.device).scores.double().numpy()
 
     def stream(self, sample_rate: float | None = None) -> ModelStream:
