@@ -202,7 +202,7 @@ def _one_epoch(
     for places in _batches(len(data.values), sizes.batch_size, order, data.values.device):
         optimizer.zero_grad(set_to_none=True)
         loss = _loss(network, data.rows(places))
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -214,7 +214,7 @@ def _one_epoch(
 
 
 def _batches(n: int, size: int, order: torch.Generator, where: torch.device) -> Iterator[Tensor]:
-    for places in torch.randperm(n, generator=order).split(size):
+    for places in torch.randperm(n, generator=order).split(size):  # type: ignore[no-untyped-call]
         yield places.to(where)
 
 
@@ -231,7 +231,7 @@ def _loss(network: SequenceModel, data: _Data) -> Tensor:
 def _loss_of(network: SequenceModel, data: _Data) -> float:
     network.eval()
     losses, counts = [], []
-    for places in torch.arange(len(data.values), device=data.values.device).split(512):
+    for places in torch.arange(len(data.values), device=data.values.device).split(512):  # type: ignore[no-untyped-call]
         part = data.rows(places)
         counts.append(float(part.target.isfinite().sum()))
         losses.append(float(_loss(network, part)) * counts[-1])

@@ -36,13 +36,14 @@ class Scaling(NamedTuple):
         return cls(*_moments(past.y[:stop]), *_moments(past.X[:stop]))
 
 
-class Origins(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Origins:
     """Where forecasts start from: series, and number of samples that are known then, (m,) each."""
 
     owner: Array
     known: Array
 
-    def __len__(self) -> int:  # type: ignore[override]  # the number of forecasts, not of fields
+    def __len__(self) -> int:
         return len(self.known)
 
 
@@ -127,9 +128,11 @@ def windows_at(
         ahead: What is known beside at the next steps of each series, (F, K) each; NaN where it is not.
     """
     parts = [_of_series(pasts[i], size, horizon, None if ahead is None else ahead[i]) for i in range(len(pasts))]
-    y = np.stack([parts[i][0][k : k + size] for i, k in zip(*origins, strict=True)])
-    target = np.stack([parts[i][0][k + size : k + size + horizon] for i, k in zip(*origins, strict=True)])
-    known = np.stack([parts[i][1][k : k + size + horizon] for i, k in zip(*origins, strict=True)])
+    y = np.stack([parts[i][0][k : k + size] for i, k in zip(origins.owner, origins.known, strict=True)])
+    target = np.stack(
+        [parts[i][0][k + size : k + size + horizon] for i, k in zip(origins.owner, origins.known, strict=True)]
+    )
+    known = np.stack([parts[i][1][k : k + size + horizon] for i, k in zip(origins.owner, origins.known, strict=True)])
     mean, std, x_mean, x_std = (np.stack([s[j] for s in scalings])[origins.owner][:, None] for j in range(4))
     y, target = (y - mean) / std, (target - mean) / std
     # What is not known ahead is held; what a series starts without is its mean.
@@ -168,7 +171,8 @@ def _hold(values: Array) -> Array:
 def _fill(values: Array) -> Array:
     """The last observed value in each gap, the first one before it, and 0, the series' mean, where there is none."""
     held = _hold(values)
-    return np.nan_to_num(np.where(np.isnan(held), _hold(held[:, ::-1])[:, ::-1], held))
+    filled: Array = np.nan_to_num(np.where(np.isnan(held), _hold(held[:, ::-1])[:, ::-1], held))
+    return filled
 
 
 def _has_target(past: Past, known: Array, horizon: int) -> Array:

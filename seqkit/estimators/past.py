@@ -107,7 +107,7 @@ def _even(index: Any, name: str) -> Any:
                 f"the times of {name} have no even step; put them on one, such as by y.asfreq('D'), which leaves NaN "
                 "where nothing was observed"
             )
-        make = pd.date_range if isinstance(index, pd.DatetimeIndex) else pd.timedelta_range
+        make: Any = pd.date_range if isinstance(index, pd.DatetimeIndex) else pd.timedelta_range
         return make(index[0], index[-1], freq=freq)
     if index.dtype.kind not in "iu":
         raise ValueError(f"the times of {name} must be dates, periods or whole numbers, got {index.dtype}")
@@ -127,7 +127,7 @@ def _inferred(index: Any) -> Any:
         return guess
     steps = np.diff(index.asi8)
     small = int(steps.min())
-    unit = getattr(index, "unit", "ns")
+    unit: Any = getattr(index, "unit", "ns")
     return pd.Timedelta(small, unit=unit) if not (steps % small).any() else None
 
 

@@ -16,7 +16,7 @@ from seqkit.estimators.memory_stream import MemoryStream
 from seqkit.estimators.panel import PANEL_MTYPES, panel_to_series
 from seqkit.estimators.sizes import AUTO
 from seqkit.estimators.times import times_of
-from seqkit.hippo import HiPPOMemory, Measure
+from seqkit.hippo import HiPPOMemory, Measure, MemoryState
 
 __all__ = ["HiPPOTransformer"]
 
@@ -35,7 +35,7 @@ class HiPPOTransformer(SklearnBridge, BaseTransformer):  # type: ignore[misc] # 
     - `update` takes in further samples of a single series; `coefficients_` are those of all so far, as from `transform`
       on the whole. `transform` itself looks at nothing but its own series.
     - `inverse_transform` (for "course") reads the series back at its rows, as held samples. Smooth series of 200
-      samples come back from 32 coefficients of "legs" to about 1 % of their deviation; what is faster than the
+      samples come back from 32 coefficients of "legs" to within 1 % of their deviation; what is faster than the
       functions is lost.
 
     Args:
@@ -133,7 +133,7 @@ class HiPPOTransformer(SklearnBridge, BaseTransformer):  # type: ignore[misc] # 
         self._unit = series.sample_rate or 1.0
         self._channels = _channels_of(X)
         self.memory_ = self._memory(series)
-        self._state = None
+        self._state: MemoryState | None = None
         if _is_single(X):
             self._take(X, series, offset=1.0)
         return self
