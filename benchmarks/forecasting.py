@@ -152,8 +152,8 @@ def main() -> None:
         "# Forecasting", "",
         f"{datetime.now(UTC):%Y-%m-%d}, {machine}, {versions}. Seed {args.seed}.{ets} Made by "
         "`benchmarks/forecasting.py`; fitted anew at each origin to all samples before it, with default settings.", "",
-        "What windows count from and in was chosen with these series (last table), so the rows of `LSSLForecaster` are not "
-        "blind to them. The end of pbs does not change at all.", "",
+        "What windows count from and in was chosen with these series (last table), so the rows of `LSSLForecaster` are "
+        "not blind to them. The end of pbs does not change at all.", "",
     ]  # fmt: skip
     text = "\n".join([*head, *compared(sets, args.seed), *defaults(sets)]) + "\n"
     if args.out is not None:

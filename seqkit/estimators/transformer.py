@@ -15,6 +15,7 @@ from seqkit.estimators.memory_rows import read_rows, take_in
 from seqkit.estimators.memory_stream import MemoryStream
 from seqkit.estimators.panel import PANEL_MTYPES, panel_to_series
 from seqkit.estimators.sizes import AUTO
+from seqkit.estimators.shapes import as_given, channels_of, frames_of, indices_of, is_single, keys_of
 from seqkit.estimators.times import times_of
 from seqkit.hippo import HiPPOMemory, Measure, MemoryState
 
@@ -131,15 +132,15 @@ class HiPPOTransformer(SklearnBridge, BaseTransformer):  # type: ignore[misc] # 
             check_positive("sample_rate", self.sample_rate)
         series = self._series(X)
         self._unit = series.sample_rate or 1.0
-        self._channels = _channels_of(X)
+        self._channels = channels_of(X)
         self.memory_ = self._memory(series)
         self._state: MemoryState | None = None
-        if _is_single(X):
+        if is_single(X):
             self._take(X, series, offset=1.0)
         return self
 
     def _update(self, X: Any, y: Any = None) -> HiPPOTransformer:
-        if not _is_single(X) or self._state is None:
+        if not is_single(X) or self._state is None:
             raise ValueError("`update` goes on with the single series that `fit` began; transform panels as a whole")
         series = self._series(X)
         since = times_of(self._last.append(X.index)) if _comes_after(self._last, X.index) else None
@@ -158,18 +159,18 @@ class HiPPOTransformer(SklearnBridge, BaseTransformer):  # type: ignore[misc] # 
         course = self.output == "course"
         series = self._series(X, self.every if course else 1)
         taken = take_in(self.memory_, series, self._unit, self.every if course else None)
-        columns = [f"{name}__{n}" for name in _channels_of(X) for n in range(self.order)]
+        columns = [f"{name}__{n}" for name in channels_of(X) for n in range(self.order)]
         tables = [one.rows.reshape(len(one.rows), -1) for one in taken]
         if not course:
-            return pd.DataFrame(np.concatenate(tables), index=_keys_of(X), columns=columns)
-        stamps = [index[self.every - 1 :: self.every] for index in _indices_of(X)]
+            return pd.DataFrame(np.concatenate(tables), index=keys_of(X), columns=columns)
+        stamps = [index[self.every - 1 :: self.every] for index in indices_of(X)]
         frames = [pd.DataFrame(table, index=at, columns=columns) for table, at in zip(tables, stamps, strict=True)]
-        return _as_given(frames, X)
+        return as_given(frames, X)
 
     def _inverse_transform(self, X: Any, y: Any = None) -> Any:
         import pandas as pd  # noqa: PLC0415
 
-        frames, indices = _frames_of(X), _indices_of(X)
+        frames, indices = frames_of(X), indices_of(X)
         width = len(self._channels) * self.order
         out = []
         for frame, index in zip(frames, indices, strict=True):
@@ -181,7 +182,7 @@ class HiPPOTransformer(SklearnBridge, BaseTransformer):  # type: ignore[misc] # 
             rows = frame.reshape(len(frame), len(self._channels), self.order)
             values = read_rows(self.memory_, rows, self._ends(index, len(frame)))
             out.append(pd.DataFrame(values, index=index, columns=self._channels))
-        return _as_given(out, X)
+        return as_given(out, X)
 
     def stream(self, sample_rate: float | None = None, resume: bool = False) -> MemoryStream:
         """The memory for one series as it comes in; see `MemoryStream`.
@@ -207,7 +208,7 @@ class HiPPOTransformer(SklearnBridge, BaseTransformer):  # type: ignore[misc] # 
 
     def _series(self, X: Any, min_length: int = 1) -> SeriesSet:
         series = panel_to_series(
-            [X] if _is_single(X) else X, sample_rate=self.sample_rate, origin="`X`", min_length=min_length
+            [X] if is_single(X) else X, sample_rate=self.sample_rate, origin="`X`", min_length=min_length
         )
         if hasattr(self, "memory_") and series.n_channels != len(self._channels):
             raise ValueError(
@@ -244,72 +245,6 @@ class HiPPOTransformer(SklearnBridge, BaseTransformer):  # type: ignore[misc] # 
             {"order": 3, "measure": "legt", "discretization": "bilinear", "output": "course", "every": 2},
             {"order": 2, "measure": "lagt", "window": 4.0},
         ]
-
-
-def _is_single(X: Any) -> bool:
-    """Whether X is one series: a frame of numbers by time."""
-    return hasattr(X, "columns") and X.index.nlevels == 1 and not _is_nested(X)
-
-
-def _is_nested(X: Any) -> bool:
-    return hasattr(X, "columns") and X.shape[1] > 0 and hasattr(X.iat[0, 0], "__len__")
-
-
-def _channels_of(X: Any) -> list[Any]:
-    if isinstance(X, np.ndarray):
-        return [f"var_{k}" for k in range(X.shape[1])]
-    return list((X[0] if isinstance(X, (list, tuple)) else X).columns)
-
-
-def _keys_of(X: Any) -> Any:
-    """Names of the series, as the index of a table."""
-    import pandas as pd  # noqa: PLC0415
-
-    if isinstance(X, (np.ndarray, list, tuple)):
-        return pd.RangeIndex(len(X))
-    if _is_nested(X):
-        return X.index
-    return pd.RangeIndex(1) if X.index.nlevels == 1 else X.index.droplevel(-1).unique()
-
-
-def _indices_of(X: Any) -> list[Any]:
-    """Time index of each series."""
-    import pandas as pd  # noqa: PLC0415
-
-    if isinstance(X, np.ndarray):
-        return [pd.RangeIndex(X.shape[2])] * len(X)
-    if isinstance(X, (list, tuple)):
-        return [one.index for one in X]
-    if _is_nested(X):
-        cells = [X.iat[i, 0] for i in range(len(X))]
-        return [getattr(cell, "index", pd.RangeIndex(len(cell))) for cell in cells]
-    if X.index.nlevels == 1:
-        return [X.index]
-    return [X.loc[key].index for key in X.index.droplevel(-1).unique()]
-
-
-def _frames_of(X: Any) -> list[Array]:
-    """Samples (L, C) of each series, in full precision."""
-    if isinstance(X, np.ndarray):
-        return [np.asarray(one.T, dtype=np.float64) for one in X]
-    if isinstance(X, (list, tuple)):
-        return [one.to_numpy(dtype=np.float64) for one in X]
-    if _is_nested(X):
-        return [np.stack([np.asarray(cell, dtype=np.float64) for cell in X.iloc[i]], axis=1) for i in range(len(X))]
-    if X.index.nlevels == 1:
-        return [X.to_numpy(dtype=np.float64)]
-    return [X.loc[key].to_numpy(dtype=np.float64) for key in X.index.droplevel(-1).unique()]
-
-
-def _as_given(frames: list[Any], X: Any) -> Any:
-    """One frame for one series, a frame of all for such a panel, else a list."""
-    import pandas as pd  # noqa: PLC0415
-
-    if _is_single(X):
-        return frames[0]
-    if hasattr(X, "columns") and X.index.nlevels > 1:
-        return pd.concat(dict(zip(_keys_of(X), frames, strict=True)), names=X.index.names)
-    return frames
 
 
 def _comes_after(last: Any, index: Any) -> bool:
