@@ -14,8 +14,8 @@ from seqkit.estimators.base import SklearnBridge
 from seqkit.estimators.memory_rows import read_rows, take_in
 from seqkit.estimators.memory_stream import MemoryStream
 from seqkit.estimators.panel import PANEL_MTYPES, panel_to_series
-from seqkit.estimators.sizes import AUTO
 from seqkit.estimators.shapes import as_given, channels_of, frames_of, indices_of, is_single, keys_of
+from seqkit.estimators.sizes import AUTO
 from seqkit.estimators.times import times_of
 from seqkit.hippo import HiPPOMemory, Measure, MemoryState
 
