@@ -289,7 +289,9 @@ def correlate(x: Tensor, grad: Tensor, gate: Tensor, lengths: Tensor, plan: Plan
     factor, has_factor = present(gate, grad)
     tables = make_tables(plan, x.device)
     given = (x, grad, factor, lengths, products, tables.rows, tables.columns, tables.twiddles)
-    options = {"N1": plan.rows, "N2": plan.columns, "HAS_GATE": has_factor, **common(x, lengths, plan), "PRECISION": "tf32x3"}
+    # The kernel's gradient is float32 whatever the series are.
+    options = {**common(x, lengths, plan), "N1": plan.rows, "N2": plan.columns, "HAS_GATE": has_factor}
+    options["PRECISION"] = "tf32x3"
     sizes, half = (batch_size, n_channels, length, n_outputs), products[0].numel()
     strides = factor.stride()[:3]
     with torch.cuda.device_of(x):

@@ -10,7 +10,7 @@ import torch
 from seqkit.checks import check_positive, check_positive_int
 from seqkit.datasets.rows import Array
 from seqkit.estimators.ridge import Ridge, probabilities
-from seqkit.estimators.stream import _seconds
+from seqkit.estimators.stream import in_seconds
 from seqkit.kernels.state_features import carry_features, pack, start
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class FeatureStream:
                 raise ValueError(
                     f"`time` must be one time, or one for each of {self._n_streams} streams, got {len(given)}"
                 )
-            seconds, before = np.array([_seconds(one) for one in given]), self._times
+            seconds, before = np.array([in_seconds(one) for one in given]), self._times
             if before is not None:
                 if not (seconds > before).all():
                     raise ValueError(f"`time` must come after that of the sample before, got {time!r}")

@@ -9,7 +9,7 @@ import torch
 
 from seqkit.checks import check_positive
 from seqkit.datasets.rows import Array
-from seqkit.estimators.stream import _seconds
+from seqkit.estimators.stream import in_seconds
 from seqkit.hippo import HiPPOMemory, MemoryState
 
 __all__ = ["MemoryStream"]
@@ -98,7 +98,7 @@ class MemoryStream:
         if time is None:
             self._timed = False
             return self._step
-        seconds, before = _seconds(time), self._time
+        seconds, before = in_seconds(time), self._time
         if before is not None and not seconds > before:
             raise ValueError(f"`time` must come after that of the sample before, got {time!r}")
         self._timed, self._time = True, seconds

@@ -11,7 +11,7 @@ from seqkit.checks import check_positive
 from seqkit.datasets.rows import Array
 from seqkit.models import SequenceModel
 
-__all__ = ["ModelStream"]
+__all__ = ["ModelStream", "in_seconds"]
 
 
 class ModelStream:
@@ -124,14 +124,14 @@ class ModelStream:
         assert self._model is not None  # the caller looked
         if not self._model.uses_rate:
             raise ValueError(f"{self._model.config.name} has no notion of time; give samples without `time`")
-        seconds, before = _seconds(time), self._time
+        seconds, before = in_seconds(time), self._time
         if before is not None and not seconds > before:
             raise ValueError(f"`time` must come after that of the sample before, got {time!r}")
         self._time, self._timed = seconds, True
         return self._rate if before is None else 1 / (seconds - before)
 
 
-def _seconds(time: Any) -> float:
+def in_seconds(time: Any) -> float:
     """Seconds of a number, a date or a duration."""
     if isinstance(time, np.datetime64):
         return float(time.astype("datetime64[ns]").astype(np.int64)) / 1e9
