@@ -103,7 +103,7 @@ def page(rows: list[dict[str, Any]]) -> str:
     lines = [
         "# Estimators beside sktime's",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, one thread. Sets bundled with sktime, archive splits, defaults of every method,",
+        f"{datetime.now(UTC):%Y-%m-%d}, one thread. Sets bundled with sktime, archive splits, defaults of each method,",
         "series of unequal length padded with zeros for sktime's. Means over the seeds that were run (classification",
         f"{seeds['class']}, values {seeds['value']}); an empty cell was not measured. Seconds are CPU time, mean over",
         "the sets measured. `benchmarks/estimators.py`.",
