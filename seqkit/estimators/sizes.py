@@ -155,10 +155,12 @@ def _rule(shape: DataShape) -> dict[str, Any]:
         "order": 16,
         "epochs": min(200, max(30, round(steps / batches))),
         "batch_size": batch_size,
-        "learning_rate": 0.004,
+        # Values are learned finer without noise and in larger steps: by cross-validation of Tecator's training part an
+        # error of 3.99 instead of 5.00; Covid3Month's, where nothing beats the mean, 0.0416 instead of 0.0410.
+        "learning_rate": 0.004 if shape.classes else 0.01,
         "weight_decay": 0.1,
         "label_smoothing": 0.1 if shape.classes else 0.0,
-        "input_noise": 0.5 if short else 0.1,
+        "input_noise": (0.5 if short else 0.1) if shape.classes else 0.0,
         # A tenth of fewer series is too little to choose an epoch by, and they are missed in training.
         "validation": 0.1 if n >= MANY else 0.0,
         "patience": 20,
