@@ -90,7 +90,7 @@ def draw(curve: list[tuple[float, ...]], args: argparse.Namespace) -> None:
 def main() -> None:
     args = parser.parse_args()
     torch.set_float32_matmul_precision("high")
-    module = SeriesDataModule(get_source("permuted_mnist"), validation=0.1, seed=args.seed)
+    module = SeriesDataModule(get_source("permuted_mnist"), validation=0.1, seed=args.seed, prepared=False)
     try:
         module.prepare_data()
     except FileNotFoundError as error:
