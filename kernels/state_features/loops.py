@@ -35,9 +35,13 @@ def parts_of(span: float) -> int:
 
 
 @compiled
-def most_rows(steps: Array) -> int:
-    """Bound on the rows that `take_rows` writes."""
-    total = 0
+def most_rows(steps: Array, waiting: float) -> int:
+    """Bound on the rows that `take_rows` writes, `waiting` being the time since the last sample that was kept.
+
+    Steps that pass without a value are joined to the next one, whose parts are then at most one more than theirs: each
+    is rounded by itself.
+    """
+    total = parts_of(waiting) + len(steps) // 2 + 1
     for k in range(len(steps)):
         total += parts_of(steps[k])
     return total
@@ -354,7 +358,7 @@ def whole_series(
     n_series, channels = len(values), values.shape[2]
     most = 0
     for i in range(n_series):
-        most = max(most, most_rows(steps[i, : lengths[i]]))
+        most = max(most, most_rows(steps[i, : lengths[i]], 0.0))
     rows = np.empty((n_series, most, 2 * channels), dtype=np.float32)
     spans = np.empty((n_series, most))
     counts = np.empty(n_series, dtype=np.int64)
@@ -403,7 +407,7 @@ def carry_series(
 ) -> int:
     """Takes further samples of one series into its state, writes its features so far, returns the number of rows."""
     channels = values.shape[1]
-    most = most_rows(steps)
+    most = most_rows(steps, clock[1])
     rows = np.empty((most, 2 * channels), dtype=np.float32)
     spans = np.empty(most)
     fresh = clock[0] == 0

@@ -3,6 +3,7 @@
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
@@ -211,3 +212,20 @@ def test_what_cannot_be_used_is_named(words: str) -> None:
     given = {"values": torch.zeros(1, 5, 1), "filters": one_filter(), "thresholds": torch.zeros(1, 1), **BAD[words]}
     with pytest.raises((ValueError, TypeError), match=words):
         state_features(**given)
+
+
+@pytest.mark.parametrize("waiting", [0.0, 0.4, 3.7, 200.0])
+@pytest.mark.parametrize("gone", [(), (0,), (1, 2), (0, 1, 2)])
+@pytest.mark.parametrize("step", [0.3, 1.0, 1.0000009, 2.5, 90.0])
+def test_rows_have_room_for_the_time_that_passed_without_values(
+    waiting: float, gone: tuple[int, ...], step: float
+) -> None:
+    """Compiled loops do not look where they write."""
+    pytest.importorskip("numba")
+    from seqkit.kernels.state_features import loops
+
+    values, steps = np.ones((5, 1), dtype=np.float32), np.full(5, step)
+    values[list(gone)] = np.nan
+    rows, spans = np.zeros((1000, 2), dtype=np.float32), np.zeros(1000)
+    written = loops.take_rows(values, steps, np.ones(1, dtype=np.float32), np.array([1.0, waiting]), rows, spans)
+    assert 0 < written <= loops.most_rows(steps, waiting)
