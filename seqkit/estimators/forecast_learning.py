@@ -1,4 +1,4 @@
-"""From series to a direct forecaster: cut in time, fit the linear part, train the network, measure, fit anew."""
+"""From series to a direct forecaster: try it on what comes later, choose, measure, and fit it to everything."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ import numpy as np
 from rich.console import Console
 
 from seqkit.datasets.rows import Array
+from seqkit.estimators.forecast_choice import Blend, Fold, choose_blend, choose_penalty, naive
 from seqkit.estimators.forecast_network import Course, Trained, build_network, run_network, train_network
 from seqkit.estimators.forecast_sizes import MOST_WINDOWS, ForecastSizes, choose_forecast_sizes
-from seqkit.estimators.forecast_windows import Origins, Scaling, WindowSet, cut_in_time, windows_at
+from seqkit.estimators.forecast_windows import Origins, Scaling, WindowSet, cut_in_time, rolling_cuts, windows_at
 from seqkit.estimators.linear import PENALTIES, Linear, fit_linear, no_linear
 from seqkit.estimators.past import Past
-from seqkit.estimators.spread import Spread, spread_of
+from seqkit.estimators.spread import UNITS, Spread, choose_unit, spread_of, units
 from seqkit.models import SequenceModel
 
 __all__ = ["DirectForecast", "ForecastManner", "continue_forecast", "learn_forecast"]
+
+N_CUTS = 3
+"""Models that are tried on what comes after their past: each is a training more, and one past is no rule."""
+
+MOST_HELD_OUT = 100_000
+"""Values that a trial forecasts at most: they are kept for each epoch."""
 
 UPDATE_RATE = 0.1
 """Learning rate of an update over that of the training: it is to shift weights, not to start anew."""
@@ -64,7 +71,7 @@ class ForecastManner:
 
 @dataclass(frozen=True)
 class DirectForecast:
-    """A fitted forecaster: centre + scale (linear part + network).
+    """A fitted forecaster: naive forecast + weight (centre + scale (linear part + network) - naive forecast).
 
     Args:
         linear: The linear part.
@@ -73,8 +80,8 @@ class DirectForecast:
         spread: How far forecasts are off.
         sizes: Sizes.
         manner: How windows are scaled.
+        blend: Weight against the naive forecast, and the epoch that the network is of.
         history: Metrics of each epoch.
-        best_epoch: Epoch that the network is of; 0 where it adds nothing.
         stopped_by: Why the training ended.
 
     Example:
@@ -88,9 +95,14 @@ class DirectForecast:
     spread: Spread
     sizes: ForecastSizes
     manner: ForecastManner
+    blend: Blend
     history: list[dict[str, float]]
-    best_epoch: int
     stopped_by: str
+
+    @property
+    def best_epoch(self) -> int:
+        """Epoch that the network is of; 0 where it adds nothing."""
+        return self.blend.epoch if self.blend.weight else 0
 
     def windows(
         self,
@@ -104,12 +116,19 @@ class DirectForecast:
 
     def __call__(self, windows: WindowSet) -> Array:
         """Forecasts of each window, (m, H, T), in its units."""
+        base = naive(windows, self.blend.season)
+        if self.blend.weight == 0:
+            return base
         out = self.linear(windows)
-        if self.network is None or self.best_epoch == 0:
-            return out
-        added = run_network(self.network, windows, self.manner.device)
-        # Its last digits hang on the number of threads; of a window's deviation a millionth is enough.
-        return np.asarray(out + added.round(6))
+        if self.network is not None and self.best_epoch:
+            # Its last digits hang on the number of threads; of a window's deviation a millionth is enough.
+            out = out + run_network(self.network, windows, self.manner.device).round(6)
+        return self.blend(out, base)
+
+    def away(self, windows: WindowSet, alpha: float) -> Array:
+        """Distance of a quantile from the forecasts, (m, H, T), in units of `y` as it was given."""
+        unit = units(windows, self.spread.unit, self.spread.season)
+        return np.asarray(unit[:, None] * self.spread.quantile(alpha))
 
 
 def learn_forecast(
@@ -120,12 +139,14 @@ def learn_forecast(
     given: dict[str, Any],
     options: dict[str, Any] | None,
     manner: ForecastManner,
+    season: int | None = None,
 ) -> DirectForecast:
     """Fits a forecaster.
 
-    The last share of each series is held out to choose the penalty of the linear part and the
-    epoch of the network, and to measure how far forecasts are off; then both parts are fitted anew, to all of the
-    series, with what was chosen.
+    First it is tried on the last share of each series: cuts move on through it, and what was learned before each
+    forecasts what comes after it. From these forecasts come the penalty of the linear part, the epoch of the network,
+    the weight against naive forecasts, and how far forecasts are off. Then both parts are fitted anew, to all of
+    the series, with what was chosen.
 
     Args:
         pasts: The series.
@@ -135,6 +156,7 @@ def learn_forecast(
         given: Sizes by name, "auto" where they are to be chosen.
         options: Further options of the mixer.
         manner: Everything else.
+        season: Samples of a season; None for none.
 
     Raises:
         ValueError: options that the mixer refuses, or a size out of range.
@@ -142,36 +164,101 @@ def learn_forecast(
     """
     first = max(window, 1)
     trial = choose_forecast_sizes(first, horizon, 1, mixer, given, options)
-    if window == 0:
-        return _last_value(pasts, replace(trial, epochs=0), replace(manner, difference=True, by_window=False))
-    train, held_out = cut_in_time(pasts, horizon, first, trial.validation, MOST_WINDOWS)
-    sizes = choose_forecast_sizes(first, horizon, len(train) + len(held_out), mixer, given, options)
     every = cut_in_time(pasts, horizon, first, 0.0, MOST_WINDOWS)[0]
-    alone = len(train) < 2 or len(held_out) == 0
-    if len(every) == 0:
-        return _last_value(pasts, replace(trial, epochs=0), manner)
-    _say(manner, pasts, every, held_out, sizes)
-    if alone:  # nothing to choose by: a middling penalty, and a training as long as the sizes say
-        windows = _windows(pasts, _scalings(pasts), every, sizes, manner)
+    if window == 0 or len(every) == 0:
+        return _last_value(pasts, replace(trial, epochs=0), replace(manner, difference=True, by_window=False))
+    sizes = choose_forecast_sizes(first, horizon, len(every), mixer, given, options)
+    cuts = rolling_cuts(pasts, horizon, first, sizes.validation, N_CUTS, MOST_WINDOWS) if sizes.validation else []
+    cuts = [cut for cut in cuts if len(cut[1]) > 1 and len(cut[2])]
+    _say(manner, pasts, every, sum(len(later) for *_, later in cuts), sizes)
+    windows = _windows(pasts, _scalings(pasts), every, sizes, manner)
+    if not cuts:  # nothing to choose by: a middling penalty, and a training as long as the sizes say
         linear = fit_linear(windows, 1.0) if manner.linear else no_linear(windows)
         network, trained = _train(windows, linear, sizes, manner, sizes.epochs, 1.0)
-        made = DirectForecast(linear, 1.0, network, _nothing(windows), sizes, manner, *_told(trained))
+        blend = Blend(1, 1.0, len(trained.history))
+        made = DirectForecast(
+            linear, 1.0, network, _nothing(windows), sizes, manner, blend, trained.history, trained.stopped_by
+        )
         return replace(made, spread=spread_of(windows.target - made(windows)))
-    cut_scalings = [Scaling.of(past, past.length - round(sizes.validation * past.length)) for past in pasts]
-    earlier = _windows(pasts, cut_scalings, train, sizes, manner)
-    later = _windows(pasts, cut_scalings, held_out, sizes, manner)
-    linear, penalty = _choose_linear(earlier, later, manner)
-    network, trained = _train(earlier, linear, sizes, manner, sizes.epochs, 0.55, (later, linear(later)))
-    made = DirectForecast(linear, penalty, network, _nothing(earlier), sizes, manner, *_told(trained))
-    spread = spread_of(later.target - made(later))
-    windows = _windows(pasts, _scalings(pasts), every, sizes, manner)
+    folds, penalty, trained = _tried(pasts, cuts, sizes, manner)
+    seasons = [1, season] if season and 1 < season <= window else [1]
+    blend, errors = choose_blend(folds, seasons)
+    spread = _spread(folds, errors, cuts, horizon, seasons[-1])
     linear = fit_linear(windows, penalty) if manner.linear else no_linear(windows)
-    if trained.best_epoch:
+    network, stopped_by = build_network(windows, sizes, manner.seed), trained.stopped_by
+    if blend.epoch:
         quiet = replace(manner, callbacks=(), verbose=False)
-        network, again = _train(windows, linear, sizes, quiet, trained.best_epoch, 1.0)
-        if again.stopped_by == "time_limit":
-            trained = trained._replace(stopped_by="time_limit")
-    return DirectForecast(linear, penalty, network, spread, sizes, manner, *_told(trained))
+        network, again = _train(windows, linear, sizes, quiet, blend.epoch, 1.0)
+        stopped_by = "time_limit" if again.stopped_by == "time_limit" else stopped_by
+    return DirectForecast(linear, penalty, network, spread, sizes, manner, blend, trained.history, stopped_by)
+
+
+def _tried(
+    pasts: Sequence[Past], cuts: Sequence[tuple[list[int], Origins, Origins]], sizes: ForecastSizes,
+    manner: ForecastManner,
+) -> tuple[list[Fold], float, Trained]:  # fmt: skip
+    """Forecasts of what comes after each cut, the penalty, and the training before the last cut."""
+    whole = np.stack([scaling.y_std for scaling in _scalings(pasts)])
+    most = max(20, MOST_HELD_OUT // (sizes.horizon * whole.shape[1]))
+    parts = []
+    for before, train, later in cuts:
+        scalings = [Scaling.of(past, stop) for past, stop in zip(pasts, before, strict=True)]
+        few = _thinned(later, most)
+        windows = _windows(pasts, scalings, few, sizes, manner)
+        parts.append((_windows(pasts, scalings, train, sizes, manner), windows, windows.scale / whole[few.owner]))
+    penalty, lines = _choose_linear(parts, manner)
+    # The longest past first: it says how many epochs are worth it, and the others follow it.
+    folds, course, manner_of_rest = [], sizes, replace(manner, callbacks=(), verbose=False)
+    told: Trained | None = None
+    for k in reversed(range(len(parts))):
+        earlier, later, size = parts[k]
+        share = 0.3 if told is None else 0.3 + 0.3 * (len(parts) - 1 - k) / (len(parts) - 1)
+        base = lines[k](later)
+        epochs = sizes.epochs if told is None else len(told.history)
+        _, trained = _train(
+            earlier, lines[k], course, manner if told is None else manner_of_rest, epochs, share, (later, base)
+        )
+        told, course = told or trained, replace(sizes, patience=None)
+        folds.append(Fold(later, size, [base + added for added in trained.added]))
+    assert told is not None
+    return folds[::-1], penalty, told
+
+
+def _choose_linear(
+    parts: Sequence[tuple[WindowSet, WindowSet, Array]], manner: ForecastManner
+) -> tuple[float, list[Linear]]:
+    """The penalty under which linear parts forecast what comes after each cut best, and those linear parts."""
+    if not manner.linear:
+        return PENALTIES[-1], [no_linear(earlier) for earlier, *_ in parts]
+    found = [[fit_linear(earlier, penalty) for penalty in PENALTIES] for earlier, *_ in parts]
+    ahead = [[one(later) for one in lines] for lines, (_, later, _) in zip(found, parts, strict=True)]
+    best = choose_penalty([(later, size) for _, later, size in parts], ahead)
+    return PENALTIES[best], [lines[best] for lines in found]
+
+
+def _spread(
+    folds: Sequence[Fold],
+    errors: Sequence[Array],
+    cuts: Sequence[tuple[list[int], Origins, Origins]],
+    horizon: int,
+    season: int,
+) -> Spread:
+    """How far the forecasts of all folds are off, in the unit that suits them."""
+    plain = np.concatenate([error * fold.windows.scale[:, None] for error, fold in zip(errors, folds, strict=True)])
+    found = {unit: np.concatenate([units(fold.windows, unit, season) for fold in folds]) for unit in UNITS}
+    whole = np.concatenate([fold.windows.scale / fold.size for fold in folds])
+    unit = choose_unit(plain / whole[:, None], {name: one / whole for name, one in found.items()})
+    # Windows that overlap go wrong together: what counts is how many horizons lie side by side.
+    owner = np.concatenate([later.owner for *_, later in cuts])
+    known = np.concatenate([later.known for *_, later in cuts])
+    independent = sum(float(np.ptp(known[owner == i])) / horizon + 1 for i in np.unique(owner))
+    return spread_of(plain / found[unit][:, None], unit, season, independent)
+
+
+def _thinned(origins: Origins, most: int) -> Origins:
+    """Every second, third, ... start, so that they are few enough."""
+    stride = -(-len(origins) // most)
+    return Origins(origins.owner[::stride], origins.known[::stride])
 
 
 def continue_forecast(
@@ -234,52 +321,35 @@ def _train(
     return network, train_network(network, windows, linear(windows), sizes, course, held_out)
 
 
-def _choose_linear(earlier: WindowSet, later: WindowSet, manner: ForecastManner) -> tuple[Linear, float]:
-    """The linear part, with the penalty under which it forecasts what was held out best."""
-    if not manner.linear:
-        return no_linear(earlier), PENALTIES[-1]
-    found = [fit_linear(earlier, penalty) for penalty in PENALTIES]
-    errors = [float(np.nanmean(np.abs(later.target - one(later)))) for one in found]
-    best = int(np.argmin(errors))
-    return found[best], PENALTIES[best]
-
-
 def _last_value(pasts: Sequence[Past], sizes: ForecastSizes, manner: ForecastManner) -> DirectForecast:
     """Forecasts by the last value, with the spread of a walk of the series' own steps."""
     scalings = _scalings(pasts)
     origins = Origins(np.arange(len(pasts)), np.array([past.length for past in pasts]))
     windows = _windows(pasts, scalings, origins, sizes, manner)
-    steps = [np.diff((past.y - s.y_mean) / s.y_std, axis=0) / scale for past, s, scale in
-             zip(pasts, scalings, windows.scale / np.stack([s.y_std for s in scalings]), strict=True)]  # fmt: skip
+    steps = [np.diff(past.y, axis=0) / scaling.y_std for past, scaling in zip(pasts, scalings, strict=True)]
     walk = np.concatenate(steps)[:, None]
     walk = walk[np.isfinite(walk).any(axis=(1, 2))]
-    spread = spread_of(walk if len(walk) else np.zeros((1, 1, windows.y.shape[-1])))
+    spread = spread_of(walk if len(walk) else np.zeros((1, 1, windows.y.shape[-1])), independent=len(walk))
     root = np.sqrt(np.arange(1, sizes.horizon + 1))[:, None]
-    spread = Spread(spread.step * root, spread.errors)
-    return DirectForecast(no_linear(windows), PENALTIES[-1], None, spread, sizes, manner, [], 0, "epochs")
+    spread = spread._replace(step=spread.step * root)
+    return DirectForecast(no_linear(windows), PENALTIES[-1], None, spread, sizes, manner, Blend(1, 0.0), [], "epochs")
 
 
 def _scalings(pasts: Sequence[Past]) -> list[Scaling]:
     return [Scaling.of(past, past.length) for past in pasts]
 
 
-def _told(trained: Trained) -> tuple[list[dict[str, float]], int, str]:
-    return trained.history, trained.best_epoch, trained.stopped_by
-
-
 def _nothing(windows: WindowSet) -> Spread:
     return Spread(np.zeros(windows.target.shape[1:]), tuple(np.zeros(1) for _ in range(windows.target.shape[2])))
 
 
-def _say(
-    manner: ForecastManner, pasts: Sequence[Past], every: Origins, held_out: Origins, sizes: ForecastSizes
-) -> None:
+def _say(manner: ForecastManner, pasts: Sequence[Past], every: Origins, n_held_out: int, sizes: ForecastSizes) -> None:
     if not manner.verbose:
         return
     console = Console(stderr=True)
     console.print(
         f"{len(pasts)} series, {pasts[0].y.shape[1]} to forecast, {pasts[0].X.shape[1]} beside them, {len(every)} "
-        f"windows, {len(held_out)} of them held out at first",
+        f"windows, {n_held_out} of them held out at first",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
     shown = "  ".join(f"{key} {value}" for key, value in sizes.shown().items() if value is not None)

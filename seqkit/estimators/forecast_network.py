@@ -57,11 +57,13 @@ class Course(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """What came out: metrics of each epoch, the best epoch counted from 1 (0: before any), and why it ended."""
+    """What came out: metrics of each epoch, why it ended, and what the network added to the held-out windows before any
+    epoch and after each, (m, H, T).
+    """
 
     history: list[Row]
-    best_epoch: int
     stopped_by: str
+    added: list[Array]
 
 
 class _Data(NamedTuple):
@@ -103,16 +105,10 @@ def run_network(network: SequenceModel, windows: WindowSet, device: str = "cpu")
     where = pick_device(device)
     network.to(where).eval()
     try:
-        parts = [
-            network(
-                values[k : k + 512].to(where), observed=None if observed is None else observed[k : k + 512].to(where)
-            )
-            for k in range(0, len(values), 512)
-        ]
+        out = _added(network, values.to(where), None if observed is None else observed.to(where))
     finally:
         network.cpu()
-    shape = (len(values), windows.target.shape[1], windows.target.shape[2])
-    return np.asarray(torch.cat(parts).cpu().double().numpy()).reshape(shape)
+    return np.asarray(out.cpu().double().numpy()).reshape(-1, *windows.target.shape[1:])
 
 
 def train_network(
@@ -125,7 +121,7 @@ def train_network(
 ) -> Trained:
     """Trains the network in place on what the linear part leaves over; the loss is Huber's, in units of each window.
 
-    With held-out windows it ends with the weights of the best epoch, which may be none: then it adds nothing.
+    With held-out windows it ends where their loss has not become smaller for as many epochs as the sizes say.
 
     Args:
         network: The network.
@@ -133,7 +129,7 @@ def train_network(
         base: Forecasts of the linear part for them, (m, H, T).
         sizes: Sizes of the training.
         course: Everything else.
-        held_out: Windows to choose the epoch by, and the linear part's forecasts for them.
+        held_out: Windows that it does not learn from, and the linear part's forecasts for them.
 
     Raises:
         FloatingPointError: the training diverged.
@@ -162,7 +158,10 @@ def _epochs(network: SequenceModel, data: _Data, check: _Data | None, sizes: For
     )
     order = torch.Generator().manual_seed(course.seed)
     rows: list[Row] = []
-    best, best_loss, best_weights = 0, _loss_of(network, check) if check else math.inf, _copy(network)
+    best, best_loss, added = 0, math.inf, []
+    if check is not None:
+        best_loss, found = _looked_at(network, check)
+        added.append(found)
     line, stopped_by = ProgressLine(course.console), "epochs"
     line.start(epochs=course.until)
     try:
@@ -170,9 +169,10 @@ def _epochs(network: SequenceModel, data: _Data, check: _Data | None, sizes: For
             began = time.monotonic()
             row: Row = {"epoch": epoch + 1, "train_loss": _one_epoch(network, data, sizes, order, optimizer, schedule)}
             if check is not None:
-                row["val_loss"] = _loss_of(network, check)
+                row["val_loss"], found = _looked_at(network, check)
+                added.append(found)
                 if row["val_loss"] < best_loss:
-                    best, best_loss, best_weights = epoch + 1, row["val_loss"], _copy(network)
+                    best, best_loss = epoch + 1, row["val_loss"]
             row["seconds"] = time.monotonic() - began
             rows.append(row)
             line.epoch(epoch, row)
@@ -188,10 +188,7 @@ def _epochs(network: SequenceModel, data: _Data, check: _Data | None, sizes: For
                 break
     finally:
         line.stop()
-    if check is None:
-        return Trained(rows, len(rows), stopped_by)
-    network.load_state_dict(best_weights)
-    return Trained(rows, best, stopped_by)
+    return Trained(rows, stopped_by, added)
 
 
 def _one_epoch(
@@ -219,27 +216,33 @@ def _batches(n: int, size: int, order: torch.Generator, where: torch.device) -> 
 
 
 def _loss(network: SequenceModel, data: _Data) -> Tensor:
-    added = network(data.values, observed=data.observed).reshape(data.target.shape)
+    return _error(data, network(data.values, observed=data.observed))
+
+
+def _error(data: _Data, added: Tensor) -> Tensor:
     seen = data.target.isfinite()
     error = F.smooth_l1_loss(
-        (data.base + added)[seen], data.target[seen], beta=1.0, reduction="sum"
+        (data.base + added.reshape(data.target.shape))[seen], data.target[seen], beta=1.0, reduction="sum"
     )  # what was not observed weighs nothing
     return error / seen.sum().clamp(min=1)
 
 
 @torch.no_grad()
-def _loss_of(network: SequenceModel, data: _Data) -> float:
+def _looked_at(network: SequenceModel, data: _Data) -> tuple[float, Array]:
+    """Loss on windows, and what the network adds to them, (m, H, T)."""
     network.eval()
-    losses, counts = [], []
-    for places in torch.arange(len(data.values), device=data.values.device).split(512):  # type: ignore[no-untyped-call]
-        part = data.rows(places)
-        counts.append(float(part.target.isfinite().sum()))
-        losses.append(float(_loss(network, part)) * counts[-1])
-    return sum(losses) / max(sum(counts), 1.0)
+    added = _added(network, data.values, data.observed)
+    return float(_error(data, added)), np.asarray(added.cpu().numpy()).reshape(data.target.shape)
 
 
-def _copy(network: SequenceModel) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+def _added(network: SequenceModel, values: Tensor, observed: Tensor | None) -> Tensor:
+    """Outputs, (m, H T), a part of the windows at a time."""
+    return torch.cat(
+        [
+            network(values[k : k + 512], observed=None if observed is None else observed[k : k + 512])
+            for k in range(0, len(values), 512)
+        ]
+    )
 
 
 def _data(windows: WindowSet, base: Array) -> _Data:

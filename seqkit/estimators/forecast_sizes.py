@@ -17,7 +17,7 @@ from seqkit.models import ModelConfig
 from seqkit.models.config import PRESETS, model_options
 from seqkit.runs.steps import step_size_range
 
-__all__ = ["ForecastSizes", "choose_forecast_sizes", "choose_window"]
+__all__ = ["ForecastSizes", "choose_forecast_sizes", "choose_season", "choose_window"]
 
 MOST_WINDOWS = 10_000
 """Training windows at most: neighbours differ by one sample, so that more of them tell little."""
@@ -103,7 +103,7 @@ def choose_forecast_sizes(
         "batch_size": batch,
         "learning_rate": 0.004,
         "weight_decay": 0.01,
-        "validation": 0.2,
+        "validation": 0.4,
         "patience": 10,
     }
     low, high = step_size_range(window)
@@ -127,15 +127,34 @@ def choose_forecast_sizes(
     )
 
 
-def choose_window(pasts: Sequence[Past], horizon: int, window: int | str, season: int | str | None) -> int:
+def choose_season(pasts: Sequence[Past], season: int | str | None) -> int | None:
+    """Samples of a season; None for none.
+
+    Args:
+        pasts: The series.
+        season: `AUTO` for what the step of the time index or the longest series itself suggests.
+
+    Raises:
+        ValueError: a number below 1, or a word other than "auto".
+
+    Example:
+        >>> choose_season([Past((), None, np.sin(np.arange(100.0) * np.pi / 6)[:, None], np.zeros((100, 0)))], "auto")
+        12
+    """
+    if season == AUTO:
+        longest = max(pasts, key=lambda past: past.length)
+        return season_of(times_of(longest.index).rate) or _repeats(longest.y)
+    return None if season is None else check_positive_int("season", season)  # type: ignore[arg-type]
+
+
+def choose_window(pasts: Sequence[Past], horizon: int, window: int | str, season: int | None) -> int:
     """Samples of a window: two seasons and two horizons where the longest series has room, else half of its room.
 
     Args:
         pasts: The series.
         horizon: Steps H.
         window: A number of samples, or `AUTO`.
-        season: Samples of a season, `AUTO` for what the step of the time index or the series themselves suggest, or
-            None for none.
+        season: Samples of a season; None for none.
 
     Returns:
         The window; 0 where no series has room for one and what comes after it, twice.
@@ -151,11 +170,7 @@ def choose_window(pasts: Sequence[Past], horizon: int, window: int | str, season
     if window != AUTO:
         size = check_positive_int("window", window)  # type: ignore[arg-type]  # what it checks
         return size if longest.length - horizon - size >= 1 else 0
-    if season == AUTO:
-        season = season_of(times_of(longest.index).rate) or _repeats(longest.y)
-    elif season is not None:
-        check_positive_int("season", season)  # type: ignore[arg-type]
-    wanted = max(16, 2 * int(season or 0), 2 * horizon)
+    wanted = max(16, 2 * (season or 0), 2 * horizon)
     room = (longest.length - horizon) // 2
     return min(wanted, room) if room >= 2 else 0
 

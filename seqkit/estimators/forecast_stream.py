@@ -8,7 +8,7 @@ import numpy as np
 
 from seqkit.datasets.rows import Array
 from seqkit.estimators.forecast_learning import DirectForecast
-from seqkit.estimators.forecast_windows import Origins, Scaling
+from seqkit.estimators.forecast_windows import Origins, Scaling, WindowSet
 from seqkit.estimators.past import Past
 
 __all__ = ["ForecastStream"]
@@ -47,7 +47,7 @@ class ForecastStream:
         self._y = np.zeros((0, len(self._scaling.y_mean))) if past is None else past.y[-self._made.sizes.window :]
         self._X = np.zeros((0, len(self._scaling.x_mean))) if past is None else past.X[-self._made.sizes.window :]
         self._count = 0
-        self._last: tuple[Array, Array] | None = None
+        self._last: tuple[Array, WindowSet] | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -82,7 +82,7 @@ class ForecastStream:
         origins = Origins(np.zeros(1, dtype=np.int64), np.array([len(self._y)]))
         windows = self._made.windows([past], [self._scaling], origins, later)
         middle = windows.centre[0] + windows.scale[0] * self._made(windows)[0]
-        self._last = middle, windows.scale[0]
+        self._last = middle, windows
         return np.asarray(middle.copy())
 
     def quantile(self, alpha: float) -> Array:
@@ -93,8 +93,8 @@ class ForecastStream:
         """
         if self._last is None:
             raise ValueError("a stream forecasts from its first sample on; call update(sample) first")
-        middle, unit = self._last
-        return np.asarray(middle + unit * self._made.spread.quantile(alpha))
+        middle, windows = self._last
+        return np.asarray(middle + self._made.away(windows, alpha)[0])
 
 
 def _checked(name: str, given: Any, shape: tuple[int, ...]) -> Array:

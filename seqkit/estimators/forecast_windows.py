@@ -11,7 +11,7 @@ import numpy as np
 from seqkit.datasets.rows import Array
 from seqkit.estimators.past import Past
 
-__all__ = ["Origins", "Scaling", "WindowSet", "cut_in_time", "windows_at"]
+__all__ = ["Origins", "Scaling", "WindowSet", "cut_in_time", "rolling_cuts", "windows_at"]
 
 STILL = 0.05
 """Deviation of a still window, in deviations of its series: what divides by it must not blow up noise."""
@@ -58,6 +58,7 @@ class WindowSet:
         target: What came after, (m, H, T); NaN where nothing was observed, or lies ahead.
         centre: Centre of each window, (m, T), in units of `y` as it was given.
         scale: Unit of each window, (m, T), likewise.
+        deviation: Deviation of each window's series, (m, T), likewise.
 
     Example:
         >>> past = Past((), None, np.arange(8.0)[:, None], np.zeros((8, 0)))
@@ -72,6 +73,7 @@ class WindowSet:
     target: Array
     centre: Array
     scale: Array
+    deviation: Array
 
 
 def cut_in_time(pasts: Sequence[Past], horizon: int, first: int, share: float, most: int) -> tuple[Origins, Origins]:
@@ -92,16 +94,59 @@ def cut_in_time(pasts: Sequence[Past], horizon: int, first: int, share: float, m
         >>> train.known.tolist(), val.known.tolist()
         ([4, 5], [7, 8])
     """
-    total = sum(max(0, past.length - horizon - first + 1) for past in pasts)
-    stride = max(1, -(-total // most))
     train, val = [], []
-    for i, past in enumerate(pasts):
+    for i, (past, every) in enumerate(zip(pasts, _starts(pasts, horizon, first, most), strict=True)):
         cut = past.length - round(share * past.length)
-        every = np.arange(past.length - horizon, first - 1, -stride)[::-1]
-        every = every[_has_target(past, every, horizon)]
         train += [(i, k) for k in every[every + horizon <= cut].tolist()]
         val += [(i, k) for k in every[every >= cut].tolist()] if share else []
     return _origins(train), _origins(val)
+
+
+def rolling_cuts(
+    pasts: Sequence[Past], horizon: int, first: int, share: float, n_cuts: int, most: int
+) -> list[tuple[list[int], Origins, Origins]]:
+    """Cuts that move on through the last share of each series, with what is learned before and forecast after each.
+
+    A cut's forecasts start between it and the next one, and may reach beyond that; nothing is learned from what
+    comes after the cut.
+
+    Args:
+        pasts: The series.
+        horizon: Steps H.
+        first: Samples known at the earliest start.
+        share: Share of each series, its last samples, that cuts move through.
+        n_cuts: Number of cuts.
+        most: Number of starts at most, as in `cut_in_time`.
+
+    Returns:
+        For each cut: samples of each series before it, starts to learn from, and starts to forecast from.
+
+    Example:
+        >>> past = Past((), None, np.zeros((20, 1)), np.zeros((20, 0)))
+        >>> for before, train, later in rolling_cuts([past], 2, first=4, share=0.4, n_cuts=2, most=99):
+        ...     before, train.known.max().item(), later.known.tolist()
+        ([12], 10, [12, 13, 14, 15])
+        ([16], 14, [16, 17, 18])
+    """
+    starts = _starts(pasts, horizon, first, most)
+    out = []
+    for k in range(n_cuts):
+        before = [past.length - round(share * past.length * (n_cuts - k) / n_cuts) for past in pasts]
+        after = [past.length - round(share * past.length * (n_cuts - k - 1) / n_cuts) for past in pasts]
+        train, later = [], []
+        for i, every in enumerate(starts):
+            train += [(i, known) for known in every[every + horizon <= before[i]].tolist()]
+            later += [(i, known) for known in every[(every >= before[i]) & (every < after[i])].tolist()]
+        out.append((before, _origins(train), _origins(later)))
+    return out
+
+
+def _starts(pasts: Sequence[Past], horizon: int, first: int, most: int) -> list[Array]:
+    """Samples known at each start of each series."""
+    total = sum(max(0, past.length - horizon - first + 1) for past in pasts)
+    stride = max(1, -(-total // most))
+    found = [np.arange(past.length - horizon, first - 1, -stride)[::-1] for past in pasts]
+    return [every[_has_target(past, every, horizon)] for past, every in zip(pasts, found, strict=True)]
 
 
 def windows_at(
@@ -147,6 +192,7 @@ def windows_at(
         target=(target - centre) / scale,
         centre=(centre * std + mean)[:, 0],
         scale=(scale * std)[:, 0],
+        deviation=std[:, 0],
     )
 
 

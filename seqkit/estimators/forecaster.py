@@ -14,7 +14,7 @@ from seqkit.checks import check_choice, check_positive, check_positive_int
 from seqkit.datasets.rows import Array
 from seqkit.estimators.base import SklearnBridge, seed_of, threads
 from seqkit.estimators.forecast_learning import ForecastManner, continue_forecast, learn_forecast
-from seqkit.estimators.forecast_sizes import choose_window
+from seqkit.estimators.forecast_sizes import choose_season, choose_window
 from seqkit.estimators.forecast_stream import ForecastStream
 from seqkit.estimators.forecast_windows import Origins, Scaling
 from seqkit.estimators.past import Past, pasts_of
@@ -195,13 +195,14 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
         began = time.monotonic()
         horizon = self._check(y, fh)
         pasts = pasts_of(y, X)
-        window = choose_window(pasts, horizon, self.window, self.season)
+        season = choose_season(pasts, self.season)
+        window = choose_window(pasts, horizon, self.window, season)
         names = ("d_model", "n_layers", "order", "dropout", "epochs", "batch_size", "learning_rate", "weight_decay",
                  "validation", "patience")  # fmt: skip
         given = {name: getattr(self, name) for name in names}
         with threads(self.n_jobs):
             self.model_ = learn_forecast(
-                pasts, window, horizon, self.mixer, given, self.mixer_options, self._manner(began)
+                pasts, window, horizon, self.mixer, given, self.mixer_options, self._manner(began), season
             )
         if self.model_.network is None:
             longest = max(past.length for past in pasts)
@@ -304,8 +305,8 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
             centre, unit = windows.centre[which, k], windows.scale[which, k]
             middle = forecasts[which, places, k]
             for alpha in alphas:
-                away = 0.0 if alpha is None else made.spread.quantile(alpha)[places, k]
-                columns.append(centre + unit * (middle + away))
+                away = 0.0 if alpha is None else made.away(windows, alpha)[which, places, k]
+                columns.append(centre + unit * middle + away)
         return np.stack(columns, axis=1)
 
     def _names(self) -> list[Any]:
@@ -343,7 +344,9 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
     def _tell(self) -> None:
         manner = self.model_.manner
         chosen = {"difference": manner.difference, "scale": "window" if manner.by_window else "series"}
-        self.sizes_ = {**self.model_.sizes.shown(), **chosen, "penalty": self.model_.penalty}
+        chosen |= {"penalty": self.model_.penalty, "weight": self.model_.blend.weight}
+        chosen |= {"naive": self.model_.blend.season, "unit": self.model_.spread.unit}
+        self.sizes_ = {**self.model_.sizes.shown(), **chosen}
         self.history_ = self.model_.history
         self.best_epoch_ = self.model_.best_epoch
         self.stopped_by_ = self.model_.stopped_by

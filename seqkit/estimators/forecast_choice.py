@@ -1,0 +1,126 @@
+"""How far to trust a forecaster: its weight against naive forecasts, from forecasts of what it had not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from seqkit.datasets.rows import Array
+from seqkit.estimators.forecast_windows import WindowSet
+
+__all__ = ["Blend", "Fold", "choose_blend", "choose_penalty", "naive"]
+
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Weights to choose from; a finer grid would follow the noise of a few held-out windows."""
+
+
+class Blend(NamedTuple):
+    """forecast = naive + weight (model - naive).
+
+    Args:
+        season: Samples after which the naive forecast repeats; 1 for the last value.
+        weight: Trust in the model, 0 to 1.
+        epoch: Epoch of the network; 0 where it adds nothing.
+
+    Example:
+        >>> Blend(1, 0.0, 0)(np.array([[[5.0]]]), np.array([[[3.0]]])).item()
+        3.0
+    """
+
+    season: int = 1
+    weight: float = 1.0
+    epoch: int = 0
+
+    def __call__(self, model: Array, base: Array) -> Array:
+        """Forecasts from those of the model and of the naive one, alike in shape."""
+        return np.asarray(base + self.weight * (model - base))
+
+
+class Fold(NamedTuple):
+    """Forecasts of windows that come after all that they were learned from.
+
+    Args:
+        windows: The windows, with what came after.
+        size: One over the unit of each window in deviations of its series, (m, T): what errors are multiplied by to
+            count alike.
+        epochs: The model's forecasts after each epoch, the first without the network, (m, H, T) each.
+    """
+
+    windows: WindowSet
+    size: Array
+    epochs: Sequence[Array]
+
+
+def naive(windows: WindowSet, season: int) -> Array:
+    """What was one season before each step, the last season again and again, (m, H, T); with 1 the last value.
+
+    Example:
+        >>> from seqkit.estimators.forecast_windows import Origins, Scaling, windows_at
+        >>> from seqkit.estimators.past import Past
+        >>> past = Past((), None, np.arange(6.0)[:, None], np.zeros((6, 0)))
+        >>> made = windows_at([past], [Scaling(*np.array([[0.0], [1.0], [0.0], [1.0]]))], Origins(
+        ...     np.array([0]), np.array([6])), 4, 3, difference=False, by_window=False)
+        >>> naive(made, 2)[0, :, 0].tolist()
+        [4.0, 5.0, 4.0]
+    """
+    horizon, size = windows.target.shape[1], windows.held.shape[1]
+    return np.asarray(windows.held[:, size - season + np.arange(horizon) % season])
+
+
+def choose_blend(folds: Sequence[Fold], seasons: Sequence[int]) -> tuple[Blend, list[Array]]:
+    """The blend with the least mean absolute error over all folds, and the errors of each fold without a choice by it.
+
+    The errors of a fold are those of the blend that is best on the other folds: a choice that follows the noise of
+    what it is made by would make its own errors too small.
+
+    Args:
+        folds: Forecasts of what was held out.
+        seasons: Seasons of the naive forecasts, in order of preference where errors are equal.
+
+    Returns:
+        The blend, and the errors (m, H, T) of each fold, in units of its windows, NaN where nothing was observed.
+    """
+    n_epochs = min(len(fold.epochs) for fold in folds)
+    choices = [Blend(s, w, e) for w in WEIGHTS for s in seasons for e in (range(n_epochs) if w else (0,))]
+    losses = np.array([[_loss(fold, one) for one in choices] for fold in folds])
+    counts = np.array([max(int(np.isfinite(fold.windows.target).sum()), 1) for fold in folds])
+
+    def best(which: Array) -> Blend:
+        # Equal but for rounding is equal: then the simpler one, which comes first.
+        means = losses[which].sum(axis=0) / counts[which].sum()
+        return choices[int(np.flatnonzero(means <= means.min() * (1 + 1e-6) + 1e-9)[0])]
+
+    every = np.ones(len(folds), dtype=bool)
+    chosen = best(every)
+    errors = []
+    for k, fold in enumerate(folds):
+        others = best(np.arange(len(folds)) != k) if len(folds) > 1 else chosen
+        errors.append(fold.windows.target - _blended(fold, others))
+    return chosen, errors
+
+
+def choose_penalty(folds: Sequence[tuple[WindowSet, Array]], forecasts: Sequence[Sequence[Array]]) -> int:
+    """Place of the penalty with the least mean absolute error over all folds.
+
+    Args:
+        folds: Windows of each fold, and what their errors are multiplied by to count alike, (m, T).
+        forecasts: For each fold those of each penalty, (m, H, T).
+    """
+    total = np.zeros(len(forecasts[0]))
+    for (windows, size), found in zip(folds, forecasts, strict=True):
+        total += [_sum(windows, size, one) for one in found]
+    return int(np.argmin(total))
+
+
+def _blended(fold: Fold, blend: Blend) -> Array:
+    return blend(fold.epochs[blend.epoch], naive(fold.windows, blend.season))
+
+
+def _loss(fold: Fold, blend: Blend) -> float:
+    return _sum(fold.windows, fold.size, _blended(fold, blend))
+
+
+def _sum(windows: WindowSet, size: Array, forecast: Array) -> float:
+    return float(np.nansum(np.abs(windows.target - forecast) * size[:, None]))
