@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from seqkit.models import load_model as load
     from seqkit.runs import RunConfig, evaluate, predict, train
     from seqkit.ssm import LMU, LSSL, S4, S4D, HiPPORNN
+    from seqkit.streaming import Stream, StreamPool
     from seqkit.tasks import TrainingConfig, param_groups
     from seqkit.tune import tune_cpu
 
@@ -46,6 +47,8 @@ __all__ = [
     "ModelConfig",
     "RunConfig",
     "SequenceModel",
+    "Stream",
+    "StreamPool",
     "TrainingConfig",
     "__version__",
     "evaluate",
@@ -74,6 +77,8 @@ _HOMES = {
     "ModelConfig": ("seqkit.models", "ModelConfig"),
     "RunConfig": ("seqkit.runs", "RunConfig"),
     "SequenceModel": ("seqkit.models", "SequenceModel"),
+    "Stream": ("seqkit.streaming", "Stream"),
+    "StreamPool": ("seqkit.streaming", "StreamPool"),
     "TrainingConfig": ("seqkit.tasks", "TrainingConfig"),
     "evaluate": ("seqkit.runs", "evaluate"),
     "load": ("seqkit.models", "load_model"),

@@ -182,14 +182,20 @@ class SequenceModel(nn.Module):
         return ModelState(self.backbone.initial_state(batch_size), pool, held)
 
     def step(
-        self, values: Tensor, state: ModelState, *, sample_rate: float | None = None, observed: Tensor | None = None
+        self,
+        values: Tensor,
+        state: ModelState,
+        *,
+        sample_rate: float | Tensor | None = None,
+        observed: Tensor | None = None,
     ) -> tuple[Tensor, ModelState]:
         """Takes one raw sample of each stream.
 
         Args:
             values: Raw samples, (B, C).
             state: What `initial_state` or the previous call returned.
-            sample_rate: One over the seconds since the sample before (Hz); None for that of the training data.
+            sample_rate: One over the seconds since the sample before (Hz), one number or one per stream, (B,); None
+                for that of the training data.
             observed: Which values were observed, bool, (B, C); None for all.
 
         Returns:
@@ -204,10 +210,15 @@ class SequenceModel(nn.Module):
         if observed is not None:
             observed = check_observed(observed, values)
             held = hold_step(held, observed, state.held)
-        x, backbone = self.backbone.step(self._read(held, observed), state.backbone, rate=self.rate(sample_rate))
+        rate: float | Tensor
+        if isinstance(sample_rate, Tensor):
+            rate = (self.info.sample_rate or 1.0) / sample_rate
+        else:
+            rate = self.rate(sample_rate)
+        x, backbone = self.backbone.step(self._read(held, observed), state.backbone, rate=rate)
         if self.pool is None:
             return self._head(x), ModelState(backbone, None, held)
-        pooled, pool = self.pool.step(x, cast("PoolState", state.pool), rate=self.rate(sample_rate))
+        pooled, pool = self.pool.step(x, cast("PoolState", state.pool), rate=rate)
         return self._head(pooled), ModelState(backbone, pool, held)
 
     def scan(

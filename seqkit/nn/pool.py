@@ -84,8 +84,14 @@ class Pool(nn.Module, ABC):
             torch.zeros(batch_size, dtype=torch.int64, device=self.start.device),
         )
 
-    def step(self, x_t: Tensor, state: PoolState, *, rate: float = 1.0) -> tuple[Tensor, PoolState]:
-        """Takes one sample (B, D); returns the value pooled over all samples so far, and the new state."""
+    def step(self, x_t: Tensor, state: PoolState, *, rate: float | Tensor = 1.0) -> tuple[Tensor, PoolState]:
+        """Takes one sample (B, D); returns the value pooled over all samples so far, and the new state.
+
+        Args:
+            x_t: Sample, (B, D).
+            state: What `initial_state` or the previous call returned.
+            rate: Time since the sample before in units of the training step; one number, or one per stream (B,).
+        """
         return self.scan(x_t[:, None], state, rate=rate)
 
     @abstractmethod
@@ -95,7 +101,7 @@ class Pool(nn.Module, ABC):
         state: PoolState,
         lengths: Tensor | None = None,
         *,
-        rate: float = 1.0,
+        rate: float | Tensor = 1.0,
         timestamps: Tensor | None = None,
     ) -> tuple[Tensor, PoolState]:
         """Takes a block (B, L, D) that continues from `state`; returns the pooled value and the new state."""
@@ -197,21 +203,27 @@ class MeanPool(Pool):
         2.0
     """
 
+    def initial_state(self, batch_size: int = 1) -> PoolState:
+        """A sum of nothing, in float64: in float32 the sum of a stream of ten million samples would stop growing."""
+        value, seen = super().initial_state(batch_size)
+        return PoolState(value.double(), seen)
+
     def scan(
         self,
         x: Tensor,
         state: PoolState,
         lengths: Tensor | None = None,
         *,
-        rate: float = 1.0,
+        rate: float | Tensor = 1.0,
         timestamps: Tensor | None = None,
     ) -> tuple[Tensor, PoolState]:
         """Running mean; the state keeps the sum."""
         inside, lengths = _inside(x, lengths)
-        # In the state's dtype: under autocast a sum of many samples in 8 bits would stop growing.
-        total = state.value + torch.where(inside, x, x.new_zeros(())).sum(dim=1, dtype=state.value.dtype)
+        # Under autocast a block's sum in 8 bits would stop growing as well.
+        block = torch.where(inside, x, x.new_zeros(())).sum(dim=1, dtype=self.start.dtype)
+        total = state.value + block
         seen = state.seen + lengths
-        return total / seen[:, None].to(total.dtype), PoolState(total, seen)
+        return (total / seen[:, None]).to(self.start.dtype), PoolState(total, seen)
 
 
 @register_pool("last")
@@ -229,7 +241,7 @@ class LastPool(Pool):
         state: PoolState,
         lengths: Tensor | None = None,
         *,
-        rate: float = 1.0,
+        rate: float | Tensor = 1.0,
         timestamps: Tensor | None = None,
     ) -> tuple[Tensor, PoolState]:
         """The last sample of the block."""
@@ -253,7 +265,7 @@ class MaxPool(Pool):
         state: PoolState,
         lengths: Tensor | None = None,
         *,
-        rate: float = 1.0,
+        rate: float | Tensor = 1.0,
         timestamps: Tensor | None = None,
     ) -> tuple[Tensor, PoolState]:
         """Running maximum; before the first sample there is none, which `seen` tells."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -73,7 +75,7 @@ class LegSPool(Pool):
         state: PoolState,
         lengths: Tensor | None = None,
         *,
-        rate: float = 1.0,
+        rate: float | Tensor = 1.0,
         timestamps: Tensor | None = None,
     ) -> tuple[Tensor, PoolState]:
         """Coefficients of everything so far; `rate` matters only where a series changes it on the way."""
@@ -81,7 +83,9 @@ class LegSPool(Pool):
         elapsed, times = state.seen, None
         if timestamps is not None:
             check_shape("timestamps", timestamps, tuple(x.shape[:2]))
-            steps = sample_steps(timestamps, check_positive("rate", rate), lengths).to(x.device, torch.float64)
+            steps = sample_steps(timestamps, check_positive("rate", cast("float", rate)), lengths).to(
+                x.device, torch.float64
+            )
             times = elapsed[:, None] + steps.cumsum(dim=1)
         before = MemoryState(state.value.view(-1, self.n_courses, self.order), elapsed, elapsed)
         with torch.autocast(x.device.type, enabled=False):

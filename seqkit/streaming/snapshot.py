@@ -1,0 +1,215 @@
+"""The state of a stream as named tensors, bytes or a file; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from seqkit.files import write_whole
+from seqkit.streaming.engine import Array, Engine, Named
+
+__all__ = [
+    "FORMAT",
+    "Progress",
+    "from_bytes",
+    "pack",
+    "pack_all",
+    "read_snapshot",
+    "to_bytes",
+    "unpack",
+    "unpack_all",
+    "write_snapshot",
+]
+
+FORMAT = 1
+"""Version of the layout; a reader refuses any other."""
+
+UNKNOWN, UNTIMED, TIMED = 0, 1, 2
+
+
+@dataclass
+class Progress:
+    """How far a stream is, beside the engine's state.
+
+    Args:
+        count: Samples so far.
+        time: Time of the last one in seconds; None where samples have none.
+        timed: Whether its samples have a time; None before the first.
+        output: The newest output; None before the first sample.
+
+    Example:
+        >>> Progress().count
+        0
+    """
+
+    count: int = 0
+    time: float | None = None
+    timed: bool | None = None
+    output: Array | None = None
+
+    def advance(self, n: int, output: Array, time: float | None, *, timed: bool) -> None:
+        """Counts n further samples."""
+        self.count += n
+        self.output = output
+        self.time, self.timed = time, timed
+
+
+def pack(engine: Engine, state: Named, progress: Progress) -> Named:
+    """All that a stream is, as named tensors: a few KB, whatever it has seen.
+
+    Example:
+        >>> from seqkit import S4D
+        >>> from seqkit.streaming import MixerEngine
+        >>> engine = MixerEngine(S4D(2, order=4))
+        >>> sorted(pack(engine, engine.read(engine.start(1), 0), Progress()))
+        ['clock', 'count', 'fingerprint', 'format', 'state.x']
+    """
+    kind = UNKNOWN if progress.timed is None else TIMED if progress.timed else UNTIMED
+    time = 0.0 if progress.time is None else progress.time
+    tensors = {
+        "format": torch.tensor([FORMAT]),
+        "fingerprint": torch.frombuffer(bytearray.fromhex(engine.fingerprint), dtype=torch.uint8),
+        "count": torch.tensor([progress.count]),
+        "clock": torch.tensor([float(kind), time], dtype=torch.float64),
+    }
+    if progress.output is not None:
+        tensors["output"] = torch.from_numpy(np.array(progress.output))
+    return tensors | {f"state.{name}": tensor for name, tensor in state.items()}
+
+
+def unpack(engine: Engine, tensors: Named) -> tuple[Named, Progress]:
+    """The engine's state and the progress out of what `pack` made.
+
+    Raises:
+        ValueError: of another format or another model, or not whole.
+    """
+    missing = [name for name in ("format", "fingerprint", "count", "clock") if name not in tensors]
+    if missing:
+        raise ValueError(
+            f"this is not the state of a stream: it lacks {', '.join(missing)}; give what state_dict() made"
+        )
+    version = int(tensors["format"][0])
+    if version != FORMAT:
+        raise ValueError(f"the state has format {version}, this seqkit reads {FORMAT}; use the seqkit that wrote it")
+    found = bytes(tensors["fingerprint"].tolist()).hex()
+    if found != engine.fingerprint:
+        raise ValueError(
+            f"the state belongs to another model or dtype ({found[:8]}, not {engine.fingerprint[:8]}); load the model "
+            "that it was made with, or begin a new stream"
+        )
+    fresh = engine.read(engine.start(1), 0)
+    state = {name.removeprefix("state."): tensor for name, tensor in tensors.items() if name.startswith("state.")}
+    for name, tensor in fresh.items():
+        given = state.get(name)
+        if given is None or given.shape != tensor.shape or given.dtype != tensor.dtype:
+            what = "nothing" if given is None else f"{tuple(given.shape)} of {given.dtype}"
+            raise ValueError(
+                f"`state.{name}` must be {tuple(tensor.shape)} of {tensor.dtype}, got {what}; it is damaged"
+            )
+    kind, time = tensors["clock"].tolist()
+    timed = None if kind == UNKNOWN else kind == TIMED
+    output = tensors["output"].numpy().copy() if "output" in tensors else None
+    if output is not None and output.shape != engine.output_shape:
+        raise ValueError(f"`output` must have shape {engine.output_shape}, got {output.shape}; it is damaged")
+    progress = Progress(int(tensors["count"][0]), time if timed else None, timed, output)
+    return {name: state[name] for name in fresh}, progress
+
+
+def pack_all(states: dict[str | int, Named]) -> Named:
+    """Many states in one dictionary: each with its number in front, and their names as JSON.
+
+    Example:
+        >>> unpack_all(pack_all({"a": {"x": torch.ones(1)}, 7: {}}))
+        {'a': {'x': tensor([1.])}, 7: {}}
+    """
+    names = json.dumps(list(states)).encode()
+    tensors = {f"{k}/{name}": tensor for k, state in enumerate(states.values()) for name, tensor in state.items()}
+    return {"streams": torch.frombuffer(bytearray(names), dtype=torch.uint8), **tensors}
+
+
+def unpack_all(tensors: Named) -> dict[str | int, Named]:
+    """The states out of what `pack_all` made.
+
+    Raises:
+        ValueError: it is not such a thing.
+    """
+    try:
+        names = json.loads(bytes(tensors["streams"].tolist()))
+        states: list[Named] = [{} for _ in names]
+        for key, tensor in tensors.items():
+            if key != "streams":
+                place, _, name = key.partition("/")
+                states[int(place)][name] = tensor
+    except (KeyError, ValueError, IndexError, TypeError) as error:
+        raise ValueError("this is not the snapshot of a pool, or it is damaged; give what save() wrote") from error
+    return dict(zip(names, states, strict=True))
+
+
+def to_bytes(tensors: dict[str, Tensor]) -> bytes:
+    """Named tensors as safetensors.
+
+    Example:
+        >>> from_bytes(to_bytes({"a": torch.ones(2)}))
+        {'a': tensor([1., 1.])}
+    """
+    return bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+
+
+def from_bytes(data: bytes) -> Named:
+    """Named tensors out of safetensors.
+
+    Raises:
+        ValueError: damaged.
+
+    Example:
+        >>> from_bytes(to_bytes({"count": torch.tensor([3])}))
+        {'count': tensor([3])}
+    """
+    try:
+        return dict(load(data))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ValueError(f"the snapshot is damaged ({error}); use one that is whole") from error
+
+
+def write_snapshot(path: str | Path, tensors: dict[str, Tensor]) -> None:
+    """Writes named tensors to a file, whole or not at all.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "stream.safetensors"
+        >>> write_snapshot(path, {"count": torch.tensor([3])})
+        >>> path.exists()
+        True
+    """
+    data = to_bytes(tensors)
+    write_whole(Path(path), lambda part: part.write_bytes(data))
+
+
+def read_snapshot(path: str | Path) -> Named:
+    """Reads what `write_snapshot` wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: damaged.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "stream.safetensors"
+        >>> write_snapshot(path, {"count": torch.tensor([3])})
+        >>> read_snapshot(path)
+        {'count': tensor([3])}
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no snapshot {path}; give the file that save() wrote")
+    try:
+        return from_bytes(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
