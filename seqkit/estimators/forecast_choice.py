@@ -15,6 +15,9 @@ __all__ = ["Blend", "Fold", "choose_blend", "choose_penalty", "naive"]
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Weights to choose from; a finer grid would follow the noise of a few held-out windows."""
 
+FRESH = 2.0
+"""How much more the errors after a cut count than those after the one before it: series change their ways."""
+
 
 class Blend(NamedTuple):
     """forecast = naive + weight (model - naive).
@@ -72,6 +75,8 @@ def naive(windows: WindowSet, season: int) -> Array:
 def choose_blend(folds: Sequence[Fold], seasons: Sequence[int]) -> tuple[Blend, list[Array]]:
     """The blend with the least mean absolute error over all folds, and the errors of each fold without a choice by it.
 
+    Of two folds the later one counts more.
+
     The errors of a fold are those of the blend that is best on the other folds: a choice that follows the noise of
     what it is made by would make its own errors too small.
 
@@ -86,10 +91,11 @@ def choose_blend(folds: Sequence[Fold], seasons: Sequence[int]) -> tuple[Blend, 
     choices = [Blend(s, w, e) for w in WEIGHTS for s in seasons for e in (range(n_epochs) if w else (0,))]
     losses = np.array([[_loss(fold, one) for one in choices] for fold in folds])
     counts = np.array([max(int(np.isfinite(fold.windows.target).sum()), 1) for fold in folds])
+    fresh = FRESH ** np.arange(len(folds))
 
     def best(which: Array) -> Blend:
         # Equal but for rounding is equal: then the simpler one, which comes first.
-        means = losses[which].sum(axis=0) / counts[which].sum()
+        means = fresh[which] @ losses[which] / (fresh[which] @ counts[which])
         return choices[int(np.flatnonzero(means <= means.min() * (1 + 1e-6) + 1e-9)[0])]
 
     every = np.ones(len(folds), dtype=bool)
@@ -102,15 +108,15 @@ def choose_blend(folds: Sequence[Fold], seasons: Sequence[int]) -> tuple[Blend, 
 
 
 def choose_penalty(folds: Sequence[tuple[WindowSet, Array]], forecasts: Sequence[Sequence[Array]]) -> int:
-    """Place of the penalty with the least mean absolute error over all folds.
+    """Place of the penalty with the least mean absolute error over all folds, of which later ones count more.
 
     Args:
-        folds: Windows of each fold, and what their errors are multiplied by to count alike, (m, T).
+        folds: Windows of each fold in order of time, and what their errors are multiplied by to count alike, (m, T).
         forecasts: For each fold those of each penalty, (m, H, T).
     """
     total = np.zeros(len(forecasts[0]))
-    for (windows, size), found in zip(folds, forecasts, strict=True):
-        total += [_sum(windows, size, one) for one in found]
+    for k, ((windows, size), found) in enumerate(zip(folds, forecasts, strict=True)):
+        total += [FRESH**k * _sum(windows, size, one) for one in found]
     return int(np.argmin(total))
 
 

@@ -57,8 +57,12 @@ class Course(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """What came out: metrics of each epoch, why it ended, and what the network added to the held-out windows before any
-    epoch and after each, (m, H, T).
+    """What came out.
+
+    Args:
+        history: Metrics of each epoch.
+        stopped_by: Why it ended.
+        added: What the network added to the held-out windows before any epoch and after each, (m, H, T).
     """
 
     history: list[Row]

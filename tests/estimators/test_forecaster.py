@@ -15,8 +15,10 @@ from sktime.base import load
 from sktime.utils.estimator_checks import check_estimator
 
 from seqkit.estimators import LSSLForecaster
-from seqkit.estimators.forecast_windows import cut_in_time
+from seqkit.estimators.forecast_choice import Blend, Fold, choose_blend
+from seqkit.estimators.forecast_windows import WindowSet, cut_in_time
 from seqkit.estimators.past import pasts_of
+from seqkit.estimators.spread import choose_unit, spread_of
 
 TINY: dict[str, Any] = {"mixer": "s4d", "d_model": 8, "n_layers": 1, "order": 4, "epochs": 2, "random_state": 0}
 FH = list(range(1, 7))
@@ -141,6 +143,117 @@ def test_intervals_cover_what_they_say(drift: float) -> None:
         inside.append((bounds[:, 0] <= truth) & (truth <= bounds[:, 1]))
         model.update(series[k : k + 1], update_params=False)
     assert 0.85 <= float(np.mean(inside)) <= 0.95
+
+
+def simulated(kind: str, n: int, seed: int) -> pd.Series:
+    """An autoregression, a random walk, or noise around a season."""
+    noise = np.random.default_rng(seed).normal(size=n)
+    if kind == "walk":
+        return pd.Series(noise.cumsum())
+    if kind == "season":
+        return pd.Series(3 * np.sin(2 * np.pi * np.arange(n) / 12) + noise)
+    y = [0.0]
+    for step in noise[1:]:
+        y.append(0.8 * y[-1] + step)
+    return pd.Series(y)
+
+
+def inside(model: LSSLForecaster, y: pd.Series, start: int, horizon: int, coverage: float = 0.9) -> float:
+    """Share of later values in the intervals, while the series goes on."""
+    steps, found = list(range(1, horizon + 1)), []
+    for k in range(start, len(y) - horizon, horizon):
+        low, high = model.predict_interval(steps, coverage=coverage).to_numpy().T
+        truth = y[k : k + horizon].to_numpy()
+        found.append((low <= truth) & (truth <= high))
+        model.update(y[k : k + horizon], update_params=False)
+    return float(np.mean(found))
+
+
+@pytest.mark.parametrize("horizon", [1, 4])
+@pytest.mark.parametrize("kind", ["ar", "walk", "season"])
+def test_intervals_of_short_series_cover_what_they_say(kind: str, horizon: int) -> None:
+    """A hundred samples leave few errors that are independent of each other."""
+    found = []
+    for seed in range(8):
+        y = simulated(kind, 140, seed)
+        found.append(inside(made(epochs=0, horizon=horizon).fit(y[:100]), y, 100, horizon))
+    assert 0.83 <= float(np.mean(found)) <= 0.96
+
+
+def test_intervals_of_a_series_that_swings_wider_as_it_grows() -> None:
+    """A season in proportion to the level, with noise likewise, as sales that grow."""
+    found = []
+    for seed in range(3):
+        random, t = np.random.default_rng(seed), np.arange(190)
+        y = pd.Series(np.exp(t / 40 + 0.4 * np.sin(2 * np.pi * t / 12) + 0.1 * random.normal(size=190)))
+        for origin in range(120, 180, 12):
+            model = made(epochs=0, horizon=6).fit(y[:origin])
+            low, high = model.predict_interval(FH, coverage=0.9).to_numpy().T
+            truth = y[origin : origin + 6].to_numpy()
+            found.append((low <= truth) & (truth <= high))
+    assert float(np.mean(found)) >= 0.8
+
+
+def test_the_unit_is_what_errors_go_with() -> None:
+    scale = np.linspace(1, 9, 60)[:, None]
+    errors = scale[:, None] * np.random.default_rng(0).normal(size=(60, 2, 1))
+    assert choose_unit(errors, {"series": np.ones((60, 1)), "window": scale, "changes": scale[::-1]}) == "window"
+    assert choose_unit(errors / scale[:, None], {"series": np.ones((60, 1)), "window": scale}) == "series"
+
+
+def test_few_independent_errors_leave_intervals_wider() -> None:
+    errors = np.random.default_rng(0).normal(size=(500, 1, 1))
+    few, many, all_ = (spread_of(errors, independent=n).quantile(0.95).item() for n in (4.0, 40.0, np.inf))
+    assert 1.2 * many < few < 1.5 * many
+    assert all_ < many < 1.05 * all_
+    assert spread_of(errors, independent=4.0).quantile(0.5).item() == pytest.approx(0.0, abs=0.1)
+
+
+def test_few_errors_count_in_both_directions() -> None:
+    spread = spread_of(np.full((20, 1, 1), 2.0))
+    assert spread.quantile(0.05).item() == -spread.quantile(0.95).item()
+
+
+def trials(errors_of_model: list[float], errors_of_naive: list[float]) -> list[Fold]:
+    """Folds of one step in which the truth is 0."""
+    folds = []
+    for model, last in zip(errors_of_model, errors_of_naive, strict=True):
+        held, one = np.full((9, 2, 1), last), np.ones((9, 1))
+        windows = WindowSet(held, held, np.zeros((9, 3, 0)), np.zeros((9, 1, 1)), 0 * one, one, one)
+        folds.append(Fold(windows, one, [np.full((9, 1, 1), 5.0), np.full((9, 1, 1), model)]))
+    return folds
+
+
+def test_a_model_that_does_not_beat_the_last_value_has_no_weight() -> None:
+    assert choose_blend(trials([2.0, 2.0], [1.0, 1.0]), [1])[0].weight == 0.0
+    assert choose_blend(trials([1.0, 1.0], [2.0, 2.0]), [1])[0] == Blend(1, 1.0, 1)
+    assert choose_blend(trials([-1.0, -1.0], [1.0, 1.0]), [1])[0] == Blend(1, 0.5, 1)
+
+
+def test_errors_of_a_fold_come_from_a_choice_without_it() -> None:
+    blend, errors = choose_blend(trials([3.0, 1.0], [1.0, 3.0]), [1])
+    assert blend == Blend(1, 1.0, 1)  # the later fold counts more
+    assert [float(error[0, 0, 0]) for error in errors] == [-3.0, -3.0]
+
+
+def test_a_walk_is_forecast_about_as_well_as_by_its_last_value() -> None:
+    own, naive = [], []
+    for seed in range(6):
+        y = simulated("walk", 126, seed)
+        model = made(epochs=8, horizon=6).fit(y[:120])
+        own.append((model.predict(FH) - y[120:]).abs().mean())
+        naive.append((y[119] - y[120:]).abs().mean())
+    assert np.mean(own) < 1.1 * np.mean(naive)
+
+
+def test_a_season_that_is_followed_by_nothing_else_is_repeated() -> None:
+    """Values that follow no rule but their season: a map of 24 of them finds less than what was a season before."""
+    pattern = np.random.default_rng(1).normal(size=12)
+    y = pd.Series(np.tile(pattern, 8), index=pd.period_range("2000-01", periods=96, freq="M"))
+    model = made(epochs=0, linear=False, horizon=6).fit(y[:84])
+    assert (model.sizes_["weight"], model.sizes_["naive"]) == (0.0, 12)
+    np.testing.assert_allclose(model.predict(FH), y[84:90], atol=1e-9)
+    assert model.best_epoch_ == 0
 
 
 def test_quantiles_are_in_order_and_widen(fitted: LSSLForecaster) -> None:
