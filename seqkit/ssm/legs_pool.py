@@ -65,9 +65,12 @@ class LegSPool(Pool):
         return self.n_courses * self.order * (2 if self.integrals else 1)
 
     def initial_state(self, batch_size: int = 1) -> PoolState:
-        """State before the first sample; `seen` is the time so far, float64."""
-        elapsed = torch.zeros(batch_size, dtype=torch.float64, device=self.start.device)
-        return PoolState(self.start.new_zeros(batch_size, self.n_courses * self.order), elapsed)
+        """State before the first sample; `seen` is the time so far.
+
+        Both are float64: in float32 the coefficients of a stream of ten million samples would stop following it.
+        """
+        like = self.start.double()
+        return PoolState(like.new_zeros(batch_size, self.n_courses * self.order), like.new_zeros(batch_size))
 
     def scan(
         self,
@@ -89,15 +92,16 @@ class LegSPool(Pool):
             times = elapsed[:, None] + steps.cumsum(dim=1)
         before = MemoryState(state.value.view(-1, self.n_courses, self.order), elapsed, elapsed)
         with torch.autocast(x.device.type, enabled=False):
-            samples = mask_past_end(x.to(state.value.dtype), lengths)
+            samples = mask_past_end(x.to(self.start.dtype), lengths)
             if self.lift is not None:
                 samples = torch.cat([samples, self.lift(samples)], dim=-1)
             own = rate if times is None else 1.0
+            samples = samples.to(state.value.dtype)
             value, after = self.memory.scan(samples, before, times, lengths=lengths, rate=own)
             pooled = value
             if self.integrals:
                 pooled = torch.cat([value, 4 * value @ _integration(self.order).to(value).mT], dim=-1)
-        return pooled.flatten(1), PoolState(value.flatten(1), after.elapsed)
+        return pooled.flatten(1).to(self.start.dtype), PoolState(value.flatten(1), after.elapsed)
 
     def extra_repr(self) -> str:
         """Sizes."""

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from seqkit.checks import check_positive, check_positive_int, check_shape
 from seqkit.nn.mixer import Mixer, State, mask_past_end, sample_steps
-from seqkit.ssm.cell_memory import Advance, CellMemory
+from seqkit.ssm.cell_memory import Advance, CellMemory, LegSCell
 
 __all__ = ["MemoryRNN", "MemoryRNNState"]
 
@@ -19,7 +19,7 @@ Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
 class MemoryRNNState(NamedTuple):
-    """What a cell carries: hidden vector (B, D), memory (B, M, N), and time since the start (B,), float64."""
+    """What a cell carries: hidden vector (B, D), memory (B, M, N), float64 for LegS, and time so far (B,), float64."""
 
     hidden: Tensor
     memory: Tensor
@@ -83,15 +83,20 @@ class MemoryRNN(Mixer):
     ) -> Tensor:
         """Maps whole series (B, L, D); see `Mixer.forward`."""
         hidden, memory, elapsed = self.initial_state(u.shape[0])
-        start = MemoryRNNState(hidden, memory, elapsed[:1].expand(u.shape[0]))  # see `_shared`
+        # Training stays in one dtype; and see `_shared`.
+        start = MemoryRNNState(hidden, memory.to(hidden.dtype), elapsed[:1].expand(u.shape[0]))
         return self.scan(u, start, lengths=lengths, rate=rate, timestamps=timestamps)[0]
 
     def initial_state(self, batch_size: int = 1) -> MemoryRNNState:
-        """Zero hidden vector and memory, at time 0."""
+        """Zero hidden vector and memory, at time 0.
+
+        A memory of the whole past is float64: of a stream of ten million samples float32 would keep nothing new.
+        """
         like = self.write.weight
+        kept = torch.float64 if isinstance(self.memory, LegSCell) else like.dtype
         return MemoryRNNState(
             like.new_zeros(batch_size, self.d_model),
-            like.new_zeros(batch_size, self.memory_channels, self.order),
+            like.new_zeros(batch_size, self.memory_channels, self.order, dtype=kept),
             torch.zeros(batch_size, dtype=torch.float64, device=like.device),
         )
 
@@ -128,7 +133,7 @@ class MemoryRNN(Mixer):
         like = self.write.weight
         with torch.autocast(u.device.type, enabled=False):
             x = mask_past_end(u, lengths).to(like.dtype)
-            advance = self.memory.block(_shared(elapsed), steps, like)
+            advance = self.memory.block(_shared(elapsed), steps, memory)
             outputs, memory = self._loop(x, hidden, memory, advance, lengths)
         y = mask_past_end(outputs, lengths)
         total = steps.cumsum(dim=1)
@@ -153,10 +158,10 @@ class MemoryRNN(Mixer):
         for k, (writing, reading) in enumerate(zip(to_write.unbind(), to_read.unbind(), strict=True)):
             u = torch.addmm(writing, hidden, write)
             if self.feedback:
-                u = torch.addmm(u, memory.flatten(1), back)
-            new = advance(k, memory, u)
+                u = torch.addmm(u, memory.flatten(1).to(u.dtype), back)
+            new = advance(k, memory, u.to(memory.dtype))
             memory = new if lengths is None else torch.where((k < lengths)[:, None, None], new, memory)
-            made = torch.addmm(reading, new.flatten(1), read)
+            made = torch.addmm(reading, new.flatten(1).to(reading.dtype), read)
             if self.feedback:
                 made = made + F.pad(hidden @ again, (0, made.shape[1] - width))
             if self.gate is None:

@@ -213,3 +213,16 @@ def test_it_learns_to_recall(make):
         loss.backward()
         optimizer.step()
     assert loss < 0.1
+
+
+def test_an_old_stream_in_float32_still_follows_what_is_written():
+    layer, age, count = HiPPORNN(2, order=3, gate=False), 1e8, 2000
+    with torch.no_grad():
+        layer.write.weight.zero_()
+        layer.write.bias.fill_(2.0)
+    state = layer.initial_state(1)._replace(elapsed=torch.tensor([age], dtype=torch.float64))
+    state.memory[:, :, 0] = 1.0
+    with torch.no_grad():
+        y, state = layer.scan(torch.zeros(1, count, 2), state)
+    assert y.dtype == torch.float32
+    assert abs(float(state.memory[0, 0, 0]) - (1 + count / (age + count))) < 1e-9

@@ -144,3 +144,13 @@ def test_it_is_known_by_name():
         build_pool("legs", 3)(torch.zeros(1, 4, 2))
     with pytest.raises(ValueError, match="rate"):
         build_pool("legs", 3)(torch.zeros(1, 4, 3), rate=0.0)
+
+
+def test_an_old_stream_in_float32_still_follows_its_series():
+    pool, age, count = LegSPool(1, order=3), 1e8, 4000
+    state = pool.initial_state(1)._replace(seen=torch.tensor([age], dtype=torch.float64))
+    state.value[0, 0] = 1.0
+    for _ in range(count):
+        pooled, state = pool.step(torch.full((1, 1), 2.0), state)
+    assert pooled.dtype == torch.float32
+    assert abs(float(state.value[0, 0]) - (1 + count / (age + count))) < 1e-9
