@@ -105,6 +105,10 @@ class Engine(ABC):
     def resized(self, states: Any, n: int) -> Any:
         """The states with room for n streams; rows beyond the old ones are fresh."""
 
+    def fresh(self) -> Named:
+        """State of one stream before its first sample."""
+        return self.read(self.start(1), 0)
+
     def reset(self, states: Any, row: int) -> None:
         """Puts a stream back before its first sample."""
-        self.write(states, row, self.read(self.start(1), 0))
+        self.write(states, row, self.fresh())

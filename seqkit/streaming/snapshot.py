@@ -18,6 +18,7 @@ from seqkit.streaming.engine import Array, Engine, Named
 __all__ = [
     "FORMAT",
     "Progress",
+    "beside",
     "from_bytes",
     "pack",
     "pack_all",
@@ -30,6 +31,8 @@ __all__ = [
 
 FORMAT = 1
 """Version of the layout; a reader refuses any other."""
+
+_BESIDE = "beside/"
 
 UNKNOWN, UNTIMED, TIMED = 0, 1, 2
 
@@ -104,7 +107,7 @@ def unpack(engine: Engine, tensors: Named) -> tuple[Named, Progress]:
             f"the state belongs to another model or dtype ({found[:8]}, not {engine.fingerprint[:8]}); load the model "
             "that it was made with, or begin a new stream"
         )
-    fresh = engine.read(engine.start(1), 0)
+    fresh = engine.fresh()
     state = {name.removeprefix("state."): tensor for name, tensor in tensors.items() if name.startswith("state.")}
     for name, tensor in fresh.items():
         given = state.get(name)
@@ -122,8 +125,12 @@ def unpack(engine: Engine, tensors: Named) -> tuple[Named, Progress]:
     return {name: state[name] for name in fresh}, progress
 
 
-def pack_all(states: dict[str | int, Named]) -> Named:
+def pack_all(states: dict[str | int, Named], beside: Named | None = None) -> Named:
     """Many states in one dictionary: each with its number in front, and their names as JSON.
+
+    Args:
+        states: Tensors of each stream.
+        beside: Further tensors for whoever keeps the streams.
 
     Example:
         >>> unpack_all(pack_all({"a": {"x": torch.ones(1)}, 7: {}}))
@@ -131,7 +138,18 @@ def pack_all(states: dict[str | int, Named]) -> Named:
     """
     names = json.dumps(list(states)).encode()
     tensors = {f"{k}/{name}": tensor for k, state in enumerate(states.values()) for name, tensor in state.items()}
-    return {"streams": torch.frombuffer(bytearray(names), dtype=torch.uint8), **tensors}
+    kept = {f"{_BESIDE}{name}": tensor for name, tensor in (beside or {}).items()}
+    return {"streams": torch.frombuffer(bytearray(names), dtype=torch.uint8), **tensors, **kept}
+
+
+def beside(tensors: Named) -> Named:
+    """The further tensors out of what `pack_all` made.
+
+    Example:
+        >>> beside(pack_all({"a": {}}, {"lines": torch.tensor([3])}))
+        {'lines': tensor([3])}
+    """
+    return {key.removeprefix(_BESIDE): tensor for key, tensor in tensors.items() if key.startswith(_BESIDE)}
 
 
 def unpack_all(tensors: Named) -> dict[str | int, Named]:
@@ -144,7 +162,7 @@ def unpack_all(tensors: Named) -> dict[str | int, Named]:
         names = json.loads(bytes(tensors["streams"].tolist()))
         states: list[Named] = [{} for _ in names]
         for key, tensor in tensors.items():
-            if key != "streams":
+            if key != "streams" and not key.startswith(_BESIDE):
                 place, _, name = key.partition("/")
                 states[int(place)][name] = tensor
     except (KeyError, ValueError, IndexError, TypeError) as error:
