@@ -12,7 +12,16 @@ from seqkit.checks import check_positive_int
 from seqkit.streaming.engine import Array, Engine, Named
 from seqkit.streaming.engines import as_engine
 from seqkit.streaming.samples import checked_samples, seconds_of
-from seqkit.streaming.snapshot import Progress, pack, pack_all, read_snapshot, unpack, unpack_all, write_snapshot
+from seqkit.streaming.snapshot import (
+    Progress,
+    kept_beside,
+    pack,
+    pack_all,
+    read_snapshot,
+    unpack,
+    unpack_all,
+    write_snapshot,
+)
 from seqkit.streaming.stream import answer, check_classes, first_step, scan_one, timing
 
 __all__ = ["StreamId", "StreamPool"]
@@ -229,24 +238,34 @@ class StreamPool:
         self.engine.write(self._states, int(row), state)
         self._progress[stream] = progress
 
-    def save(self, path: str | Path) -> None:
-        """Writes all streams to a safetensors file, whole or not at all."""
-        write_snapshot(path, pack_all({stream: self.state_dict(stream) for stream in self._rows}))
+    def save(self, path: str | Path, beside: Named | None = None) -> None:
+        """Writes all streams to a safetensors file, whole or not at all.
 
-    def restore(self, path: str | Path) -> None:
+        Args:
+            path: The file.
+            beside: Further tensors that belong to these states, such as how much of an input they have seen.
+        """
+        write_snapshot(path, pack_all({stream: self.state_dict(stream) for stream in self._rows}, beside))
+
+    def restore(self, path: str | Path) -> Named:
         """Goes on from what `save` wrote; streams that are here now are forgotten.
+
+        Returns:
+            What `save` was given beside the states.
 
         Raises:
             FileNotFoundError: no such file.
             ValueError: states of another model, of another format, or damaged. The pool is as before.
         """
-        states = unpack_all(read_snapshot(path))
+        tensors = read_snapshot(path)
+        states = unpack_all(tensors)
         for state in states.values():
             unpack(self.engine, state)  # all of them fit before the first is taken
         for stream in self.ids():
             self.close(stream)
         for stream, state in states.items():
             self.load_state_dict(stream, state)
+        return kept_beside(tensors)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.engine.kind}, {len(self)} streams)"

@@ -18,8 +18,8 @@ from seqkit.streaming.engine import Array, Engine, Named
 __all__ = [
     "FORMAT",
     "Progress",
-    "beside",
     "from_bytes",
+    "kept_beside",
     "pack",
     "pack_all",
     "read_snapshot",
@@ -142,11 +142,11 @@ def pack_all(states: dict[str | int, Named], beside: Named | None = None) -> Nam
     return {"streams": torch.frombuffer(bytearray(names), dtype=torch.uint8), **tensors, **kept}
 
 
-def beside(tensors: Named) -> Named:
+def kept_beside(tensors: Named) -> Named:
     """The further tensors out of what `pack_all` made.
 
     Example:
-        >>> beside(pack_all({"a": {}}, {"lines": torch.tensor([3])}))
+        >>> kept_beside(pack_all({"a": {}}, {"lines": torch.tensor([3])}))
         {'lines': tensor([3])}
     """
     return {key.removeprefix(_BESIDE): tensor for key, tensor in tensors.items() if key.startswith(_BESIDE)}

@@ -1,0 +1,159 @@
+"""`seqkit stream`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from seqkit.cli.show import count, note
+
+if TYPE_CHECKING:
+    from seqkit.streaming.line_pool import LinePool
+
+__all__ = ["stream"]
+
+_BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE has ended
+
+
+def stream(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run, or a file that an estimator's save() wrote.")],
+    form: Annotated[
+        str, typer.Option("--format", help="json or csv; answers are of the same kind. auto looks at the first line.")
+    ] = "auto",
+    every: Annotated[int, typer.Option(help="Answer only every Nth sample of each stream.")] = 1,
+    snapshot: Annotated[
+        Path | None, typer.Option(help="File for the states, read at the start if it is there, and written.")
+    ] = None,
+    snapshot_every: Annotated[
+        str, typer.Option(help="How often to write it: after so many lines (500), or seconds (10s).")
+    ] = "10s",
+    resume_input: Annotated[
+        bool, typer.Option("--resume-input", help="The same input comes again: skip the lines before the snapshot.")
+    ] = False,
+    streams: Annotated[
+        int, typer.Option(help="Streams kept in memory; of more, the one silent for longest is forgotten.")
+    ] = 10_000,
+    sample_rate: Annotated[
+        float | None, typer.Option(help="Samples per second (Hz) of samples without a time.")
+    ] = None,
+    backend: Annotated[str, typer.Option(help="auto, torch, fused (compiled, CPU) or graph (CUDA).")] = "auto",
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load an estimator's file: unpickling it runs code that it holds.")
+    ] = False,
+) -> None:
+    """Answer samples on standard input, each line with one line, at once.
+
+    A line is {"stream": "a", "values": [1.5, null], "time": 0.1}, where stream and time may be left out, or a row of
+    CSV below a header. A wrong line is answered with its number and what is wrong.
+    """
+    from seqkit.streaming.line_pool import LinePool
+    from seqkit.streaming.pipe import Schedule
+
+    schedule = Schedule.of(snapshot_every)
+    if resume_input and snapshot is None:
+        raise ValueError("--resume-input needs --snapshot FILE, which knows how many lines were taken")
+    pool, names = _opened(run, trust, sample_rate=sample_rate, backend=backend, dtype=dtype, device=device)
+    lines = LinePool(pool, form=form, every=every, streams=streams, on_forget=_Forgotten(streams), **names)
+    if snapshot is not None:
+        _take_up(lines, snapshot, resume_input)
+    raise typer.Exit(_answer(lines, snapshot, schedule))
+
+
+def _opened(run: Path, trust: bool, **options: Any) -> tuple[Any, dict[str, tuple[str, ...]]]:
+    """The pool for a run or an estimator, and the names of channels and targets where they are known."""
+    from seqkit.models import load_model
+    from seqkit.streaming import StreamPool
+
+    if not run.is_file():
+        model = load_model(run)
+        _note_windows(run)
+        return StreamPool(model, **options), {"channels": model.info.channels, "targets": model.info.targets}
+    return StreamPool(_estimator(run, trust), **options), {}
+
+
+def _estimator(path: Path, trust: bool) -> Any:
+    import zipfile
+
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is neither the folder of a run nor a file that an estimator's save() wrote")
+    if not trust:
+        raise ValueError(
+            f"{path} is a saved estimator, and loading it runs code that it holds; add --trust if it is your own"
+        )
+    from seqkit.checks import missing_extra
+
+    try:
+        from sktime.base import load
+    except ModuleNotFoundError as error:
+        raise missing_extra("sktime", "sktime", "A saved estimator") from error
+    fitted = load(path)
+    if not hasattr(fitted, "streaming_engine"):
+        raise ValueError(f"{path} holds a {type(fitted).__name__}, which cannot be fed sample by sample here")
+    return fitted
+
+
+def _note_windows(run: Path) -> None:
+    """Says where a stream differs from `seqkit predict`."""
+    from seqkit.runs import RunConfig
+
+    file = run / "config.yaml"
+    if file.is_file() and "horizon" in RunConfig.from_file(file).data.options:
+        note("this run forecasts from windows; a stream reads all samples since its first, as one long window")
+
+
+def _take_up(lines: LinePool, snapshot: Path, resume_input: bool) -> None:
+    """Goes on from the snapshot, or sees that one can be written."""
+    if not snapshot.exists():
+        lines.save(snapshot)
+        return
+    taken, answered = lines.restore(snapshot, resume_input=resume_input)
+    held = f"{snapshot} holds {count(len(lines.pool), 'stream')} after {count(taken, 'line')}"
+    if resume_input:
+        note(
+            f"{held}, which are skipped; the first {count(answered, 'line')} of earlier answers stand, later ones recur"
+        )
+    else:
+        note(held)
+
+
+def _answer(lines: LinePool, snapshot: Path | None, schedule: Any) -> int:
+    """Answers until the end; returns the exit status."""
+    import torch
+
+    from seqkit.streaming.pipe import run_pipe
+
+    torch.set_num_threads(1)  # a step is too small to be shared
+    torch.set_flush_denormal(True)  # states that have decayed below 1e-38 slow the processor down
+    try:
+        signal = run_pipe(lines, 0, 1, snapshot=snapshot, schedule=schedule)
+    except BrokenPipeError:
+        return _BROKEN_PIPE
+    except KeyboardInterrupt:
+        note("ended at once by a second signal" + ("" if snapshot is None else f"; {snapshot} is the last one written"))
+        os._exit(130)
+    if signal is None:
+        return 0
+    if snapshot is not None:
+        note(f"{snapshot} holds {count(len(lines.pool), 'stream')} after {count(lines.lines, 'line')}")
+    return 128 + signal
+
+
+class _Forgotten:
+    """Says that streams are forgotten: the first, then the second, fourth, eighth and so on, to spare the terminal."""
+
+    def __init__(self, streams: int) -> None:
+        self._streams, self._count = streams, 0
+
+    def __call__(self, stream: str | int | None) -> None:
+        self._count += 1
+        if self._count & (self._count - 1) == 0:
+            name = "the stream without a name" if stream is None else f"stream {stream!r}"
+            note(
+                f"there are more than {self._streams} streams, so {name} was forgotten ({self._count} so far); its "
+                "next sample begins it anew, and --streams keeps more"
+            )

@@ -1,0 +1,147 @@
+"""Samples and answers as the rows of a table in CSV."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from seqkit.checks import nearest
+from seqkit.streaming.lines import Fields, LineFormat, Sample, in_range, seconds, shown
+
+__all__ = ["CsvLines"]
+
+_STREAM, _UNREAD = ("stream", "series"), ("target",)
+_MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
+
+
+class CsvLines(LineFormat):
+    r"""One row a line, below a header; a row of answers for each, with a column `error`.
+
+    A column `stream` or `series` names the stream and `time` the time; `target` is not read, so that the table of a
+    training can be given. All other columns are the channels: by name where the model knows names, else in their order.
+
+    Args:
+        header: First line.
+        fields: What the model takes and gives.
+
+    Raises:
+        ValueError: a column is missing, unknown or there twice.
+
+    Example:
+        >>> form = CsvLines("stream,time,x", Fields(1, 1e38, channels=("x",), values=("0",)))
+        >>> form.header
+        'stream,prediction,error\n'
+        >>> form.sample("a,0.5,2")
+        Sample(stream='a', rows=[[2.0]], times=[0.5], block=False)
+        >>> form.answer("a", 1.5, [])
+        'a,1.5,\n'
+    """
+
+    def __init__(self, header: str, fields: Fields) -> None:
+        super().__init__(fields)
+        columns = [cell.strip() for cell in _cells(header)]
+        twice = [name for name in columns if columns.count(name) > 1]
+        if twice:
+            raise ValueError(f"the header has the column {twice[0]!r} twice; name each column once")
+        names = [name for name in columns if name in _STREAM]
+        if len(names) > 1:
+            raise ValueError("the header has both `stream` and `series`; leave one out")
+        self._width = len(columns)
+        self._stream = columns.index(names[0]) if names else None
+        self._time = columns.index("time") if "time" in columns else None
+        self._places = _places([name for name in columns if name not in (*_STREAM, "time", *_UNREAD)], columns, fields)
+        named = fields.values not in ((), ("0",))
+        answers = [f"prediction {name}" for name in fields.values] if named else ["prediction"]
+        shares = [f"probability {label}" for label in fields.labels]
+        self._n_answers = len(answers) + len(shares)
+        self.header = _line([*names, *answers, *shares, "error"])
+
+    def sample(self, line: str) -> Sample:
+        """What a row says."""
+        if not line or line.isspace():
+            raise ValueError(f"the line is empty; write a row of {self._width} cells")
+        cells = _cells(line)
+        if len(cells) != self._width:
+            raise ValueError(f"the row must have {self._width} cells, as the header, got {len(cells)}")
+        stream = None if self._stream is None else cells[self._stream]
+        if stream == "":
+            raise ValueError("the row has no name of its stream; fill it, or leave out the column")
+        row = in_range([_number(cells[place]) for place in self._places], self.fields.largest)
+        return Sample(stream, [row], None if self._time is None else _times(cells[self._time]), False)
+
+    def answer(self, stream: str | int | None, prediction: Any, probabilities: Sequence[float]) -> str:
+        """A row with the prediction, the probabilities and an empty error."""
+        given = prediction if isinstance(prediction, list) else [prediction]
+        named = [] if self._stream is None else [stream]
+        return _line([*named, *_flat(given), *probabilities, ""])
+
+    def error(self, number: int, words: str) -> str:
+        """A row with the error alone."""
+        empty = [""] * (self._n_answers + (self._stream is not None))
+        return _line([*empty, f"line {number}: {words}"])
+
+
+def _places(given: list[str], columns: list[str], fields: Fields) -> list[int]:
+    """Places of the channels among the columns."""
+    known = fields.channels
+    for name in given if known else ():
+        if name not in known:
+            raise ValueError(f"the header has the column {name!r}, which is no channel; {nearest(name, known)}")
+    missing = [name for name in known if name not in given]
+    if missing:
+        raise ValueError(
+            f"the header lacks the channel {missing[0]!r}; CSV begins with a line that names its columns, the channels "
+            f"{', '.join(known)} and, if need be, stream and time"
+        )
+    if len(given) != fields.n_channels:
+        raise ValueError(
+            f"the header must name {fields.n_channels} channels beside stream and time, got {len(given)}; CSV begins "
+            "with a line that names its columns"
+        )
+    return [columns.index(name) for name in known or given]
+
+
+def _cells(line: str) -> list[str]:
+    if '"' not in line:
+        return line.split(",")
+    try:
+        return next(csv.reader([line], strict=True))
+    except csv.Error as error:
+        raise ValueError(f"this is no row of CSV: {error}; a row must end on its line") from error
+
+
+def _number(cell: str) -> float:
+    try:
+        if "_" not in cell:  # Python reads 1_000, tables do not
+            return float(cell)
+    except ValueError:
+        pass
+    if cell.strip().lower() in _MISSING:
+        return math.nan
+    raise ValueError(f"`values` must be numbers, or empty where one is missing, got {shown(cell)}")
+
+
+def _times(cell: str) -> list[float]:
+    if cell.strip().lower() in _MISSING:
+        raise ValueError("the row has no time; fill it, or leave out the column")
+    try:
+        given: str | float = float(cell)
+    except ValueError:
+        given = cell
+    return [seconds(given)]
+
+
+def _flat(given: list[Any]) -> list[Any]:
+    return [leaf for one in given for leaf in (_flat(one) if isinstance(one, list) else [one])]
+
+
+def _line(cells: Sequence[Any]) -> str:
+    return ",".join(_quoted(str(cell)) for cell in cells) + "\n"
+
+
+def _quoted(cell: str) -> str:
+    if any(letter in cell for letter in ',"\r\n'):
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
