@@ -1,0 +1,193 @@
+"""States and newest samples of streams in one SQLite file, so that a killed server goes on where it was."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from seqkit.checks import check_choice
+
+__all__ = ["DURABILITY", "Entry", "Store", "Unstorable"]
+
+DURABILITY = {"process": "NORMAL", "power": "FULL"}
+"""What acknowledged samples outlive: the end of the process, or the loss of power (each commit waits for the disk)."""
+
+FORMAT = 1
+PAGES_BEFORE_CHECKPOINT = 4000
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS streams (
+    id INTEGER PRIMARY KEY, client TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (client, name));
+CREATE TABLE IF NOT EXISTS states (stream INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS samples (
+    stream INTEGER, place INTEGER, length INTEGER, data BLOB NOT NULL, times BLOB, PRIMARY KEY (stream, place)
+) WITHOUT ROWID;
+"""
+
+
+class Unstorable(RuntimeError):
+    """The store could not be written: the disk is full, or the file is gone or damaged."""
+
+
+class Entry(NamedTuple):
+    """Samples of one push, as they were taken.
+
+    Args:
+        stream: Number of the stream.
+        place: Samples of the stream before these.
+        length: How many samples they are.
+        data: Their values in the engine's dtype, NaN where one is missing.
+        times: Their times in seconds, float64; None where they have none.
+    """
+
+    stream: int
+    place: int
+    length: int
+    data: bytes
+    times: bytes | None
+
+
+class Store:
+    """The embedded store: for each stream its last stored state and the samples since.
+
+    Writes go into SQLite's write-ahead log before a commit returns, so they outlive a killed process; with
+    durability "power" each commit also waits for the disk. One process at a time may have the file open.
+
+    Args:
+        path: The file; it is made if needed. ":memory:" for one that is forgotten.
+        fingerprint: That of the engine whose states lie there.
+        first_step: Step of samples without a time, in units of the training step.
+        durability: "process" or "power".
+
+    Raises:
+        ValueError: a file of another model, another rate or another version.
+        OSError: the file is in use, or cannot be opened.
+
+    Example:
+        >>> store = Store(":memory:", "ab", 1.0)
+        >>> with store.transaction():
+        ...     number = store.add("", "a")
+        ...     store.append([Entry(number, 0, 1, b"1234", None)])
+        >>> store.find("", "a") == number, len(store.load(number)[1])
+        (True, 1)
+    """
+
+    def __init__(self, path: str | Path, fingerprint: str, first_step: float, *, durability: str = "process") -> None:
+        level = DURABILITY[check_choice("durability", durability, DURABILITY)]
+        self.path = str(path)
+        if self.path != ":memory:":
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # Only the thread that works through the queue uses it after this.
+            self._db = sqlite3.connect(self.path, timeout=2, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute(f"PRAGMA synchronous = {level}")
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {PAGES_BEFORE_CHECKPOINT}")
+            self._db.execute("PRAGMA foreign_keys = OFF")
+            self._db.executescript(TABLES)
+            self._db.execute("BEGIN EXCLUSIVE")
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise OSError(f"the store {path} is in use by another process; stop that one, or give another") from error
+            raise OSError(f"the store {path} cannot be opened: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise ValueError(f"{path} is no store of streams ({error}); give another file") from error
+        self._check({"format": str(FORMAT), "model": fingerprint, "first step": repr(first_step)})
+        [self._newest] = self._db.execute("SELECT coalesce(max(id), 0) FROM streams").fetchone()
+
+    def _check(self, facts: dict[str, str]) -> None:
+        """Writes what the states belong to, or compares it with what lies there."""
+        known = dict(self._db.execute("SELECT name, value FROM facts"))
+        for name, value in facts.items():
+            if known.setdefault(name, value) != value:
+                self.close()
+                raise ValueError(
+                    f"the store {self.path} has {name} {known[name][:8]} and not {value[:8]}; give the file that "
+                    "belongs to this model and sampling rate, or a new one"
+                )
+        self._db.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?)", facts.items())
+
+    def transaction(self) -> Transaction:
+        """All that is written inside is kept together, or nothing of it."""
+        return Transaction(self._db)
+
+    def find(self, client: str, name: str) -> int | None:
+        """Number of a stream, or None."""
+        found = self._db.execute("SELECT id FROM streams WHERE client = ? AND name = ?", (client, name)).fetchone()
+        return None if found is None else int(found[0])
+
+    def add(self, client: str, name: str) -> int:
+        """Begins a stream and returns its number, which no other stream had since the store was opened."""
+        self._newest += 1
+        self._db.execute("INSERT INTO streams VALUES (?, ?, ?)", (self._newest, client, name))
+        return int(self._newest)
+
+    def remove(self, stream: int) -> None:
+        """Forgets a stream."""
+        self._db.execute("DELETE FROM streams WHERE id = ?", (stream,))
+        self._db.execute("DELETE FROM states WHERE stream = ?", (stream,))
+        self._db.execute("DELETE FROM samples WHERE stream = ?", (stream,))
+
+    def append(self, entries: Iterable[Entry]) -> None:
+        """Adds samples to what came since the last stored state."""
+        self._db.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", entries)
+
+    def keep(self, stream: int, state: bytes) -> None:
+        """Stores a state, which holds all samples so far."""
+        self._db.execute("INSERT OR REPLACE INTO states VALUES (?, ?)", (stream, state))
+        self._db.execute("DELETE FROM samples WHERE stream = ?", (stream,))
+
+    def load(self, stream: int) -> tuple[bytes | None, list[Entry]]:
+        """Last stored state, None where there is none yet, and the samples since."""
+        state = self._db.execute("SELECT data FROM states WHERE stream = ?", (stream,)).fetchone()
+        query = "SELECT stream, place, length, data, times FROM samples WHERE stream = ? ORDER BY place"
+        return None if state is None else state[0], [Entry(*row) for row in self._db.execute(query, (stream,))]
+
+    def unfinished(self) -> list[tuple[str, str]]:
+        """Clients and names of the streams with samples since their last stored state."""
+        query = "SELECT client, name FROM streams WHERE id IN (SELECT DISTINCT stream FROM samples) ORDER BY id"
+        return [(client, name) for client, name in self._db.execute(query)]
+
+    def counts(self) -> dict[str, int]:
+        """Streams of each client."""
+        return dict(self._db.execute("SELECT client, count(*) FROM streams GROUP BY client"))
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._db.close()
+
+
+class Transaction:
+    """One transaction of a store; an error inside undoes it.
+
+    Args:
+        db: The connection.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise Unstorable(str(error)) from error
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        try:
+            if kind is None:
+                self._db.execute("COMMIT")
+                return
+            if self._db.in_transaction:  # a full disk ends a transaction by itself
+                self._db.execute("ROLLBACK")
+        except sqlite3.Error as failure:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise Unstorable(str(failure)) from failure
+        if isinstance(error, sqlite3.Error):
+            raise Unstorable(str(error)) from error
