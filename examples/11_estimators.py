@@ -23,9 +23,9 @@ print(f"the same with 30 % of the values missing: {tolerant.score(gaps, y_test):
 print("one utterance as it comes in:")
 stream = model.stream()
 for k, sample in enumerate(X_test[0].to_numpy(), start=1):
-    shares = stream.update(sample)  # what predict_proba gives for the samples so far
+    shares = stream.push(sample)  # what predict_proba gives for the samples so far
     if k % 6 == 0:
-        print(f"  after {k:2} samples: speaker {stream.prediction} with {shares.max():.0%}")
+        print(f"  after {k:2} samples: speaker {stream.predict()} with {shares.max():.0%}")
 
 X, y = load_italy_power_demand(split="train", return_type="numpy3D")  # a day by the hour: winter or summer
 X_test, y_test = load_italy_power_demand(split="test", return_type="numpy3D")

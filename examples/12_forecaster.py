@@ -29,7 +29,7 @@ print(f"mean error {(year - coming[:12]).abs().mean():.1f}, of the same months o
 # 2. As months come in: the stream forecasts from each, in constant time, and `update` also learns from them.
 stream = forecaster.stream()
 for value in coming[:12]:
-    ahead = stream.update(value)
+    ahead = stream.push(value)
 print(f"after {coming.index[11]} the stream expects {ahead[0, 0]:.0f} next; it was {coming.iloc[12]:.0f}")
 forecaster.update(coming[:12])
 year = forecaster.predict(range(1, 13))

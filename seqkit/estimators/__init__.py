@@ -12,14 +12,12 @@ from seqkit.checks import missing_extra
 
 if TYPE_CHECKING:
     from seqkit.estimators.classifier import LSSLClassifier
-    from seqkit.estimators.feature_stream import FeatureStream
+    from seqkit.estimators.feature_engine import FeatureStream
     from seqkit.estimators.features import HiPPOFeaturesClassifier, HiPPOFeaturesRegressor
-    from seqkit.estimators.forecast_stream import ForecastStream
+    from seqkit.estimators.forecast_engine import ForecastStream
     from seqkit.estimators.forecaster import LSSLForecaster
-    from seqkit.estimators.memory_stream import MemoryStream
     from seqkit.estimators.panel import panel_to_series
     from seqkit.estimators.regressor import LSSLRegressor
-    from seqkit.estimators.stream import ModelStream
     from seqkit.estimators.transformer import HiPPOTransformer
 
 __all__ = [
@@ -31,22 +29,18 @@ __all__ = [
     "LSSLClassifier",
     "LSSLForecaster",
     "LSSLRegressor",
-    "MemoryStream",
-    "ModelStream",
     "panel_to_series",
 ]
 
 _HOMES = {
-    "FeatureStream": "feature_stream",
-    "ForecastStream": "forecast_stream",
+    "FeatureStream": "feature_engine",
+    "ForecastStream": "forecast_engine",
     "HiPPOFeaturesClassifier": "features",
     "HiPPOFeaturesRegressor": "features",
     "HiPPOTransformer": "transformer",
     "LSSLClassifier": "classifier",
     "LSSLForecaster": "forecaster",
-    "MemoryStream": "memory_stream",
     "LSSLRegressor": "regressor",
-    "ModelStream": "stream",
     "panel_to_series": "panel",
 }
 

@@ -15,11 +15,13 @@ from seqkit.checks import check_positive, check_positive_int
 from seqkit.datasets.rows import Array
 from seqkit.datasets.series import SeriesSet
 from seqkit.estimators.base import SklearnBridge, TellsRate, seed_of, threads
-from seqkit.estimators.feature_stream import FeatureStream
+from seqkit.estimators.engines import OneClassEngine, check_engine
+from seqkit.estimators.feature_engine import FeatureEngine, FeatureStream
 from seqkit.estimators.filters import draw_filters, draw_thresholds, feature_names, statistics
 from seqkit.estimators.panel import panel_to_series
 from seqkit.estimators.ridge import Ridge, fit_ridge
 from seqkit.kernels.state_features import Filters, state_features
+from seqkit.streaming import Engine
 
 __all__ = ["ALPHAS", "FeatureEstimator", "FeatureMap", "prepare"]
 
@@ -236,28 +238,28 @@ class FeatureEstimator(SklearnBridge, TellsRate):
         names = statistics(self.map_.thresholds.shape[1])
         return feature_names(self.map_.bank, names[: self.map_.n_statistics])
 
-    def stream(self, sample_rate: float | None = None, n_streams: int | None = None) -> FeatureStream:
-        """The fitted model for series as they come in; see `FeatureStream`.
+    def stream(self, sample_rate: float | None = None) -> FeatureStream:
+        """The fitted model for one series as it comes in; `StreamPool(model)` takes many.
 
         Args:
             sample_rate: Samples per second where samples come without a time (Hz); None for that of the training data.
-            n_streams: Number of series that come in side by side; None for one.
 
         Raises:
             NotFittedError: `fit` was not called yet.
             ValueError: a target of several columns, which has a model for each.
         """
+        return FeatureStream(self, sample_rate=sample_rate)
+
+    def streaming_engine(self, backend: str = "auto", dtype: str | None = None, device: str = "cpu") -> Engine:
+        """What `Stream` and `StreamPool` run; there is one, in float32 on the CPU."""
         self._check_single(of_features=False)
         own: Any = self
+        kind = type(self).__name__
+        check_engine(kind, backend, dtype, device, "float32")
         classes = getattr(own, "classes_", None)
-        return FeatureStream(
-            own.__dict__.get("map_"),
-            own.__dict__.get("ridge_"),
-            classes,
-            getattr(own, "temperature_", 1.0),
-            sample_rate=sample_rate,
-            n_streams=n_streams,
-        )
+        if "map_" not in self.__dict__:
+            return OneClassEngine(kind, len(own._X_metadata["feature_kind"]), np.asarray(classes))
+        return FeatureEngine(kind, self.map_, self.ridge_, classes, getattr(own, "temperature_", 1.0))
 
     def _check_single(self, of_features: bool = True) -> None:
         """Refuses an estimator that is not fitted, that is several, or that needed no features."""

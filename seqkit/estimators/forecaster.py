@@ -13,12 +13,15 @@ from sktime.forecasting.base import BaseForecaster
 from seqkit.checks import check_choice, check_positive, check_positive_int
 from seqkit.datasets.rows import Array
 from seqkit.estimators.base import SklearnBridge, seed_of, threads
-from seqkit.estimators.forecast_learning import ForecastManner, continue_forecast, learn_forecast
+from seqkit.estimators.engines import check_engine
+from seqkit.estimators.forecast_engine import ForecastEngine, ForecastStream
+from seqkit.estimators.forecast_learning import continue_forecast, learn_forecast
+from seqkit.estimators.forecast_manner import ForecastManner
 from seqkit.estimators.forecast_sizes import choose_season, choose_window
-from seqkit.estimators.forecast_stream import ForecastStream
 from seqkit.estimators.forecast_windows import Origins, Scaling
 from seqkit.estimators.past import Past, pasts_of
 from seqkit.estimators.sizes import AUTO
+from seqkit.streaming.snapshot import Progress, pack
 
 __all__ = ["LSSLForecaster"]
 
@@ -240,17 +243,40 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
         return self._frame(fh, X, list(alpha))
 
     def stream(self, series: Any = None, resume: bool = True) -> ForecastStream:
-        """The fitted model for one series as it comes in; see `ForecastStream`.
+        """The fitted model for one series as it comes in; see `ForecastStream`. `StreamPool(forecaster)` takes many.
 
         Args:
             series: Name of the series, where the model was fitted to several.
-            resume: Whether to go on after the samples of `fit` and `update`; from an empty window otherwise.
+            resume: Whether to go on after the samples of `fit` and `update`; from an empty window otherwise, as `reset`
+                does.
 
         Raises:
             NotFittedError: `fit` was not called yet.
             ValueError: no such series.
         """
+        engine = self.streaming_engine(series=series)
+        stream = ForecastStream(engine)
+        if resume:
+            stream.load_state_dict(pack(engine, engine.after(self._past(series)), Progress()))
+        return stream
+
+    def streaming_engine(
+        self, backend: str = "auto", dtype: str | None = None, device: str = "cpu", *, series: Any = None
+    ) -> ForecastEngine:
+        """What `Stream` and `StreamPool` run; a sample is the values to forecast and what is known beside them.
+
+        Args:
+            backend: "auto".
+            dtype: "float64" or None.
+            device: "cpu".
+            series: As in `stream`; scaling is that series' own.
+        """
         self.check_is_fitted()
+        check_engine(type(self).__name__, backend, dtype, device, "float64")
+        return ForecastEngine(self.model_, self._scalings[self._past(series).key])
+
+    def _past(self, series: Any) -> Past:
+        """What came so far of one of the series."""
         key = () if series is None else series if isinstance(series, tuple) else (series,)
         found = [past for past in self._pasts if past.key == key]
         if not found:
@@ -260,7 +286,7 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
                 if names
                 else f"`series` must be None for a model of a single series, got {series!r}"
             )
-        return ForecastStream(self.model_, self._scalings[key], found[0] if resume else None)
+        return found[0]
 
     def _frame(self, fh: Any, X: Any, alphas: list[float | None]) -> Any:
         """Forecasts by series, or quantiles of them with a column for each channel and level."""
@@ -343,7 +369,7 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
 
     def _tell(self) -> None:
         manner = self.model_.manner
-        chosen = {"difference": manner.difference, "scale": "window" if manner.by_window else "series"}
+        chosen: dict[str, Any] = {"difference": manner.difference, "scale": "window" if manner.by_window else "series"}
         chosen |= {"penalty": self.model_.penalty, "weight": self.model_.blend.weight}
         chosen |= {"naive": self.model_.blend.season, "unit": self.model_.spread.unit}
         self.sizes_ = {**self.model_.sizes.shown(), **chosen}

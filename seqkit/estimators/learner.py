@@ -17,12 +17,13 @@ from seqkit.datasets.rows import Array
 from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.targets import info_of
 from seqkit.estimators.base import SklearnBridge, TellsRate, seed_of, threads
+from seqkit.estimators.engines import OneClassEngine
 from seqkit.estimators.learning import Manner, check_spacing, copied, learn, scale_scores
 from seqkit.estimators.panel import panel_to_series
 from seqkit.estimators.sizes import AUTO, DataShape, choose_sizes
-from seqkit.estimators.stream import ModelStream
 from seqkit.models import ModelConfig, SequenceModel, model_names
 from seqkit.runs.inference import new_gaps, pick_device, run_model, told_rate
+from seqkit.streaming import Engine, Stream, as_engine
 
 __all__ = ["ModelEstimator"]
 
@@ -112,8 +113,10 @@ class ModelEstimator(SklearnBridge, TellsRate):
         with threads(own.n_jobs, min(batch_size, len(series)) * longest * model.config.d_model):
             return run_model(model, batches, sample_rate=rate, device=own.device).scores.double().numpy()
 
-    def stream(self, sample_rate: float | None = None) -> ModelStream:
-        """The fitted model for one series as it comes in; see `ModelStream`.
+    def stream(self, sample_rate: float | None = None) -> Stream:
+        """The fitted model for one series as it comes in; `StreamPool(model)` takes many.
+
+        After any samples the outputs are those of `predict_proba`, or `predict`, for the series so far.
 
         Args:
             sample_rate: Samples per second where samples come without a time (Hz); None for that of the training data.
@@ -122,10 +125,20 @@ class ModelEstimator(SklearnBridge, TellsRate):
             NotFittedError: `fit` was not called yet.
             ValueError: a target of several columns, which has a model for each.
         """
+        return Stream(self, sample_rate=sample_rate)
+
+    def streaming_engine(self, backend: str = "auto", dtype: str | None = None, device: str = "cpu") -> Engine:
+        """What `Stream` and `StreamPool` run; arguments and errors as theirs."""
         self.check_is_fitted()  # type: ignore[attr-defined]
         if self._is_vectorized:  # type: ignore[attr-defined]
             raise ValueError("a target of several columns has an estimator for each; stream those of its table")
-        return ModelStream(getattr(self, "model_", None), getattr(self, "classes_", None), sample_rate)
+        classes = getattr(self, "classes_", None)
+        if "model_" not in self.__dict__:
+            channels = len(self._X_metadata["feature_kind"])  # type: ignore[attr-defined]
+            return OneClassEngine(type(self).__name__, channels, np.asarray(classes))
+        engine = as_engine(self.model_, backend=backend, dtype=dtype, device=device)
+        engine.classes = classes  # of their own type, where a model has texts
+        return engine
 
     def __getstate__(self) -> dict[str, Any]:
         """The weights on the CPU beside plain values instead of modules."""

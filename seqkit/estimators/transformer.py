@@ -11,13 +11,15 @@ from seqkit.checks import check_choice, check_positive, check_positive_int
 from seqkit.datasets.rows import Array
 from seqkit.datasets.series import SeriesSet
 from seqkit.estimators.base import SklearnBridge
+from seqkit.estimators.engines import check_engine
 from seqkit.estimators.memory_rows import read_rows, take_in
-from seqkit.estimators.memory_stream import MemoryStream
 from seqkit.estimators.panel import PANEL_MTYPES, panel_to_series
 from seqkit.estimators.shapes import as_given, channels_of, frames_of, indices_of, is_single, keys_of
 from seqkit.estimators.sizes import AUTO
 from seqkit.estimators.times import times_of
 from seqkit.hippo import HiPPOMemory, Measure, MemoryState
+from seqkit.streaming import MemoryEngine, Stream
+from seqkit.streaming.snapshot import Progress, pack
 
 __all__ = ["HiPPOTransformer"]
 
@@ -184,8 +186,8 @@ class HiPPOTransformer(SklearnBridge, BaseTransformer):  # type: ignore[misc] # 
             out.append(pd.DataFrame(values, index=index, columns=self._channels))
         return as_given(out, X)
 
-    def stream(self, sample_rate: float | None = None, resume: bool = False) -> MemoryStream:
-        """The memory for one series as it comes in; see `MemoryStream`.
+    def stream(self, sample_rate: float | None = None, resume: bool = False) -> Stream:
+        """The memory for one series as it comes in; `StreamPool(transformer)` takes many. Outputs are (C, N).
 
         Args:
             sample_rate: Samples per second where samples come without a time (Hz); None for that of the training data.
@@ -195,11 +197,20 @@ class HiPPOTransformer(SklearnBridge, BaseTransformer):  # type: ignore[misc] # 
             NotFittedError: `fit` was not called yet.
             ValueError: nothing to go on from.
         """
+        stream = Stream(self, sample_rate=sample_rate)
+        if resume:
+            if self._state is None:
+                raise ValueError("only a memory that was fitted to a single series can go on; use resume=False")
+            coefficients, elapsed, clock = (part.clone() for part in self._state)
+            state = {"coefficients": coefficients[:, 0], "elapsed": elapsed, "clock": clock}
+            stream.load_state_dict(pack(stream.engine, state, Progress()))
+        return stream
+
+    def streaming_engine(self, backend: str = "auto", dtype: str | None = None, device: str = "cpu") -> MemoryEngine:
+        """What `Stream` and `StreamPool` run; there is one, in float64 on the CPU."""
         self.check_is_fitted()
-        if resume and self._state is None:
-            raise ValueError("only a memory that was fitted to a single series can go on; use resume=False")
-        state = self._state if resume else None
-        return MemoryStream(self.memory_, len(self._channels), self._unit, sample_rate, state)
+        check_engine(type(self).__name__, backend, dtype, device, "float64")
+        return MemoryEngine(self.memory_, len(self._channels), sample_rate=self._unit)
 
     def _take(self, X: Any, series: SeriesSet, offset: float) -> None:
         taken = take_in(self.memory_, series, self._unit, None, self._state, offset)[0]

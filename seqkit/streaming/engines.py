@@ -144,7 +144,7 @@ class MixerEngine(TorchEngine):
 class MemoryEngine(TorchEngine):
     """Streams of a HiPPO memory; the output is the coefficients of all samples so far, (C, N).
 
-    A sample of which any channel is missing is as one that never arrived: the next one holds over the whole gap.
+    A missing value is as one that never arrived: the next one of its channel holds over the whole gap.
 
     Args:
         memory: The memory, in units of the training step.
@@ -182,19 +182,47 @@ class MemoryEngine(TorchEngine):
         return f"{self.memory!r} {self.n_channels} {self.sample_rate} {self.dtype}"
 
     def _initial_state(self, n: int) -> MemoryState:
-        return self.memory.initial_state(n, self.n_channels, dtype=self.dtype)
+        """Coefficients (n, C, N), and each channel's own times, (n, C), as each has its own gaps."""
+        state = self.memory.initial_state(n, self.n_channels, dtype=self.dtype)
+        elapsed, clock = (time[:, None].repeat(1, self.n_channels) for time in state[1:])
+        return MemoryState(state.coefficients, elapsed, clock)
 
     def _step(self, x: Tensor, state: Any, steps: Tensor | None, observed: Tensor | None) -> tuple[Tensor, Any]:
-        seen = None if observed is None else observed.all(dim=-1)
-        return self.memory.step(x, state, rate=1.0 if steps is None else steps, observed=seen)
+        rate = 1.0 if steps is None else steps
+        return self._taken(x[:, None], state, rate, None, None if observed is None else observed[:, None])
 
     def _scan(
         self, x: Tensor, state: Any, rate: float, times: Tensor | None, observed: Tensor | None
     ) -> tuple[Tensor, Any]:
-        seen = None if observed is None else observed.all(dim=-1)
         if times is not None:
-            times = state.clock[:, None] + times
-        return self.memory.scan(x, state, times, observed=seen, rate=1.0 if times is not None else rate)
+            times, rate = state.clock[:, :1] + times, 1.0
+        return self._taken(x, state, rate, times, observed)
+
+    def _taken(
+        self, x: Tensor, state: MemoryState, rate: float | Tensor, times: Tensor | None, observed: Tensor | None
+    ) -> tuple[Tensor, MemoryState]:
+        coefficients, elapsed, clock = state
+        apart = bool((elapsed != elapsed[:, :1]).any())
+        if observed is not None and not apart:
+            apart = bool((observed != observed[..., :1]).any())
+        if not apart:  # all channels share their times, which spares most of the work
+            seen = None if observed is None else observed[..., 0]
+            before = MemoryState(coefficients, elapsed[:, 0], clock[:, 0])
+            found, after = self.memory.scan(x, before, times, observed=seen, rate=rate)
+            both = (time[:, None].repeat(1, self.n_channels) for time in after[1:])
+            return found, MemoryState(found, *both)
+        # Each channel becomes a series of its own.
+        n, length, width = x.shape
+        before = MemoryState(coefficients.reshape(n * width, 1, -1), elapsed.flatten(), clock.flatten())
+        seen = None if observed is None else observed.transpose(1, 2).reshape(n * width, length)
+        if times is not None:
+            times = times.repeat_interleave(width, dim=0)
+        if isinstance(rate, Tensor):
+            rate = rate.repeat_interleave(width)
+        series = x.transpose(1, 2).reshape(n * width, length, 1)
+        found, after = self.memory.scan(series, before, times, observed=seen, rate=rate)
+        found = found.reshape(n, width, -1)
+        return found, MemoryState(found, after.elapsed.view(n, width), after.clock.view(n, width))
 
 
 def as_engine(

@@ -105,7 +105,8 @@ class TorchEngine(Engine):
         """A block: outputs and the state after; `rate` is the first sample's step, `times` rise by the others."""
 
     def _tensor(self, x: Array) -> Tensor:
-        return torch.from_numpy(x).to(self.device, self.dtype, copy=True)  # a state may keep the sample itself
+        # A copy: a state may keep the sample itself, and the caller's array may be one that must not be written to.
+        return torch.from_numpy(np.array(x)).to(self.device, self.dtype)
 
     def _steps(self, steps: Array | None) -> Tensor | None:
         return None if steps is None else torch.from_numpy(steps).to(self.device)

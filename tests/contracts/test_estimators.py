@@ -318,8 +318,8 @@ def test_one_class_is_always_predicted(name):
     model = make(name).fit(X, np.full(len(y), "one"))
     assert set(model.predict(X)) == {"one"}
     stream = model.stream()
-    assert stream.update(X[0, :, 0]).tolist() == [1.0]
-    assert stream.prediction == "one"
+    assert stream.push(X[0, :, 0]).tolist() == [1.0]
+    assert stream.predict() == "one"
 
 
 @panel
@@ -333,7 +333,7 @@ def test_a_target_of_two_columns(name):
 
 def streamed(stream, series, times=None):
     for k in range(series.shape[1]):
-        out = stream.update(series[:, k], None if times is None else times[k])
+        out = stream.push(series[:, k], None if times is None else times[k])
     return out
 
 
@@ -373,8 +373,8 @@ def test_a_stream_with_uneven_times(name, fitted):
 @panel
 def test_a_stream_refuses_what_it_cannot_take(name, fitted):
     stream = fitted(name).stream()
-    with pytest.raises(ValueError, match="`sample` must"):
-        stream.update([1.0, 2.0, 3.0])
-    stream.update([1.0, 2.0], time=5.0)
-    with pytest.raises(ValueError, match="must come after"):
-        stream.update([1.0, 2.0], time=5.0)
+    with pytest.raises(ValueError, match="`x` must be one sample of 2 numbers"):
+        stream.push([1.0, 2.0, 3.0])
+    stream.push([1.0, 2.0], time=5.0)
+    with pytest.raises(ValueError, match="`time` must rise"):
+        stream.push([1.0, 2.0], time=5.0)

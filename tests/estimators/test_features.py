@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
+from seqkit import StreamPool
 from seqkit.estimators import HiPPOFeaturesClassifier, HiPPOFeaturesRegressor
 from seqkit.estimators.ridge import fit_ridge, probabilities, temperature_of
 from seqkit.kernels.state_features import cpu
@@ -127,7 +128,7 @@ def test_plain_torch_gives_the_same(fitted, monkeypatch: pytest.MonkeyPatch) -> 
     assert np.quantile(off, 0.99) < 1e-3
     stream = fitted.stream()
     for sample in X[0].T:
-        shares = stream.update(sample)
+        shares = stream.push(sample)
     np.testing.assert_allclose(shares, fitted.predict_proba(X[:1])[0], atol=1e-5)
 
 
@@ -135,34 +136,34 @@ def test_a_stream_has_the_features_of_the_series_so_far(fitted) -> None:
     X, _ = waves(n=2)
     stream = fitted.stream()
     for k, sample in enumerate(X[0].T, 1):
-        stream.update(sample)
+        stream.push(sample)
         if k in (1, 2, 17, 120):
             np.testing.assert_allclose(stream.features, fitted.features(X[:1, :, :k])[0], atol=1e-5)
-            assert stream.prediction == fitted.predict(X[:1, :, :k])[0]
+            assert stream.predict() == fitted.predict(X[:1, :, :k])[0]
 
 
 def test_streams_side_by_side_are_streams_alone() -> None:
     X, y = waves(channels=2)
     model = HiPPOFeaturesRegressor(n_filters=40, random_state=0).fit(X, (y == "slow").astype(float))
     X[1, :, 3:6] = np.nan
-    together, alone = model.stream(n_streams=3), [model.stream() for _ in range(3)]
+    together, alone = StreamPool(model), [model.stream() for _ in range(3)]
     for k in range(30):
         times = [k * (1.0 + i / 2) for i in range(3)]
-        values = together.update(X[:3, :, k], times)
-        each = [one.update(X[i, :, k], times[i]) for i, one in enumerate(alone)]
+        values = together.push(range(3), X[:3, :, k], times)
+        each = [one.push(X[i, :, k], times[i]) for i, one in enumerate(alone)]
         np.testing.assert_allclose(values, each, atol=1e-9)
     assert values.shape == (3, 1)
-    np.testing.assert_array_equal(together.prediction, values[:, 0])
-    assert together.features.shape == (3, 40 * 7)
+    assert together.predict(2) == values[2, 0]
+    assert alone[0].features.shape == (40 * 7,)
 
 
 def test_a_stream_that_has_observed_nothing_predicts_the_mean(fitted) -> None:
     stream = fitted.stream()
     with pytest.raises(ValueError, match="from its first sample on"):
-        _ = stream.prediction
+        stream.predict()
     with pytest.raises(ValueError, match="from its first sample on"):
         _ = stream.features
-    shares = stream.update([np.nan])
+    shares = stream.push([np.nan])
     np.testing.assert_allclose(shares, probabilities(fitted.ridge_.intercept, fitted.temperature_, axis=0))
     assert (stream.features == 0).all()
 
@@ -200,19 +201,10 @@ def test_what_cannot_be_used_is_named(words: str) -> None:
         HiPPOFeaturesClassifier(**{"n_filters": 5, **BAD[words]}).fit(*waves())
 
 
-def test_what_a_stream_cannot_take_is_named(fitted) -> None:
-    stream = fitted.stream(n_streams=2)
-    with pytest.raises(ValueError, match=r"`sample` must be numbers of shape \(2, 1\)"):
-        stream.update([1.0, 2.0])
-    with pytest.raises(ValueError, match="must be finite"):
-        stream.update([[1.0], [np.inf]])
-    with pytest.raises(ValueError, match="one for each of 2 streams, got 3"):
-        stream.update([[1.0], [2.0]], [1.0, 2.0, 3.0])
-    stream.update([[1.0], [2.0]])  # what was refused has left no trace
-    with pytest.raises(ValueError, match="have a time or none"):
-        stream.update([[1.0], [2.0]], 3.0)
-    with pytest.raises(ValueError, match="`n_streams` must be"):
-        fitted.stream(n_streams=0)
+def test_what_a_stream_cannot_do_is_named(fitted) -> None:
+    for name, value in {"dtype": "float64", "device": "cuda", "backend": "fused"}.items():
+        with pytest.raises(ValueError, match=f"`{name}`.*HiPPOFeaturesClassifier"):
+            fitted.streaming_engine(**{name: value})
 
 
 def test_features_of_one_class_are_refused() -> None:
@@ -222,5 +214,5 @@ def test_features_of_one_class_are_refused() -> None:
         model = HiPPOFeaturesClassifier(n_filters=5, random_state=0).fit(X, np.full_like(y, "slow"))
     with pytest.raises(ValueError, match="one class only"):
         model.features(X)
-    with pytest.raises(ValueError, match="first sample"):
+    with pytest.raises(ValueError, match="one class only"):
         _ = model.stream().features

@@ -183,7 +183,7 @@ def test_intervals_of_short_series_cover_what_they_say(kind: str, horizon: int) 
 def test_intervals_of_a_series_that_swings_wider_as_it_grows() -> None:
     """A season in proportion to the level, with noise likewise, as sales that grow."""
     found = []
-    for seed in range(3):
+    for seed in range(8):
         random, t = np.random.default_rng(seed), np.arange(190)
         y = pd.Series(np.exp(t / 40 + 0.4 * np.sin(2 * np.pi * t / 12) + 0.1 * random.normal(size=190)))
         for origin in range(120, 180, 12):
@@ -291,19 +291,19 @@ def test_a_stream_forecasts_what_predict_does() -> None:
     fitted = made(window=8, horizon=3).fit(y[:140], X=X[:140])
     stream, moved = fitted.stream(), deepcopy(fitted)
     for k in range(140, 145):
-        ahead = stream.update(y.iloc[k], X=X.iloc[k], ahead=X.iloc[k + 1 : k + 4])
+        ahead = stream.push(y.iloc[k], X=X.iloc[k], ahead=X.iloc[k + 1 : k + 4])
         moved.update(y[k : k + 1], X=X[k : k + 1], update_params=False)
         expected = moved.predict([1, 2, 3], X=X[k + 1 : k + 4])
         np.testing.assert_allclose(ahead[:, 0], expected, atol=1e-5)
         upper = moved.predict_quantiles([1, 2, 3], X=X[k + 1 : k + 4], alpha=[0.9])
         np.testing.assert_allclose(stream.quantile(0.9), upper, atol=1e-5)
     assert len(stream) == 5
-    assert np.isfinite(fitted.stream(resume=False).update(np.nan, X=[np.nan])).all()
-    with pytest.raises(ValueError, match="`sample` must have shape"):
-        stream.update([1.0, 2.0])
+    assert np.isfinite(fitted.stream(resume=False).push(np.nan, X=[np.nan])).all()
+    with pytest.raises(ValueError, match="`x` must be 1 numbers"):
+        stream.push([1.0, 2.0])
     with pytest.raises(ValueError, match="`series` must be None"):
         fitted.stream("shop")
-    with pytest.raises(ValueError, match="call update"):
+    with pytest.raises(ValueError, match="push one first"):
         fitted.stream().quantile(0.5)
 
 

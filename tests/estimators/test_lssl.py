@@ -46,7 +46,7 @@ def test_every_preset_fits_predicts_and_streams(mixer):
     shares = model.predict_proba(X)
     stream = model.stream()
     for sample in X[0].T:
-        out = stream.update(sample)
+        out = stream.push(sample)
     np.testing.assert_allclose(out, shares[0], atol=1e-3)
 
 
@@ -250,7 +250,7 @@ def test_a_mixer_without_time_says_so():
     with pytest.raises(ValueError, match="gru has no notion of the sampling step; resample"):
         model.predict(uneven)
     with pytest.raises(ValueError, match="no notion of time"):
-        model.stream().update([1.0], time=1.0)
+        model.stream().push([1.0], time=1.0)
 
 
 @pytest.mark.filterwarnings("ignore:only single label")

@@ -93,7 +93,7 @@ def test_update_and_stream_equal_the_whole(measure: str, make: Any) -> None:
     stream = fitted.stream()
     timed = isinstance(whole.index, pd.DatetimeIndex)
     for time, row in zip(whole.index, whole.to_numpy(), strict=True):
-        last = stream.update(row, time if timed else None)
+        last = stream.push(row, time if timed else None)
     np.testing.assert_allclose(last, expected, atol=1e-6)
     assert len(stream) == 200
 
@@ -102,8 +102,8 @@ def test_stream_goes_on_after_fit() -> None:
     fitted = HiPPOTransformer(6).fit(frame(120))
     stream = fitted.stream(resume=True)
     for row in frame().to_numpy()[120:]:
-        last = stream.update(row)
-    np.testing.assert_allclose(last.ravel(), fitted.transform(frame()).iloc[0], atol=1e-10)
+        last = stream.push(row)
+    np.testing.assert_allclose(last.ravel(), fitted.transform(frame()).iloc[0], atol=1e-6)
 
 
 def test_rate_from_the_index_keeps_a_sliding_window_in_seconds() -> None:
@@ -178,10 +178,10 @@ def test_wrong_data_are_refused() -> None:
         HiPPOTransformer(4).fit(panel()).update(panel())
     with pytest.raises(ValueError, match="resume"):
         HiPPOTransformer(4).fit(panel()).stream(resume=True)
-    with pytest.raises(ValueError, match="`sample` must be 2 numbers"):
-        fitted.stream().update([1.0])
+    with pytest.raises(ValueError, match="`x` must be one sample of 2 numbers"):
+        fitted.stream().push([1.0])
     with pytest.raises(ValueError, match="infinite"):
-        fitted.stream().update([1.0, np.inf])
+        fitted.stream().push([1.0, np.inf])
     with pytest.raises(ValueError, match="10 are needed"):
         HiPPOTransformer(4, output="course", every=10).fit(frame()).transform(frame(9))
 
