@@ -1,0 +1,54 @@
+"""Every registered mixer with the options that its contracts run over; loaded by the suites beside this file."""
+
+import torch
+
+import seqkit.ssm  # noqa: F401  registers its mixers
+from seqkit.nn import get_mixer
+
+D = 6
+
+CASES = {name: (name, {}) for name in ("lstm", "gru")}
+CASES |= {
+    "lssl": ("lssl", {"order": 8}),
+    "lssl-legt-2": ("lssl", {"order": 6, "measure": "legt", "channels": 2}),
+    "lssl-lagt-zoh": ("lssl", {"order": 7, "measure": "lagt", "discretization": "zero_order_hold"}),
+    "lssl-fourier-euler": ("lssl", {"order": 8, "measure": "fourier", "discretization": "backward_euler"}),
+    "s4": ("s4", {"order": 8}),
+    "s4-legt-2": ("s4", {"order": 8, "measure": "legt", "channels": 2}),
+    "s4-lagt": ("s4", {"order": 8, "measure": "lagt"}),
+    "s4d": ("s4d", {"order": 8}),
+    "s4d-lin-zoh-2": ("s4d", {"order": 8, "start": "lin", "discretization": "zero_order_hold", "channels": 2}),
+    "s4d-inv-euler": ("s4d", {"order": 8, "start": "inv", "discretization": "backward_euler"}),
+    "hippo_rnn": ("hippo_rnn", {"order": 8}),
+    "hippo_rnn-reciprocal-2": ("hippo_rnn", {"order": 6, "rule": "reciprocal", "memory_channels": 2, "gate": False}),
+    "hippo_rnn-legt": ("hippo_rnn", {"order": 8, "measure": "legt", "window": 15.0}),
+    "hippo_rnn-lagt-zoh-3": (
+        "hippo_rnn",
+        {"order": 5, "measure": "lagt", "discretization": "zero_order_hold", "memory_channels": 3},
+    ),
+    "hippo_rnn-fourier-euler": (
+        "hippo_rnn",
+        {"order": 6, "measure": "fourier", "window": 20.0, "discretization": "backward_euler"},
+    ),
+    "lmu": ("lmu", {"order": 6, "window": 15.0}),
+    "lmu-zoh-2": ("lmu", {"order": 5, "window": 20.0, "memory_channels": 2, "discretization": "zero_order_hold"}),
+}
+# The whole past counts evenly, whatever its unit of time: one rate is as good as another, uneven times are not.
+WITHOUT_UNIT = ("hippo_rnn", "hippo_rnn-reciprocal-2")
+LIMIT = {torch.float32: 1e-4, torch.float64: 1e-9}
+
+
+def build(case, dtype=torch.float64, perturbed=True):
+    name, options = CASES[case]
+    torch.manual_seed(0)
+    mixer = get_mixer(name)(D, **options).to(dtype)
+    if perturbed:  # random parameters, not only the starting values
+        with torch.no_grad():
+            for parameter in mixer.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return mixer
+
+
+def rms_error(a, b):
+    a, b = a.detach(), b.detach()
+    return float((a - b).square().mean().sqrt() / b.square().mean().sqrt().clamp(min=1e-30))
