@@ -2,71 +2,32 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from seqkit.datasets.rows import Array
-from seqkit.estimators.forecast_choice import Blend, Fold, choose_blend, choose_penalty, naive
-from seqkit.estimators.forecast_network import Course, Trained, build_network, run_network, train_network
+from seqkit.estimators.forecast_choice import Blend, choose_blend, naive
+from seqkit.estimators.forecast_manner import ForecastManner
+from seqkit.estimators.forecast_network import build_network, run_network, train_network
 from seqkit.estimators.forecast_sizes import MOST_WINDOWS, ForecastSizes, choose_forecast_sizes
-from seqkit.estimators.forecast_windows import Origins, Scaling, WindowSet, cut_in_time, rolling_cuts, windows_at
+from seqkit.estimators.forecast_trial import spread_of_folds, try_forecasts
+from seqkit.estimators.forecast_windows import Origins, Scaling, WindowSet, cut_in_time, rolling_cuts
 from seqkit.estimators.linear import PENALTIES, Linear, fit_linear, no_linear
 from seqkit.estimators.past import Past
-from seqkit.estimators.spread import UNITS, Spread, choose_unit, spread_of, units
+from seqkit.estimators.spread import Spread, spread_of, units
 from seqkit.models import SequenceModel
 
-__all__ = ["DirectForecast", "ForecastManner", "continue_forecast", "learn_forecast"]
+__all__ = ["DirectForecast", "continue_forecast", "learn_forecast"]
 
 N_CUTS = 3
 """Models that are tried on what comes after their past: each is a training more, and one past is no rule."""
 
-MOST_HELD_OUT = 100_000
-"""Values that a trial forecasts at most: they are kept for each epoch."""
-
 UPDATE_RATE = 0.1
 """Learning rate of an update over that of the training: it is to shift weights, not to start anew."""
-
-
-@dataclass(frozen=True)
-class ForecastManner:
-    """How windows are scaled and a training goes about.
-
-    Args:
-        seed: Seed of weights, order and dropout.
-        difference: Whether changes from the last value are forecast.
-        by_window: Whether each window is divided by its own deviation; by the series' otherwise.
-        linear: Whether there is a linear part.
-        time_limit: Seconds for all of it; None for no limit.
-        callbacks: Called with the metrics of each epoch.
-        device: "auto", "cpu" or "cuda".
-        verbose: Whether to show what was chosen and how far it is.
-
-    Example:
-        >>> ForecastManner(seed=0).linear
-        True
-    """
-
-    seed: int
-    difference: bool = True
-    by_window: bool = False
-    linear: bool = True
-    time_limit: float | None = None
-    callbacks: Sequence[Callable[[dict[str, float]], object]] = ()
-    device: str = "auto"
-    verbose: bool = False
-    began: float = field(default_factory=time.monotonic)
-
-    def course(self, epochs: int, rate: float, share: float, decay: bool = True) -> Course:
-        """A training that is done by this share of the time."""
-        deadline = math.inf if self.time_limit is None else self.began + share * self.time_limit
-        console = Console(stderr=True) if self.verbose else None
-        return Course(self.seed, epochs, deadline, rate, decay, self.device, self.callbacks, console)
 
 
 @dataclass(frozen=True)
@@ -112,7 +73,7 @@ class DirectForecast:
         ahead: Sequence[Array] | None = None,
     ) -> WindowSet:
         """Windows as they were in training."""
-        return _windows(pasts, scalings, origins, self.sizes, self.manner, ahead)
+        return self.manner.windows(pasts, scalings, origins, self.sizes, ahead)
 
     def __call__(self, windows: WindowSet) -> Array:
         """Forecasts of each window, (m, H, T), in its units."""
@@ -171,94 +132,27 @@ def learn_forecast(
     cuts = rolling_cuts(pasts, horizon, first, sizes.validation, N_CUTS, MOST_WINDOWS) if sizes.validation else []
     cuts = [cut for cut in cuts if len(cut[1]) > 1 and len(cut[2])]
     _say(manner, pasts, every, sum(len(later) for *_, later in cuts), sizes)
-    windows = _windows(pasts, _scalings(pasts), every, sizes, manner)
+    windows = manner.windows(pasts, _scalings(pasts), every, sizes)
     if not cuts:  # nothing to choose by: a middling penalty, and a training as long as the sizes say
         linear = fit_linear(windows, 1.0) if manner.linear else no_linear(windows)
-        network, trained = _train(windows, linear, sizes, manner, sizes.epochs, 1.0)
+        network, trained = manner.train(windows, linear, sizes, sizes.epochs, 1.0)
         blend = Blend(1, 1.0, len(trained.history))
         made = DirectForecast(
             linear, 1.0, network, _nothing(windows), sizes, manner, blend, trained.history, trained.stopped_by
         )
-        return replace(made, spread=spread_of(windows.target - made(windows)))
-    folds, penalty, trained = _tried(pasts, cuts, sizes, manner)
+        share = (windows.scale / windows.deviation)[:, None]
+        return replace(made, spread=spread_of(share * (windows.target - made(windows))))
+    folds, penalty, trained = try_forecasts(pasts, cuts, sizes, manner)
     seasons = [1, season] if season and 1 < season <= window else [1]
     blend, errors = choose_blend(folds, seasons)
-    spread = _spread(folds, errors, cuts, horizon, seasons[-1])
+    spread = spread_of_folds(folds, errors, cuts, horizon, seasons[-1])
     linear = fit_linear(windows, penalty) if manner.linear else no_linear(windows)
     network, stopped_by = build_network(windows, sizes, manner.seed), trained.stopped_by
     if blend.epoch:
         quiet = replace(manner, callbacks=(), verbose=False)
-        network, again = _train(windows, linear, sizes, quiet, blend.epoch, 1.0)
+        network, again = quiet.train(windows, linear, sizes, blend.epoch, 1.0)
         stopped_by = "time_limit" if again.stopped_by == "time_limit" else stopped_by
     return DirectForecast(linear, penalty, network, spread, sizes, manner, blend, trained.history, stopped_by)
-
-
-def _tried(
-    pasts: Sequence[Past], cuts: Sequence[tuple[list[int], Origins, Origins]], sizes: ForecastSizes,
-    manner: ForecastManner,
-) -> tuple[list[Fold], float, Trained]:  # fmt: skip
-    """Forecasts of what comes after each cut, the penalty, and the training before the last cut."""
-    whole = np.stack([scaling.y_std for scaling in _scalings(pasts)])
-    most = max(20, MOST_HELD_OUT // (sizes.horizon * whole.shape[1]))
-    parts = []
-    for before, train, later in cuts:
-        scalings = [Scaling.of(past, stop) for past, stop in zip(pasts, before, strict=True)]
-        few = _thinned(later, most)
-        windows = _windows(pasts, scalings, few, sizes, manner)
-        parts.append((_windows(pasts, scalings, train, sizes, manner), windows, windows.scale / whole[few.owner]))
-    penalty, lines = _choose_linear(parts, manner)
-    # The longest past first: it says how many epochs are worth it, and the others follow it.
-    folds, course, manner_of_rest = [], sizes, replace(manner, callbacks=(), verbose=False)
-    told: Trained | None = None
-    for k in reversed(range(len(parts))):
-        earlier, later, size = parts[k]
-        share = 0.3 if told is None else 0.3 + 0.3 * (len(parts) - 1 - k) / (len(parts) - 1)
-        base = lines[k](later)
-        epochs = sizes.epochs if told is None else len(told.history)
-        _, trained = _train(
-            earlier, lines[k], course, manner if told is None else manner_of_rest, epochs, share, (later, base)
-        )
-        told, course = told or trained, replace(sizes, patience=None)
-        folds.append(Fold(later, size, [base + added for added in trained.added]))
-    assert told is not None
-    return folds[::-1], penalty, told
-
-
-def _choose_linear(
-    parts: Sequence[tuple[WindowSet, WindowSet, Array]], manner: ForecastManner
-) -> tuple[float, list[Linear]]:
-    """The penalty under which linear parts forecast what comes after each cut best, and those linear parts."""
-    if not manner.linear:
-        return PENALTIES[-1], [no_linear(earlier) for earlier, *_ in parts]
-    found = [[fit_linear(earlier, penalty) for penalty in PENALTIES] for earlier, *_ in parts]
-    ahead = [[one(later) for one in lines] for lines, (_, later, _) in zip(found, parts, strict=True)]
-    best = choose_penalty([(later, size) for _, later, size in parts], ahead)
-    return PENALTIES[best], [lines[best] for lines in found]
-
-
-def _spread(
-    folds: Sequence[Fold],
-    errors: Sequence[Array],
-    cuts: Sequence[tuple[list[int], Origins, Origins]],
-    horizon: int,
-    season: int,
-) -> Spread:
-    """How far the forecasts of all folds are off, in the unit that suits them."""
-    plain = np.concatenate([error * fold.windows.scale[:, None] for error, fold in zip(errors, folds, strict=True)])
-    found = {unit: np.concatenate([units(fold.windows, unit, season) for fold in folds]) for unit in UNITS}
-    whole = np.concatenate([fold.windows.scale / fold.size for fold in folds])
-    unit = choose_unit(plain / whole[:, None], {name: one / whole for name, one in found.items()})
-    # Windows that overlap go wrong together: what counts is how many horizons lie side by side.
-    owner = np.concatenate([later.owner for *_, later in cuts])
-    known = np.concatenate([later.known for *_, later in cuts])
-    independent = sum(float(np.ptp(known[owner == i])) / horizon + 1 for i in np.unique(owner))
-    return spread_of(plain / found[unit][:, None], unit, season, independent)
-
-
-def _thinned(origins: Origins, most: int) -> Origins:
-    """Every second, third, ... start, so that they are few enough."""
-    stride = -(-len(origins) // most)
-    return Origins(origins.owner[::stride], origins.known[::stride])
 
 
 def continue_forecast(
@@ -287,45 +181,11 @@ def continue_forecast(
     return replace(made, linear=linear, network=network.eval(), history=[*made.history, *rows])
 
 
-def _windows(
-    pasts: Sequence[Past],
-    scalings: Sequence[Scaling],
-    origins: Origins,
-    sizes: ForecastSizes,
-    manner: ForecastManner,
-    ahead: Sequence[Array] | None = None,
-) -> WindowSet:
-    return windows_at(
-        pasts,
-        scalings,
-        origins,
-        sizes.window,
-        sizes.horizon,
-        difference=manner.difference,
-        by_window=manner.by_window,
-        ahead=ahead,
-    )
-
-
-def _train(
-    windows: WindowSet,
-    linear: Linear,
-    sizes: ForecastSizes,
-    manner: ForecastManner,
-    epochs: int,
-    share: float,
-    held_out: tuple[WindowSet, Array] | None = None,
-) -> tuple[SequenceModel, Trained]:
-    network = build_network(windows, sizes, manner.seed)
-    course = manner.course(epochs, sizes.learning_rate, share)
-    return network, train_network(network, windows, linear(windows), sizes, course, held_out)
-
-
 def _last_value(pasts: Sequence[Past], sizes: ForecastSizes, manner: ForecastManner) -> DirectForecast:
     """Forecasts by the last value, with the spread of a walk of the series' own steps."""
     scalings = _scalings(pasts)
     origins = Origins(np.arange(len(pasts)), np.array([past.length for past in pasts]))
-    windows = _windows(pasts, scalings, origins, sizes, manner)
+    windows = manner.windows(pasts, scalings, origins, sizes)
     steps = [np.diff(past.y, axis=0) / scaling.y_std for past, scaling in zip(pasts, scalings, strict=True)]
     walk = np.concatenate(steps)[:, None]
     walk = walk[np.isfinite(walk).any(axis=(1, 2))]
