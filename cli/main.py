@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seqkit.cli import bench, data, doctor, evaluate, hippo, models, predict, stream, train
+from seqkit.cli import bench, data, doctor, evaluate, hippo, models, predict, serve, stream, train
 from seqkit.version import __version__
 
 __all__ = ["app", "main"]
@@ -28,6 +28,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("stream")(stream.stream)
+app.command("serve")(serve.serve)
 app.command("models")(models.models)
 app.add_typer(data.app, name="data")
 app.add_typer(hippo.app, name="hippo")

@@ -31,11 +31,12 @@ def python(
 
 
 def sources(root: Path) -> dict[str, Path]:
-    """Place in the wheel -> file on disk, for every module and the typing marker; links are not followed."""
+    """Place in the wheel -> file on disk, for modules, pages and the typing marker; links are not followed."""
     found = {
         f"{place}/{path.relative_to(root / folder).as_posix()}": path
         for folder, place in FOLDERS.items()
-        for path in (root / folder).rglob("*.py")
+        for pattern in ("*.py", "*.html")
+        for path in (root / folder).rglob(pattern)
     }
     return found | {"seqkit/py.typed": root / "seqkit/py.typed"}
 

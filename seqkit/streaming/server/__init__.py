@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seqkit.checks import missing_extra
 from seqkit.streaming.server.jobs import Answer, Job, Key
 from seqkit.streaming.server.keeper import Keeper
 from seqkit.streaming.server.limits import Clients, Limits
-from seqkit.streaming.server.store import Entry, Store, Unstorable
+from seqkit.streaming.server.store import Entry, Store, StoreError
 from seqkit.streaming.server.uniform import UniformEngine, exact_sizes
+
+if TYPE_CHECKING:
+    from seqkit.streaming.server.app import create_app
+    from seqkit.streaming.server.run import serve
 
 __all__ = [
     "Answer",
@@ -20,8 +24,8 @@ __all__ = [
     "Key",
     "Limits",
     "Store",
+    "StoreError",
     "UniformEngine",
-    "Unstorable",
     "create_app",
     "exact_sizes",
     "serve",

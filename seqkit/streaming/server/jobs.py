@@ -13,7 +13,7 @@ import numpy as np
 from seqkit.streaming.engine import Array, Engine
 from seqkit.streaming.samples import checked_samples
 
-__all__ = ["LONGEST_NAME", "Answer", "Job", "Key", "Refusal", "checked_name", "parsed_json", "push_job"]
+__all__ = ["LONGEST_NAME", "Answer", "Job", "Key", "RefusedError", "checked_name", "parsed_json", "push_job"]
 
 LONGEST_NAME = 200
 
@@ -35,7 +35,7 @@ class Answer(NamedTuple):
     body: dict[str, Any] | bytes
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """A request that is not taken, with its status and one sentence.
 
     Args:
@@ -87,7 +87,7 @@ def parsed_json(text: str | bytes) -> Any:
     """What a JSON text says.
 
     Raises:
-        Refusal: 400: no JSON, or with NaN, which JSON does not have.
+        RefusedError: 400: no JSON, or with NaN, which JSON does not have.
 
     Example:
         >>> parsed_json('{"values": [1, null]}')
@@ -96,24 +96,26 @@ def parsed_json(text: str | bytes) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
-        raise Refusal(400, f"the text is not UTF-8 ({error.reason} at byte {error.start}); send JSON") from error
+        raise RefusedError(400, f"the text is not UTF-8 ({error.reason} at byte {error.start}); send JSON") from error
     except json.JSONDecodeError as error:
-        raise Refusal(400, f"the text is not JSON: {error.msg} at character {error.pos}; send one object") from error
+        raise RefusedError(
+            400, f"the text is not JSON: {error.msg} at character {error.pos}; send one object"
+        ) from error
     except RecursionError as error:
-        raise Refusal(400, "the JSON is nested too deeply; send one object with a list of numbers") from error
+        raise RefusedError(400, "the JSON is nested too deeply; send one object with a list of numbers") from error
     except ValueError as error:  # a whole number of thousands of digits
-        raise Refusal(400, f"the JSON holds a number that cannot be read ({error}); send usual numbers") from error
+        raise RefusedError(400, f"the JSON holds a number that cannot be read ({error}); send usual numbers") from error
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise Refusal(400, f"JSON has no {name}; write null where a value is missing")
+    raise RefusedError(400, f"JSON has no {name}; write null where a value is missing")
 
 
 def checked_name(given: Any) -> str:
     """Name of a stream: a text, or a whole number, which is taken as text.
 
     Raises:
-        Refusal: 422: something else.
+        RefusedError: 422: something else.
 
     Example:
         >>> checked_name("pump 7"), checked_name(7)
@@ -121,7 +123,7 @@ def checked_name(given: Any) -> str:
     """
     name = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or "/" in name:
-        raise Refusal(
+        raise RefusedError(
             422,
             f"`stream` must be a text of 1 to {LONGEST_NAME} printable characters without '/', got {_shortened(given)}",
         )
@@ -138,7 +140,7 @@ def push_job(client: str, message: Any, engine: Engine, name: Any = None) -> Job
         name: The stream where the message does not name it.
 
     Raises:
-        Refusal: 422: something that does not fit, in one sentence.
+        RefusedError: 422: something that does not fit, in one sentence.
 
     Example:
         >>> from seqkit import S4D
@@ -147,12 +149,14 @@ def push_job(client: str, message: Any, engine: Engine, name: Any = None) -> Job
         array([1., 2.], dtype=float32)
     """
     if not isinstance(message, dict):
-        raise Refusal(422, f"a push must be an object with `values`, got {_shortened(message)}")
+        raise RefusedError(422, f"a push must be an object with `values`, got {_shortened(message)}")
     unknown = [field for field in message if field not in (*FIELDS, "op", "id")]
     if unknown:
-        raise Refusal(422, f"a push takes {', '.join(FIELDS)}; it has no field {_shortened(unknown[0])}")
+        raise RefusedError(422, f"a push takes {', '.join(FIELDS)}; it has no field {_shortened(unknown[0])}")
     if "values" not in message:
-        raise Refusal(422, "a push needs `values`: a list of numbers, one for each channel, or a list of such lists")
+        raise RefusedError(
+            422, "a push needs `values`: a list of numbers, one for each channel, or a list of such lists"
+        )
     values = _values(message["values"], engine)
     n = 1 if values.ndim == 1 else len(values)
     if values.ndim == 2 and n == 1:
@@ -174,14 +178,14 @@ def _values(given: Any, engine: Engine) -> Array:
         table = np.array(given)
         if table.dtype == object:  # null among numbers
             table = np.array(given, dtype=np.float64) if _plain(given) else table
-    except (ValueError, TypeError, OverflowError) as error:
-        raise Refusal(
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise RefusedError(
             422, f"`values` must be a list of {engine.n_channels} numbers, or a list of such lists of equal length"
         ) from error
     try:
         checked_samples("values", table, engine)
     except ValueError as error:
-        raise Refusal(422, str(error)) from error
+        raise RefusedError(422, str(error)) from error
     with np.errstate(over="ignore"):
         return table.astype(engine.sample_dtype)
 
@@ -196,7 +200,7 @@ def _plain(given: Any) -> bool:
 def _times(given: Any, n: int) -> Array:
     several = given if isinstance(given, list) else [given]
     if len(several) != n:
-        raise Refusal(422, f"`time` must hold one time for each of {n} samples, got {len(several)}")
+        raise RefusedError(422, f"`time` must hold one time for each of {n} samples, got {len(several)}")
     return np.array([_seconds(one) for one in several])
 
 
@@ -211,12 +215,14 @@ def _seconds(time: Any) -> float:
             pass
         else:
             return (date if date.tzinfo else date.replace(tzinfo=datetime.UTC)).timestamp()
-    raise Refusal(422, f"`time` must be seconds or an ISO date such as 2026-01-31T12:00:00Z, got {_shortened(time)}")
+    raise RefusedError(
+        422, f"`time` must be seconds or an ISO date such as 2026-01-31T12:00:00Z, got {_shortened(time)}"
+    )
 
 
 def _count(given: Any) -> int:
     if not isinstance(given, int) or isinstance(given, bool) or not 0 <= given < 2**62:
-        raise Refusal(
+        raise RefusedError(
             422, f"`count` must be the whole number of samples that the stream has before, got {_shortened(given)}"
         )
     return given

@@ -13,8 +13,8 @@ import numpy as np
 from seqkit.checks import check_positive_int
 from seqkit.streaming.engine import Array, Engine
 from seqkit.streaming.pool import StreamPool
-from seqkit.streaming.server.jobs import Answer, Job, Key, Refusal
-from seqkit.streaming.server.store import Entry, Store, Unstorable
+from seqkit.streaming.server.jobs import Answer, Job, Key, RefusedError
+from seqkit.streaming.server.store import Entry, Store, StoreError
 from seqkit.streaming.server.uniform import UniformEngine
 from seqkit.streaming.snapshot import from_bytes, to_bytes
 from seqkit.streaming.stream import answer
@@ -131,7 +131,7 @@ class Keeper:
                 self._flush()
         except Exception as error:
             self._undo(tally)
-            if isinstance(error, Unstorable):
+            if isinstance(error, StoreError):
                 log.error("the store cannot be written: %s", error)
                 words = "the store cannot be written, so nothing was taken; make room on the server's disk and repeat"
                 return [Answer(507, {"error": words})] * len(jobs)
@@ -161,7 +161,7 @@ class Keeper:
             if jobs[k].op != "push":
                 try:
                     answers[k] = getattr(self, f"_{jobs[k].op}")(jobs[k])
-                except Refusal as refusal:
+                except RefusedError as refusal:
                     answers[k] = refusal.answer()
 
     def _push(self, wave: Sequence[int], jobs: Sequence[Job], answers: list[Answer]) -> None:
@@ -177,8 +177,9 @@ class Keeper:
                 else:
                     self.tally.repeated += 1
                     answers[k] = self._answer(jobs[k].key, repeated=True)
-            except Refusal as refusal:
+            except RefusedError as refusal:
                 answers[k] = refusal.answer()
+        self._touched.update(jobs[k].key for k in ready)
         before = {k: self.pool.count(self._held[jobs[k].key].number) for k in ready}
         batch = [(self._held[jobs[k].key].number, jobs[k].values, jobs[k].times) for k in ready]
         for k, failure in zip(ready, self._take(batch), strict=True):
@@ -195,7 +196,7 @@ class Keeper:
         """Whether a push is the next one; False where it was taken before.
 
         Raises:
-            Refusal: 409: samples are missing in between.
+            RefusedError: 409: samples are missing in between.
         """
         if job.count is None:
             return True
@@ -204,7 +205,7 @@ class Keeper:
             return True
         if job.count + job.samples <= have:
             return False
-        raise Refusal(409, f"the stream has {have} samples and `count` is {job.count}; push on from sample {have}")
+        raise RefusedError(409, f"the stream has {have} samples and `count` is {job.count}; push on from sample {have}")
 
     def _take(self, batch: Sequence[tuple[int, Any, Any]]) -> list[ValueError | None]:
         """Gives samples and blocks of different streams to the pool; an error for each that does not fit."""
@@ -240,7 +241,6 @@ class Keeper:
         assert job.values is not None  # a push has values
         times = None if job.times is None else job.times.tobytes()
         self._entries.append(Entry(held.number, before, job.samples, job.values.tobytes(), times))
-        self._touched.add(job.key)
         self.tally.samples += job.samples
         held.tail += job.samples
         if held.tail >= held.due:
@@ -251,11 +251,12 @@ class Keeper:
         number = self._held[key].number
         body: dict[str, Any] = {"stream": key[1], "count": self.pool.count(number)}
         if body["count"] == 0:
-            raise Refusal(409, "the stream answers from its first sample on; push one first")
+            raise RefusedError(409, "the stream answers from its first sample on; push one first")
         output = self.pool.output(number)
         body["prediction"] = _plain(answer(self.engine, output))
         if self.engine.classes is not None:
-            body["probabilities"] = _plain(output)
+            labels = map(str, self.engine.classes.tolist())
+            body["probabilities"] = dict(zip(labels, _plain(output), strict=True))
         if (time := self.pool.time(number)) is not None:
             body["time"] = time
         if repeated:
@@ -266,7 +267,7 @@ class Keeper:
 
     def _open(self, job: Job) -> Answer:
         if self._number(job.key) is not None:
-            raise Refusal(409, "there is a stream of this name; go on with it, or close it first")
+            raise RefusedError(409, "there is a stream of this name; go on with it, or close it first")
         self._add(job.key)
         return Answer(201, {"stream": job.key[1], "count": 0})
 
@@ -292,8 +293,9 @@ class Keeper:
     def _restore(self, job: Job) -> Answer:
         self._fetch([job.key])
         new = job.key not in self._held
+        self._touched.add(job.key)
         if not new and not job.replace:
-            raise Refusal(409, "there is a stream of this name; close it first, or say replace=true")
+            raise RefusedError(409, "there is a stream of this name; close it first, or say replace=true")
         if new:
             self._begin(job.key)
         held = self._held[job.key]
@@ -303,8 +305,7 @@ class Keeper:
             if new:
                 self._close(job)
             whole = str(error) if isinstance(error, ValueError) else "the snapshot is damaged; use one that is whole"
-            raise Refusal(422, whole) from error
-        self._touched.add(job.key)
+            raise RefusedError(422, whole) from error
         self._store(held)
         return Answer(201 if new else 200, {"stream": job.key[1], "count": self.pool.count(held.number)})
 
@@ -322,7 +323,7 @@ class Keeper:
 
     def _add(self, key: Key) -> int:
         if self._counts[key[0]] >= self.streams_per_client:
-            raise Refusal(429, f"a client may have {self.streams_per_client} streams; close some first")
+            raise RefusedError(429, f"a client may have {self.streams_per_client} streams; close some first")
         self._counts[key[0]] += 1
         self._touched.add(key)
         return self.store.add(*key)
@@ -348,6 +349,7 @@ class Keeper:
         tails = []
         for key, number in streams:
             state, entries = self.store.load(number)
+            self._touched.add(key)
             if state is None:
                 self.pool.open(number)
             else:
@@ -368,10 +370,11 @@ class Keeper:
 
     def _make_room(self, n: int) -> None:
         while len(self._held) + n > self.resident:
-            key, held = self._held.popitem(last=False)
+            key, held = next(iter(self._held.items()))
             self._touched.add(key)
             if held.tail:
                 self._store(held)
+            del self._held[key]
             self.pool.close(held.number)
             self.tally.evicted += 1
 
@@ -426,5 +429,5 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _unknown() -> Refusal:
-    return Refusal(404, "there is no such stream; push a sample to begin one, or check the name and the token")
+def _unknown() -> RefusedError:
+    return RefusedError(404, "there is no such stream; push a sample to begin one, or check the name and the token")

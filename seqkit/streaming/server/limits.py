@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from seqkit.checks import check_positive, check_positive_int
-from seqkit.streaming.server.jobs import Refusal
+from seqkit.streaming.server.jobs import RefusedError
 
 __all__ = ["Bucket", "Clients", "Limits"]
 
@@ -120,36 +120,36 @@ class Clients:
         """Name of the client with a token.
 
         Raises:
-            Refusal: 401: none, or one that nobody has.
+            RefusedError: 401: none, or one that nobody has.
         """
         if not self._tokens:
             return ""
         if not token:
-            raise Refusal(401, "this server needs a token; send the header `Authorization: Bearer TOKEN`")
+            raise RefusedError(401, "this server needs a token; send the header `Authorization: Bearer TOKEN`")
         given = token.encode("utf-8", "surrogateescape")
         found = [name for name, known in self._tokens.items() if hmac.compare_digest(given, known.encode())]
         if not found:
-            raise Refusal(401, "nobody has this token; check it")
+            raise RefusedError(401, "nobody has this token; check it")
         return found[0]
 
     def spend(self, client: str, samples: int) -> None:
         """Counts samples of a client.
 
         Raises:
-            Refusal: 429: more than its rate; 413: more at once than a burst holds.
+            RefusedError: 429: more than its rate; 413: more at once than a burst holds.
         """
         if self.limits.rate is None or not samples:
             return
         if samples > self.limits.burst:
-            raise Refusal(413, f"a request may hold {self.limits.burst} samples, got {samples}; send several")
+            raise RefusedError(413, f"a request may hold {self.limits.burst} samples, got {samples}; send several")
         bucket = self._buckets.setdefault(client, Bucket(self.limits.rate, self.limits.burst))
         wait = bucket.take(samples)
         if wait:
-            raise Refusal(429, f"a client may send {self.limits.rate:g} samples a second; wait {wait:.2f} s", wait)
+            raise RefusedError(429, f"a client may send {self.limits.rate:g} samples a second; wait {wait:.2f} s", wait)
 
     @staticmethod
     def read(path: str | Path) -> dict[str, str]:
-        """Tokens out of a file with a line `name:token` for each client; a lone token is that of client "".
+        r"""Tokens out of a file with a line `name:token` for each client; a lone token is that of client "".
 
         Raises:
             FileNotFoundError: no such file.
@@ -158,7 +158,7 @@ class Clients:
         Example:
             >>> import tempfile
             >>> file = Path(tempfile.mkdtemp()) / "tokens"
-            >>> _ = file.write_text("# two wards\\nward 3:0123456789abcdef\\nward 4:fedcba9876543210\\n")
+            >>> _ = file.write_text("# two wards\nward 3:0123456789abcdef\nward 4:fedcba9876543210\n")
             >>> list(Clients.read(file))
             ['ward 3', 'ward 4']
         """
@@ -169,10 +169,10 @@ class Clients:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             if not line.strip() or line.lstrip().startswith("#"):
                 continue
-            name, _, token = line.strip().rpartition(":")
+            name, _, token = (part.strip() for part in line.rpartition(":"))
             if name in tokens:
                 raise ValueError(f"{path}, line {number}: client {name!r} has a token already; give it one")
-            tokens[name.strip()] = token.strip()
+            tokens[name] = token
         if not tokens:
             raise ValueError(f"{path} holds no token; write a line `name:token` for each client")
         return tokens

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from seqkit.checks import check_choice
 
-__all__ = ["DURABILITY", "Entry", "Store", "Unstorable"]
+__all__ = ["DURABILITY", "Entry", "Store", "StoreError"]
 
 DURABILITY = {"process": "NORMAL", "power": "FULL"}
 """What acknowledged samples outlive: the end of the process, or the loss of power (each commit waits for the disk)."""
@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS samples (
 """
 
 
-class Unstorable(RuntimeError):
+class StoreError(RuntimeError):
     """The store could not be written: the disk is full, or the file is gone or damaged."""
 
 
@@ -93,7 +93,9 @@ class Store:
             self._db.execute("COMMIT")
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
-                raise OSError(f"the store {path} is in use by another process; stop that one, or give another") from error
+                raise OSError(
+                    f"the store {path} is in use by another process; stop that one, or give another"
+                ) from error
             raise OSError(f"the store {path} cannot be opened: {error}") from error
         except sqlite3.DatabaseError as error:
             raise ValueError(f"{path} is no store of streams ({error}); give another file") from error
@@ -176,7 +178,7 @@ class Transaction:
         try:
             self._db.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            raise Unstorable(str(error)) from error
+            raise StoreError(str(error)) from error
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         try:
@@ -188,6 +190,6 @@ class Transaction:
         except sqlite3.Error as failure:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            raise Unstorable(str(failure)) from failure
+            raise StoreError(str(failure)) from failure
         if isinstance(error, sqlite3.Error):
-            raise Unstorable(str(error)) from error
+            raise StoreError(str(error)) from error
