@@ -1,0 +1,1 @@
+"""Functions of single values that the compiler turns into vectors."""

@@ -1,0 +1,189 @@
+"""The three sums of a step, written as vectors: systems of 16 heads side by side, and products of 32 outputs at a time.
+
+A loop that the compiler is left to vectorise would begin with a test whether its arrays overlap, which takes as long as
+a tile of this size; and the sums of a step over 32 modes would go one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import extending
+from numba.core import cgutils, types
+
+from seqkit.kernels.stack_step.layout import COEFFICIENTS, LANES, WIDE
+
+__all__ = ["add_tile", "advance_tile", "dot_tile", "product", "product_of_four"]
+
+intrinsic: Callable[[Any], Any] = extending.intrinsic
+tools: Any = cgutils
+ir: Any = tools.ir  # LLVM's instructions, as numba writes them
+FLAGS = ("contract", "nsz", "reassoc")
+SMALLEST = {4: 2.0**-100, 8: 2.0**-960}  # by bytes: a state below this becomes 0 before slow denormal numbers appear
+WORD, LONG = ir.IntType(32), ir.IntType(64)
+
+
+class Vectors:
+    """Reads and writes vectors of `count` numbers of the type of `like`, at addresses."""
+
+    def __init__(self, builder: Any, like: Any, count: int) -> None:
+        self.builder, self.real = builder, like.type
+        self.size = 4 if isinstance(like.type, ir.FloatType) else 8
+        self.type = ir.VectorType(like.type, count)
+        self.count = count
+
+    def pointer(self, address: Any, place: Any) -> Any:
+        """Pointer to the vector that begins `place` numbers after `address`."""
+        start = self.builder.inttoptr(address, self.real.as_pointer())
+        return self.builder.bitcast(self.builder.gep(start, [place]), self.type.as_pointer())
+
+    def read(self, address: Any, place: Any) -> Any:
+        """A vector."""
+        return self.builder.load(self.pointer(address, place), align=self.size)
+
+    def write(self, value: Any, address: Any, place: Any) -> None:
+        """Puts a vector."""
+        self.builder.store(value, self.pointer(address, place), align=self.size)
+
+    def filled(self, number: float) -> Any:
+        """A vector of one constant."""
+        return ir.Constant(self.type, [number] * self.count)
+
+    def spread(self, address: Any, place: Any) -> Any:
+        """A vector of the one number that lies there."""
+        start = self.builder.inttoptr(address, self.real.as_pointer())
+        value = self.builder.load(self.builder.gep(start, [place]), align=self.size)
+        first = self.builder.insert_element(ir.Constant(self.type, ir.Undefined), value, WORD(0))
+        return self.builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(WORD, self.count), [0] * self.count))
+
+    def joined(self, a: Any, b: Any, c: Any) -> Any:
+        """Product of a and b, plus c."""
+        return self.builder.fadd(self.builder.fmul(a, b, FLAGS), c, FLAGS)
+
+    def less(self, a: Any, b: Any, c: Any) -> Any:
+        """Product of a and b, taken from c."""
+        return self.builder.fsub(c, self.builder.fmul(a, b, FLAGS), FLAGS)
+
+    def flushed(self, value: Any) -> Any:
+        """The same with small values set to 0; NaN stays NaN."""
+        builder, limit = self.builder, SMALLEST[self.size]
+        above = builder.fcmp_ordered("<", value, self.filled(limit))
+        below = builder.fcmp_ordered(">", value, self.filled(-limit))
+        return builder.select(builder.and_(above, below), self.filled(0.0), value)
+
+    def sums(self, count: int) -> list[Any]:
+        """Places for running sums, which become registers."""
+        return [tools.alloca_once_value(self.builder, self.filled(0.0)) for _ in range(count)]
+
+
+def times(builder: Any, index: Any, number: int) -> Any:
+    """Place of the vectors of a mode."""
+    return builder.mul(index, LONG(number))
+
+
+@intrinsic
+def advance_tile(typing: Any, coefficients: Any, state: Any, u: Any, y: Any, count: Any, like: Any) -> Any:
+    """Writes x' = a x + b u over x and y = Re sum c x', for `count` modes of 16 heads; takes addresses."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        coefficients, state, u, y, count, like = args
+        vectors = Vectors(builder, like, LANES)
+        drive = vectors.read(u, LONG(0))
+        sums = vectors.sums(2)
+        with tools.for_range_slice(builder, LONG(0), count, LONG(1), LONG) as (index, _):
+            place, own = times(builder, index, COEFFICIENTS * LANES), times(builder, index, 2 * LANES)
+            a_re, a_im, b_re, b_im, c_re, c_im = (
+                vectors.read(coefficients, builder.add(place, LONG(k * LANES))) for k in range(COEFFICIENTS)
+            )
+            beside = builder.add(own, LONG(LANES))
+            re, im = vectors.read(state, own), vectors.read(state, beside)
+            new_re = vectors.joined(a_re, re, vectors.less(a_im, im, builder.fmul(b_re, drive, FLAGS)))
+            new_im = vectors.joined(a_re, im, vectors.joined(a_im, re, builder.fmul(b_im, drive, FLAGS)))
+            new_re, new_im = vectors.flushed(new_re), vectors.flushed(new_im)
+            vectors.write(new_re, state, own)
+            vectors.write(new_im, state, beside)
+            builder.store(vectors.joined(c_re, new_re, builder.load(sums[0])), sums[0])
+            builder.store(vectors.joined(c_im, new_im, builder.load(sums[1])), sums[1])
+        vectors.write(builder.fsub(builder.load(sums[0]), builder.load(sums[1]), FLAGS), y, LONG(0))
+        return context.get_dummy_value()
+
+    return types.void(coefficients, state, u, y, count, like), build
+
+
+@intrinsic
+def dot_tile(typing: Any, weights: Any, state: Any, y: Any, count: Any, like: Any) -> Any:
+    """Writes y = Re sum w x for `count` modes of 16 heads."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        weights, state, y, count, like = args
+        vectors = Vectors(builder, like, LANES)
+        sums = vectors.sums(2)
+        with tools.for_range_slice(builder, LONG(0), count, LONG(1), LONG) as (index, _):
+            place = times(builder, index, 2 * LANES)
+            for part in range(2):
+                here = builder.add(place, LONG(part * LANES))
+                total = vectors.joined(vectors.read(weights, here), vectors.read(state, here), builder.load(sums[part]))
+                builder.store(total, sums[part])
+        vectors.write(builder.fsub(builder.load(sums[0]), builder.load(sums[1]), FLAGS), y, LONG(0))
+        return context.get_dummy_value()
+
+    return types.void(weights, state, y, count, like), build
+
+
+@intrinsic
+def add_tile(typing: Any, weights: Any, drive: Any, state: Any, count: Any, like: Any) -> Any:
+    """Adds w s to the state, for `count` modes of 16 heads with a real s each."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        weights, drive, state, count, like = args
+        vectors = Vectors(builder, like, LANES)
+        value = vectors.read(drive, LONG(0))
+        with tools.for_range_slice(builder, LONG(0), count, LONG(1), LONG) as (index, _):
+            place = times(builder, index, 2 * LANES)
+            for part in range(2):
+                here = builder.add(place, LONG(part * LANES))
+                new = vectors.joined(vectors.read(weights, here), value, vectors.read(state, here))
+                vectors.write(vectors.flushed(new), state, here)
+        return context.get_dummy_value()
+
+    return types.void(weights, drive, state, count, like), build
+
+
+def product_of(n_rows: int, unrolled: int, lanes: int) -> Any:
+    """Builds the product of `lanes` of 32 outputs: y = start + W x for some rows at a time.
+
+    One row alone waits for its own sums, so it has several, for inputs in turn; of four rows each has one, and W is
+    read once for all of them.
+    """
+
+    @intrinsic
+    def tile(typing: Any, w: Any, x: Any, ahead: Any, start: Any, y: Any, after: Any, count: Any, like: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            w, x, ahead, start, y, after, count, like = args
+            vectors = Vectors(builder, like, lanes)
+            sums = [vectors.sums(unrolled) for _ in range(n_rows)]
+            first = vectors.read(start, LONG(0))
+            for row in sums:
+                builder.store(first, row[0])
+            with tools.for_range_slice(builder, LONG(0), count, LONG(unrolled), LONG) as (index, _):
+                for k in range(unrolled):
+                    here = builder.add(index, LONG(k))
+                    weight = vectors.read(w, times(builder, here, WIDE))
+                    for r, row in enumerate(sums):
+                        value = vectors.spread(x, builder.add(here, builder.mul(ahead, LONG(r))))
+                        builder.store(vectors.joined(weight, value, builder.load(row[k])), row[k])
+            for r, row in enumerate(sums):
+                total = builder.load(row[0])
+                for other in row[1:]:
+                    total = builder.fadd(total, builder.load(other), FLAGS)
+                vectors.write(total, y, builder.mul(after, LONG(r)))
+            return context.get_dummy_value()
+
+        return types.void(w, x, ahead, start, y, after, count, like), build
+
+    return tile
+
+
+product = product_of(1, 2, WIDE)
+product_of_four = product_of(4, 1, WIDE // 2)
