@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -262,7 +261,7 @@ class LinePool:
         if isinstance(output, str):
             return output
         key = _key(sample)
-        if not math.isfinite(output.sum()):
+        if not np.isfinite(output).all():
             self._forget(key)
             return "the model answers with NaN or an infinite value, as its samples are extreme; the stream begins anew"
         count = self.pool.count(key)
