@@ -12,7 +12,18 @@ from seqkit.kernels.state_features.bank import LANES, MOST_PARTS, MOST_STAGES, F
 from seqkit.kernels.state_features.reference import outputs_reference, state_features_reference
 from seqkit.kernels.state_features.state import FeatureState, start
 
-__all__ = ["FeatureState", "Filters", "Packed", "carry_features", "filter_outputs", "pack", "start", "state_features"]
+__all__ = [
+    "LANES",
+    "FeatureState",
+    "Filters",
+    "Packed",
+    "carry_features",
+    "filter_outputs",
+    "pack",
+    "sample_outputs",
+    "start",
+    "state_features",
+]
 
 NO_TRITON = {"triton": "state_features has no Triton kernels"}
 
@@ -158,6 +169,46 @@ def filter_outputs(values: Tensor, filters: Filters, *, steps: float | Tensor = 
     out = lanes.new_empty(count, bank.n_filters)
     out[:, order[order >= 0]] = lanes[:, order >= 0]
     return out
+
+
+def sample_outputs(
+    values: Tensor,
+    bank: Packed,
+    chosen: Tensor,
+    *,
+    steps: float | Tensor = 1.0,
+    lengths: Tensor | None = None,
+    most: int = 256,
+) -> Tensor:
+    """Outputs of each filter over one of several series, such as to place thresholds among them.
+
+    Args:
+        values: Samples, (B, L, C), float32, NaN where a value is missing.
+        bank: Filters, from `pack`; its K blocks have 32 lanes each.
+        chosen: Number of the series for each of G equal parts of the lanes of a block, (K, G), int64.
+        steps: As in `state_features`.
+        lengths: Number of samples of each series, (B,); left out, L.
+        most: Most outputs of a filter: where a series has more, as many at equal distances.
+
+    Returns:
+        (F, most), NaN where a series has fewer.
+
+    Raises:
+        ValueError: shapes do not fit together, or steps are not above 0.
+
+    Example:
+        >>> one = torch.ones(1)
+        >>> bank = pack(Filters(one, one, one, torch.tensor([1]), torch.ones(1, 1), one > 2), torch.zeros(1, 0))
+        >>> sample_outputs(torch.randn(3, 100, 1), bank, torch.tensor([[2]]), most=50).isnan().any().item()
+        False
+    """
+    check_shape("values", values, ("B", "L", bank.mix.shape[1]), "the filters were made for these channels")
+    check_shape("chosen", chosen, (len(bank.kind), "G"), "a row for each block")
+    if bool((chosen < 0).any() | (chosen >= len(values)).any()):
+        raise ValueError(f"`chosen` must hold numbers of the {len(values)} series, got {chosen.unique().tolist()}")
+    check_finite("values", values.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf))
+    times, ends = spread(values, steps, lengths)
+    return cpu.sampled(bank, values.contiguous(), times, ends, chosen.contiguous(), most)
 
 
 def check_bank(values: Tensor, filters: Filters, thresholds: Tensor) -> None:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from seqkit.kernels.state_features import plain
@@ -15,7 +16,7 @@ from seqkit.kernels.state_features.bank import LANES, Packed
 from seqkit.kernels.state_features.state import FeatureState
 from seqkit.kernels.threads import share
 
-__all__ = ["HAS_NUMBA", "advance", "whole"]
+__all__ = ["HAS_NUMBA", "advance", "sampled", "whole"]
 
 HAS_NUMBA = find_spec("numba") is not None
 AT_ONCE = 1 << 20  # values whose held form and slopes a thread keeps at a time
@@ -85,6 +86,25 @@ def advance(
     loops()
     share(work, len(values), STREAMS)
     return out, max(counts)
+
+
+def sampled(bank: Packed, values: Tensor, steps: Tensor, lengths: Tensor, chosen: Tensor, most: int) -> Tensor:
+    """Up to `most` outputs of each filter over one series, (F, most), NaN where there are fewer.
+
+    Args:
+        bank: Packed filters.
+        values: (B, L, C), float32.
+        steps: (B, L), float64.
+        lengths: (B,), int64.
+        chosen: The series for each of G equal parts of the lanes of a block, (K, G), int64.
+        most: Outputs kept of a filter, evenly spread over the series.
+    """
+    out = values.new_full((bank.n_filters, most), torch.nan)
+    if not HAS_NUMBA:
+        plain.sampled(bank, values, steps, lengths, chosen, out)
+    else:
+        loops().sampled_blocks(*fields(bank), *(field.numpy() for field in (values, steps, lengths, chosen, out)))
+    return out
 
 
 def fields(bank: Packed) -> tuple[Any, ...]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seqkit.kernels.state_features.bank import MOST_PARTS, MOST_STAGES, Packed
+from seqkit.kernels.state_features.bank import LANES, MOST_PARTS, MOST_STAGES, Packed
 from seqkit.kernels.state_features.state import HIGHEST, LAST, PREVIOUS, FeatureState, start
 
-__all__ = ["advance", "whole"]
+__all__ = ["advance", "sampled", "whole"]
 
+LEAST = 1e-8  # unit where the gain is less
 TOGETHER = 64  # series whose states are held at a time
 
 
@@ -28,6 +29,8 @@ def advance(
 ) -> tuple[Tensor, int]:
     """Takes samples into `state`, in place, returns the features so far and the number of rows; see `cpu.advance`."""
     written = 0
+    units = units_of(bank)
+    state.memory[:, :, : PREVIOUS + 1] /= units
     for k in range(values.shape[1]):
         value, running, clock, held = values[:, k], k < lengths, state.clock, state.held
         clock[:, 1] += torch.where(running, steps[:, k], 0.0)
@@ -45,7 +48,31 @@ def advance(
                 written += 1
         held.copy_(torch.where(seen.unsqueeze(1), new, held))
         clock[:, 1] = torch.where(seen, 0.0, clock[:, 1])
+    state.memory[:, :, : PREVIOUS + 1] *= units
     return read(bank, state), written
+
+
+def units_of(bank: Packed) -> Tensor:
+    """What the loops hold stages and input in units of, (K, 9, 32): powers of the gain at a training step."""
+    unit = (bank.system[:, 0].double() / 2).tanh().clamp_min(LEAST).unsqueeze(1)
+    left = bank.kind[:, :1] - torch.tensor([1, 1, 2, 2, 3, 3, 4, 4, 0])
+    return (unit ** left.clamp_min(0).unsqueeze(2)).float()
+
+
+def sampled(bank: Packed, values: Tensor, steps: Tensor, lengths: Tensor, chosen: Tensor, out: Tensor) -> None:
+    """Writes outputs of each filter over its series to `out` (F, most); see `cpu.sampled`."""
+    parts, most = chosen.shape[1], out.shape[1]
+    for b in range(len(bank.kind)):
+        block = Packed(*(field[b : b + 1] for field in bank))._replace(order=torch.arange(LANES).unsqueeze(0))
+        for g in range(parts):
+            i = int(chosen[b, g])
+            part, times = values[i : i + 1, : lengths[i]], steps[i : i + 1, : lengths[i]]
+            trace = out.new_empty(1, int((times + 1).ceil().clamp(1, MOST_PARTS).sum()), LANES)
+            _, count = advance(block, part, times, lengths[i : i + 1], start(block, 1), trace)
+            kept = trace[0, : count : max(1, -(-count // most))]
+            lanes = slice(g * LANES // parts, (g + 1) * LANES // parts)
+            places = bank.order[b, lanes]
+            out[places[places >= 0], : len(kept)] = kept[:, lanes].T[places >= 0]
 
 
 def take_row(bank: Packed, value: Tensor, slope: Tensor, span: Tensor, now: Tensor, state: FeatureState) -> None:

@@ -18,7 +18,8 @@ class FeatureState(NamedTuple):
     """The state of B streams under a bank of K blocks of filters: a fixed size, whatever has been seen.
 
     Args:
-        memory: Stages (real and imaginary parts of four), previous input, maximum and last output, (B, K, 11, 32).
+        memory: Stages (real and imaginary parts of four) and previous input, in units of powers of the gain at a step
+            of 1, maximum and last output, (B, K, 11, 32).
         totals: Time above each threshold and the integral of the output, (B, K, T + 1, 32), float64.
         held: Last observed value of each channel, NaN before the first, (B, C).
         clock: Time observed so far, and time since the last observed sample, (B, 2), float64.

@@ -90,21 +90,25 @@ class FeatureMap:
 
     def standardised(self, raw: Array) -> Array:
         """Features in units of their deviation, held at three of them; the mean where nothing was observed."""
-        return np.nan_to_num(np.clip((raw - self.middle) / self.spread, -FARTHEST, FARTHEST), nan=0.0)
+        out = (raw - self.middle) / self.spread
+        np.clip(out, -FARTHEST, FARTHEST, out=out)
+        out[np.isnan(out)] = 0.0
+        return out
 
-    def padded(self, series: SeriesSet) -> tuple[Tensor, Tensor, Tensor]:
-        """Standardised samples (B, L, C), steps (B, L) in units of the training step, and lengths."""
-        lengths = torch.from_numpy(series.lengths)
-        values = torch.zeros(len(series), int(lengths.max()), series.n_channels)
-        even = self.step(series.sample_rate) if series.timestamps is None else 1.0
-        steps = torch.full(values.shape[:2], even, dtype=torch.float64)
-        for i, one in enumerate(series.values):
-            values[i, : len(one)] = torch.from_numpy(self.scaled(one))
-            if series.timestamps is not None and len(one) > 1:
-                seconds = np.asarray(series.timestamps[i], dtype=np.float64)
-                spans = np.diff(seconds) * (self.sample_rate or 1.0)
-                steps[i, 1 : len(one)] = torch.from_numpy(spans)
-        return values, steps, lengths
+    def padded(self, series: SeriesSet) -> tuple[Tensor, float | Tensor, Tensor]:
+        """Standardised samples (B, L, C), steps in units of the training step, one or (B, L), and lengths."""
+        lengths = series.lengths
+        longest = int(lengths.max())
+        values = np.zeros((len(lengths), longest, series.n_channels), dtype=np.float32)
+        inside = np.arange(longest) < lengths[:, None]
+        values[inside] = self.scaled(np.concatenate(series.values))
+        steps: float | Tensor = self.step(series.sample_rate)
+        if series.timestamps is not None:
+            spans = np.ones(values.shape[:2])
+            for i, seconds in enumerate(series.timestamps):
+                spans[i, 1 : len(seconds)] = np.diff(np.asarray(seconds, dtype=np.float64)) * (self.sample_rate or 1.0)
+            steps = torch.from_numpy(spans)
+        return torch.from_numpy(values), steps, torch.from_numpy(lengths)
 
     def scaled(self, values: Array) -> Array:
         """Samples (L, C) in units of each channel's deviation, float32."""
@@ -128,11 +132,10 @@ def fit_map(series: SeriesSet, n_filters: int, n_thresholds: int, n_statistics: 
         fields, np.zeros((n_filters, 0), np.float32), n_statistics, mean, scale, series.sample_rate, *unit
     )
 
-    def one(i: int) -> tuple[Tensor, Tensor]:
-        values, steps, _ = found.padded(series.select([i]))
-        return values[0], steps[0]
+    def some(places: Array) -> tuple[Tensor, float | Tensor, Tensor]:
+        return found.padded(series.select(places.tolist()))
 
-    found.thresholds = draw_thresholds(filters, n_thresholds, one, len(series), rng).numpy()
+    found.thresholds = draw_thresholds(filters, n_thresholds, some, len(series), rng).numpy()
     return found
 
 
@@ -150,16 +153,14 @@ def prepare(
 
 def _moments(series: SeriesSet) -> tuple[Array, Array]:
     """Mean and deviation of each channel over all observed samples; 0 and 1 for a channel without any."""
-    channels = series.n_channels
-    count, total = np.zeros(channels), np.zeros(channels)
-    for one in series.values:
-        count += (~np.isnan(one)).sum(axis=0)
-        total += np.nansum(one, axis=0, dtype=np.float64)
-    mean = total / np.maximum(count, 1)
-    square = np.zeros(channels)
-    for one in series.values:
-        square += np.nansum((one.astype(np.float64) - mean) ** 2, axis=0)
-    scale = np.sqrt(square / np.maximum(count, 1))
+    values = np.concatenate(series.values).astype(np.float64)
+    seen = ~np.isnan(values)
+    count = np.maximum(seen.sum(axis=0), 1)
+    values[~seen] = 0.0
+    mean = values.sum(axis=0) / count
+    values -= mean
+    values[~seen] = 0.0
+    scale = np.sqrt(np.square(values, out=values).sum(axis=0) / count)
     return mean, np.where(scale > 1e-6 * np.abs(mean), scale, 1.0)
 
 

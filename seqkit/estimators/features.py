@@ -71,7 +71,7 @@ class HiPPOFeaturesClassifier(FeatureEstimator, BaseClassifier):  # type: ignore
         sampling rate, and leave out what was not observed.
 
     Cost:
-        Linear in the number of samples: about 2 ns a sample and filter. The ridge model takes n^2 P for n series and
+        Linear in the number of samples: about 1 ns a sample and filter. The ridge model takes n^2 P for n series and
         P = F (T + 1) features.
 
     Example:
@@ -89,7 +89,7 @@ class HiPPOFeaturesClassifier(FeatureEstimator, BaseClassifier):  # type: ignore
 
     def __init__(
         self,
-        n_filters: int = 700,
+        n_filters: int = 512,
         *,
         n_thresholds: int = 4,
         alphas: Sequence[float] | None = None,
@@ -206,7 +206,7 @@ class HiPPOFeaturesRegressor(FeatureEstimator, BaseRegressor):  # type: ignore[m
 
     def __init__(
         self,
-        n_filters: int = 700,
+        n_filters: int = 512,
         *,
         n_thresholds: int = 4,
         alphas: Sequence[float] | None = None,

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from torch import Tensor
 
 from seqkit.datasets.rows import Array
-from seqkit.kernels.state_features import Filters, filter_outputs
+from seqkit.kernels.state_features import LANES, Filters, pack, sample_outputs
 
 __all__ = ["draw_filters", "draw_thresholds", "feature_names", "statistics"]
 
@@ -36,7 +36,8 @@ def draw_filters(n_filters: int, n_channels: int, length: float, rng: Generator)
     """Draws filters for series of about `length` samples.
 
     The memory tau of a filter is log-uniform from 0.7 samples to a fifth of `length`; it is a row of 1 to 4 stages of
-    tau / sqrt(m) each, which together spread over tau. Half of the filters read the slope.
+    tau / sqrt(m) each, which together spread over tau. Half of the filters read the slope. Numbers of stages and kinds
+    of input take turns, so that each has as many filters.
 
     Args:
         n_filters: Number of filters F.
@@ -48,33 +49,44 @@ def draw_filters(n_filters: int, n_channels: int, length: float, rng: Generator)
         >>> draw_filters(5, 2, 100, np.random.default_rng(0)).mix.shape
         torch.Size([5, 2])
     """
+    numbers = np.arange(n_filters)
     tau = np.exp(rng.uniform(math.log(SHORTEST), math.log(max(LONGEST * length, 2 * SHORTEST)), n_filters))
-    stages = rng.integers(1, 5, n_filters)
+    stages = numbers % 4 + 1
     turns = rng.uniform(0, TURNS, n_filters) * (rng.random(n_filters) > STILL)
     start = rng.uniform(0, 2 * math.pi, n_filters)
-    weights = np.zeros((n_filters, n_channels))
-    for row in weights:
-        count = int(2 ** rng.uniform(0, math.log2(min(n_channels, CHANNELS) + 1))) if n_channels > 1 else 1
-        places = rng.choice(n_channels, min(count, n_channels), replace=False)
-        row[places] = rng.normal(size=len(places)) if len(places) > 1 else 1.0
-    numbers = (np.sqrt(stages) / tau, np.minimum(turns / tau, FASTEST), start, weights)
-    decay, turn, phase, mix = (torch.from_numpy(one).float() for one in numbers)
-    sloped = torch.from_numpy(rng.random(n_filters) < 0.5)
+    fields = (np.sqrt(stages) / tau, np.minimum(turns / tau, FASTEST), start, _mix(n_filters, n_channels, rng))
+    decay, turn, phase, mix = (torch.from_numpy(one).float() for one in fields)
+    sloped = torch.from_numpy(numbers // 4 % 2 == 1)
     return Filters(decay, turn, phase, torch.from_numpy(stages), mix, sloped)
 
 
+def _mix(n_filters: int, n_channels: int, rng: Generator) -> Array:
+    """Weights of the channels, (F, C): normal ones for a few channels drawn for each filter, 1 for a single one."""
+    if n_channels == 1:
+        return np.ones((n_filters, 1))
+    counts = (2 ** rng.uniform(0, math.log2(min(n_channels, CHANNELS) + 1), (n_filters, 1))).astype(int)
+    weights = rng.normal(size=(n_filters, n_channels))
+    ranks = rng.random((n_filters, n_channels)).argsort(axis=1).argsort(axis=1)
+    return np.where(ranks < counts, np.where(counts > 1, weights, 1.0), 0.0)
+
+
 def draw_thresholds(
-    filters: Filters, n_thresholds: int, series: Callable[[int], tuple[Tensor, Tensor]], n_series: int, rng: Generator
+    filters: Filters,
+    n_thresholds: int,
+    series: Callable[[Array], tuple[Tensor, float | Tensor, Tensor]],
+    n_series: int,
+    rng: Generator,
 ) -> Tensor:
     """Levels for each filter, (F, T): quantiles of its output on a training series drawn for it and its likes.
 
-    Up to 16 filters with as many stages and the same kind of input take one series. The shares follow each other by
-    the golden ratio from filter to filter, so that they cover 0 to 1 evenly.
+    Up to 16 filters with as many stages and the same kind of input take one series, and of a long one 256 outputs at
+    equal distances. The shares follow each other by the golden ratio from filter to filter, so that they cover 0 to 1
+    evenly.
 
     Args:
         filters: F filters.
         n_thresholds: Number of levels T.
-        series: Gives samples (L, C) and steps (L,) of a training series by its number.
+        series: Gives samples (B, L, C), steps and lengths of training series by their numbers.
         n_series: Number of training series.
         rng: Source of chance.
 
@@ -84,32 +96,31 @@ def draw_thresholds(
     Example:
         >>> rng = np.random.default_rng(0)
         >>> bank = draw_filters(5, 1, 20, rng)
-        >>> draw_thresholds(bank, 3, lambda i: (torch.randn(20, 1), torch.ones(20)), 7, rng).shape
+        >>> draw_thresholds(bank, 3, lambda at: (torch.randn(len(at), 20, 1), 1.0, None), 7, rng).shape
         torch.Size([5, 3])
     """
     n_filters = len(filters.decay)
     shares = (np.arange(1, n_filters * n_thresholds + 1) * GOLDEN % 1.0).reshape(n_filters, n_thresholds)
-    levels = np.zeros((n_filters, n_thresholds))
-    kinds = 2 * filters.stages.numpy() + filters.sloped.numpy()
-    for kind in np.unique(kinds):
-        alike = np.flatnonzero(kinds == kind)
-        for taken in np.split(alike, range(TOGETHER, len(alike), TOGETHER)):
-            values, steps = series(int(rng.integers(n_series)))
-            outputs = filter_outputs(values, filters.take(torch.from_numpy(taken)), steps=steps).double().numpy()
-            # A filter at rest has one level all the time: rounding must not lift it above its own threshold.
-            above = 1e-6 * np.abs(outputs).max(axis=0) + 1e-12
-            levels[taken] = _quantiles(outputs, shares[taken]) + above[:, None]
-    return torch.from_numpy(levels).float()
+    bank = pack(filters, torch.zeros(n_filters, 0))
+    drawn = rng.integers(n_series, size=(len(bank.kind), LANES // TOGETHER))
+    used, places = np.unique(drawn, return_inverse=True)
+    values, steps, lengths = series(used)
+    chosen = torch.from_numpy(places.reshape(drawn.shape))
+    outputs = sample_outputs(values, bank, chosen, steps=steps, lengths=lengths).numpy()
+    # A filter at rest has one level all the time: rounding must not lift it above its own threshold.
+    above = 1e-6 * np.nan_to_num(np.abs(outputs)).max(axis=1) + 1e-12
+    return torch.from_numpy(_quantiles(outputs, shares) + above[:, None]).float()
 
 
 def _quantiles(values: Array, shares: Array) -> Array:
-    """Quantiles of each column of values (L, F) at its own shares (F, T), between samples by a straight line."""
-    ranked = np.sort(values, axis=0)
-    place = shares * (len(values) - 1)
-    below = np.minimum(place.astype(int), max(len(values) - 2, 0))
-    column = np.arange(values.shape[1])[:, None]
-    low, high = ranked[below, column], ranked[np.minimum(below + 1, len(values) - 1), column]
-    return np.asarray(low + (place - below) * (high - low))
+    """Quantiles of each row of values (F, L), NaN left out, at its own shares (F, T), by a straight line between."""
+    ranked = np.sort(values, axis=1)  # NaN comes last
+    counts = np.maximum((~np.isnan(ranked)).sum(axis=1, keepdims=True), 1)
+    place = shares * (counts - 1)
+    below = np.minimum(place.astype(int), np.maximum(counts - 2, 0))
+    low = np.take_along_axis(ranked, below, axis=1).astype(np.float64)
+    high = np.take_along_axis(ranked, np.minimum(below + 1, counts - 1), axis=1)
+    return np.nan_to_num(low + (place - below) * (high - low))
 
 
 def statistics(n_thresholds: int) -> list[str]:
@@ -128,7 +139,7 @@ def feature_names(filters: Filters, columns: Sequence[str]) -> Array:
     Example:
         >>> bank = draw_filters(1, 1, 100, np.random.default_rng(0))
         >>> str(feature_names(bank, ["maximum"])[0])
-        'filter0_tau5.92_m3_value_maximum'
+        'filter0_tau5.92_m1_value_maximum'
     """
     tau = filters.stages.double().sqrt() / filters.decay.double()
     names = []

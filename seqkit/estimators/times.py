@@ -68,6 +68,8 @@ def _seconds(index: Any, sample_rate: float | None) -> Array | None:
     """Time of each sample since the first; None where the index only counts them."""
     import pandas as pd  # noqa: PLC0415 - the index is one of its own, so it is there
 
+    if isinstance(index, pd.RangeIndex) and index.step == 1:
+        return None
     if isinstance(index, pd.DatetimeIndex) and _calendar(index) is not None:
         index = index.to_period(_calendar(index))
     if isinstance(index, pd.PeriodIndex):
