@@ -12,7 +12,7 @@ from seqkit.hippo import HiPPOMemory, MemoryState
 from seqkit.nn.mixer import mask_past_end, sample_steps
 from seqkit.nn.pool import Pool, PoolState, register_pool
 
-__all__ = ["LegSPool"]
+__all__ = ["LegSPool", "integration"]
 
 
 @register_pool("legs")
@@ -100,7 +100,7 @@ class LegSPool(Pool):
             value, after = self.memory.scan(samples, before, times, lengths=lengths, rate=own)
             pooled = value
             if self.integrals:
-                pooled = torch.cat([value, 4 * value @ _integration(self.order).to(value).mT], dim=-1)
+                pooled = torch.cat([value, 4 * value @ integration(self.order).to(value).mT], dim=-1)
         return pooled.flatten(1).to(self.start.dtype), PoolState(value.flatten(1), after.elapsed)
 
     def extra_repr(self) -> str:
@@ -109,10 +109,17 @@ class LegSPool(Pool):
         return f"d_model={self.d_model}, order={self.order}, integrals={self.integrals}, features={features}"
 
 
-def _integration(order: int) -> Tensor:
+def integration(order: int) -> Tensor:
     """Coefficients of the integral from 0 to s, by those of the integrand, (N, N); the degree N is left out.
 
-    ∫ g_n = b_{n+1} g_{n+1} - b_n g_{n-1},  b_n = 1 / (2 sqrt(4n² - 1));  ∫ g_0 = g_0 / 2 + b_1 g_1
+        ∫ g_n = b_{n+1} g_{n+1} - b_n g_{n-1},  b_n = 1 / (2 sqrt(4n² - 1));  ∫ g_0 = g_0 / 2 + b_1 g_1
+
+    Args:
+        order: Number of coefficients N.
+
+    Example:
+        >>> integration(1)
+        tensor([[0.5000]], dtype=torch.float64)
     """
     n = torch.arange(1, order, dtype=torch.float64)
     beside = 0.5 / torch.sqrt(4 * n * n - 1)
