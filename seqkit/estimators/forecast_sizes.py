@@ -35,7 +35,7 @@ class ForecastSizes:
         batch_size: Windows in a batch.
         learning_rate: Peak learning rate.
         weight_decay: Decay of matrices outside the state-space parameters.
-        validation: Share of each series, its last samples, held out; 0 for none.
+        validation: Share of each series, its last samples, that the trial's cuts move through; 0 for none.
         patience: Epochs without a better validation loss after which training stops; None for never.
 
     Raises:

@@ -32,15 +32,19 @@ MTYPES = ["pd.DataFrame", "pd-multiindex", "pd_multiindex_hier"]
 class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # sktime has no types
     """Forecasts series several steps ahead with a linear state-space layer, or any other mixer of the toolkit.
 
-        forecast = centre + scale (linear part of the window + network of the window)
+        model = centre + scale (linear part of the window + network of the window)
+        forecast = naive forecast + weight (model - naive forecast)
 
     All steps of the horizon are forecast at once, each by weights of its own, from a window of the latest samples; one
     model serves all series and all channels that it is fitted to. A window counts from its last value or from the
     series' mean, in units of the series' deviation or its own. The linear part is a ridge regression in closed form;
-    the network starts at 0 and learns what that leaves over. The last samples of each series are held out at first: by
-    them penalty and epoch are chosen (the network adds nothing where it is of no use), and from the errors on them come
-    quantiles and intervals, by split conformal prediction with errors scaled by step. Then both parts are fitted anew
-    to all samples.
+    the network starts at 0 and learns what that leaves over.
+
+    First all of it is tried: cuts move on through the last samples of each series, and what is learned before each cut
+    forecasts what comes after it. By these forecasts penalty, epoch and weight are chosen, against the last value or
+    the last season, so that a model that does not beat them adds nothing. From the errors of each cut, with
+    the choice of the others, come quantiles and intervals, by split conformal prediction with errors scaled by step and
+    window, wider where few of them are independent. Then both parts are fitted anew to all samples.
 
     - Exogenous X: its past goes into the window, and its values over the horizon into both parts. At `predict`, what
       `X` lacks, or all of it without `X`, is held at its last known value.
@@ -71,8 +75,8 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
         batch_size: Windows in a batch.
         learning_rate: Peak learning rate.
         weight_decay: Decay of matrices outside the state-space parameters.
-        validation: Share of each series, its last samples, held out at first; 0 for none: then nothing is chosen, and
-            intervals come from the errors in training, which are too small.
+        validation: Share of each series, its last samples, that the cuts move through; 0 for none: then nothing is
+            chosen, the weight is 1, and intervals come from the errors in training, which are too small.
         patience: Epochs without a better validation loss after which training stops; None for never.
         update_epochs: Passes over all windows in an `update`.
         time_limit: Seconds that `fit` or `update` may take; None for no limit.
@@ -85,9 +89,10 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
 
     Attributes:
         model_: The fitted parts, with the network as `model_.network`.
-        sizes_: What was chosen and given, by name.
-        history_: Metrics of each epoch before the fit to all samples.
-        best_epoch_: Epoch that was kept; 0 where the network adds nothing.
+        sizes_: What was chosen and given, by name; `weight`, `naive`, the season of the naive forecast (1 for the last
+            value), and `unit`, what errors are measured in, too.
+        history_: Metrics of each epoch before the last cut.
+        best_epoch_: Epoch that was chosen; 0 where the network adds nothing.
         stopped_by_: "epochs", "patience", "time_limit" or "callback".
 
     Raises:
