@@ -8,7 +8,7 @@ from torch import Tensor
 from seqkit.checks import check_finite, check_shape
 from seqkit.kernels.backend import choose_backend
 from seqkit.kernels.stack_step import cpu
-from seqkit.kernels.stack_step.cpu import Stepper
+from seqkit.kernels.stack_step.cpu import HAS_NUMBA, Stepper
 from seqkit.kernels.stack_step.layout import Packed, load_rows, pack, rows_of
 from seqkit.kernels.stack_step.stack import (
     Block,
@@ -23,6 +23,7 @@ from seqkit.kernels.stack_step.stack import (
 )
 
 __all__ = [
+    "HAS_NUMBA",
     "Block",
     "Dense",
     "Diagonal",

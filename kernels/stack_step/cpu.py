@@ -14,6 +14,7 @@ from torch import Tensor
 
 from seqkit.kernels.stack_step.layout import Packed, load_rows, rows_of
 from seqkit.kernels.stack_step.reference import stack_step_reference
+from seqkit.kernels.stack_step.stack import Diagonal
 from seqkit.kernels.threads import share
 
 __all__ = ["HAS_NUMBA", "Stepper", "step_plainly"]
@@ -41,6 +42,7 @@ class Stepper:
         self.fixed = packed.table.numpy(), packed.weights.numpy()
         self.dtype = self.fixed[1].dtype
         self.n_outputs = len(packed.stack.head.bias)
+        self.follows_steps = all(isinstance(block.system, Diagonal) for block in packed.stack.blocks)
         self.rows = np.arange(0)
         self.no_steps, self.no_mask = np.empty(0), np.empty((0, 0), dtype=np.bool_)
         self.step_rows = loops().step_rows
@@ -59,11 +61,12 @@ class Stepper:
             if len(self.rows) != n:
                 self.rows = np.arange(n)
             rows = self.rows
-        steps = self.no_steps if steps is None else steps
-        observed = self.no_mask if observed is None else observed
+        steps = self.no_steps if steps is None else plain(steps)
+        observed = self.no_mask if observed is None else plain(observed)
+        x = plain(x)
         if n < 2 * STREAMS or torch.get_num_threads() == 1:
-            return out if self.step_rows(*self.fixed, states, rows, x, steps, observed, out) else None
-        return self.in_parts(states, rows, x, steps, observed, out)
+            return out if self.step_rows(*self.fixed, states, plain(rows), x, steps, observed, out) else None
+        return self.in_parts(states, plain(rows), x, steps, observed, out)
 
     def in_parts(self, states: Array, rows: Array, x: Array, steps: Array, observed: Array, out: Array) -> Array | None:
         """The same on several threads."""
@@ -76,6 +79,21 @@ class Stepper:
 
         share(work, len(x), STREAMS)
         return out
+
+    def fits(self, x: Array, observed: Array | None = None) -> bool:
+        """Whether no value is too large for the arithmetic."""
+        return bool(loops().fits(*self.fixed, plain(x), self.no_mask if observed is None else plain(observed)))
+
+    def at(self, rate: float) -> Stepper:
+        """The same model with its diagonal systems discretised for another step, as the loops do it themselves."""
+        weights = self.packed.weights.clone()
+        loops().rediscretise_all(self.fixed[0], weights.numpy(), weights.numpy().dtype.type(rate))
+        return Stepper(self.packed._replace(weights=weights, rate=rate))
+
+
+def plain(array: Array) -> Array:
+    """An array in the one form that the loops are compiled for: dense and its own."""
+    return array if array.flags.carray else array.copy()
 
 
 def step_plainly(

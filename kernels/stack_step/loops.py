@@ -56,9 +56,16 @@ from seqkit.kernels.stack_step.layout import (
     X,
 )
 from seqkit.kernels.stack_step.pointwise.loops import gelu, sigmoid
-from seqkit.kernels.stack_step.tiles.loops import add_tile, advance_tile, dot_tile, product, product_of_four
+from seqkit.kernels.stack_step.tiles.loops import (
+    add_tile,
+    advance_tile,
+    dot_tile,
+    product,
+    product_of_four_rows,
+    product_of_two_tiles,
+)
 
-__all__ = ["step_rows"]
+__all__ = ["fits", "rediscretise_all", "step_rows"]
 
 Array = npt.NDArray[Any]
 FLAGS = {"contract", "nsz"}
@@ -113,19 +120,21 @@ def multiply(
     one = W.dtype.type(1)
     size = W.itemsize
     base, numbers = S.ctypes.data, W.ctypes.data
-    for tile in range(n_out // WIDE):
+    tiles, half = n_out // WIDE, WIDE // 2 * size
+    for tile in range(tiles):
         w, start = numbers + size * (weight + tile * WIDE * n_in), numbers + size * (bias + tile * WIDE)
-        row = 0
-        while row + 4 <= m:
+        for row in range(0, m - 3, 4):
             source, target = base + size * (x + row * ahead), base + size * (y + row * after + tile * WIDE)
-            half = WIDE // 2 * size
-            product_of_four(w, source, ahead, start, target, after, n_in, one)
-            product_of_four(w + half, source, ahead, start + half, target + half, after, n_in, one)
-            row += 4
-        while row < m:
+            product_of_four_rows(w, source, ahead, start, target, after, n_in, one)
+            product_of_four_rows(w + half, source, ahead, start + half, target + half, after, n_in, one)
+        for row in range(m - m % 4, m):
             source, target = base + size * (x + row * ahead), base + size * (y + row * after + tile * WIDE)
-            product(w, source, ahead, start, target, after, n_in, one)
-            row += 1
+            if tile % 2 == 1:
+                continue
+            if tile + 1 < tiles:
+                product_of_two_tiles(w, source, ahead, start, target, after, n_in, one)
+            else:
+                product(w, source, ahead, start, target, after, n_in, one)
 
 
 @compiled
@@ -215,6 +224,18 @@ def pairs(
             for k in range(0 if rank > 0 else 1, outputs):
                 weights = numbers + size * (T[MORE] + (tile * outputs + k) * tile_size)
                 dot_tile(weights, state, out + size * k * padded, modes, one)
+
+
+@compiled
+def rediscretise_all(T: Array, W: Array, rate: Any) -> None:
+    """Overwrites the coefficients of all diagonal blocks with those for another step."""
+    for block in range(T[N_BLOCKS]):
+        R = T[BLOCKS + block * RECORD : BLOCKS + (block + 1) * RECORD]
+        modes = R[MODES]
+        for tile in range(-(-T[WIDTH] // LANES)):
+            main = W[R[MAIN] + tile * COEFFICIENTS * LANES * modes :]
+            alone = W[R[LAMBDA] + tile * 4 * LANES * modes :]
+            rediscretise(R[RULE], modes, alone, W[R[STEP] + tile * LANES :], rate, main, main)
 
 
 @summed

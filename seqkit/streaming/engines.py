@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -274,6 +275,15 @@ def as_engine(
 
 
 def _model_engine(model: SequenceModel, backend: str, dtype: str, device: str) -> Engine:
-    if backend in ("auto", "torch"):
-        return ModelEngine(model, dtype=dtype, device=device)
-    raise ValueError(f"`backend` {backend!r} does not serve this model; use backend='torch'")
+    """The engine of a whole model; "auto" takes what is fastest where it serves."""
+    if backend == "auto":
+        backend = "torch" if _engine_class("fused").refusal(model, device) is not None else "fused"
+    return cast("Engine", _engine_class(backend)(model, dtype=dtype, device=device))
+
+
+def _engine_class(backend: str) -> Any:
+    """The class for a backend; those that build on `ModelEngine` come after it, so they are looked up by name."""
+    if backend == "torch":
+        return ModelEngine
+    name = {"fused": "FusedEngine", "graph": "GraphEngine"}[backend]
+    return getattr(importlib.import_module(f"seqkit.streaming.{backend}"), name)

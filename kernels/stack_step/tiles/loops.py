@@ -14,7 +14,7 @@ from numba.core import cgutils, types
 
 from seqkit.kernels.stack_step.layout import COEFFICIENTS, LANES, WIDE
 
-__all__ = ["add_tile", "advance_tile", "dot_tile", "product", "product_of_four"]
+__all__ = ["add_tile", "advance_tile", "dot_tile", "product", "product_of_four_rows", "product_of_two_tiles"]
 
 intrinsic: Callable[[Any], Any] = extending.intrinsic
 tools: Any = cgutils
@@ -60,6 +60,10 @@ class Vectors:
     def joined(self, a: Any, b: Any, c: Any) -> Any:
         """Product of a and b, plus c."""
         return self.builder.fadd(self.builder.fmul(a, b, FLAGS), c, FLAGS)
+
+    def fused(self, a: Any, b: Any, c: Any) -> Any:
+        """The same by two operations that are joined wherever they stand, or nowhere."""
+        return self.builder.fadd(self.builder.fmul(a, b, ("contract",)), c, ("contract",))
 
     def less(self, a: Any, b: Any, c: Any) -> Any:
         """Product of a and b, taken from c."""
@@ -150,11 +154,11 @@ def add_tile(typing: Any, weights: Any, drive: Any, state: Any, count: Any, like
     return types.void(weights, drive, state, count, like), build
 
 
-def product_of(n_rows: int, unrolled: int, lanes: int) -> Any:
-    """Builds the product of `lanes` of 32 outputs: y = start + W x for some rows at a time.
+def product_of(n_rows: int, n_tiles: int, lanes: int) -> Any:
+    """Builds y = start + W x for some rows and tiles at a time, the first `lanes` outputs of each tile.
 
-    One row alone waits for its own sums, so it has several, for inputs in turn; of four rows each has one, and W is
-    read once for all of them.
+    The inputs are added one after the other, in every form alike: a stream's answer is the same to the last bit
+    whatever other streams are stepped with it. There are several forms because one sum alone waits for itself.
     """
 
     @intrinsic
@@ -162,22 +166,21 @@ def product_of(n_rows: int, unrolled: int, lanes: int) -> Any:
         def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             w, x, ahead, start, y, after, count, like = args
             vectors = Vectors(builder, like, lanes)
-            sums = [vectors.sums(unrolled) for _ in range(n_rows)]
-            first = vectors.read(start, LONG(0))
+            apart = [builder.mul(count, LONG(WIDE * t)) for t in range(n_tiles)]
+            sums = [vectors.sums(n_tiles) for _ in range(n_rows)]
             for row in sums:
-                builder.store(first, row[0])
-            with tools.for_range_slice(builder, LONG(0), count, LONG(unrolled), LONG) as (index, _):
-                for k in range(unrolled):
-                    here = builder.add(index, LONG(k))
-                    weight = vectors.read(w, times(builder, here, WIDE))
-                    for r, row in enumerate(sums):
-                        value = vectors.spread(x, builder.add(here, builder.mul(ahead, LONG(r))))
-                        builder.store(vectors.joined(weight, value, builder.load(row[k])), row[k])
+                for t, total in enumerate(row):
+                    builder.store(vectors.read(start, LONG(WIDE * t)), total)
+            with tools.for_range_slice(builder, LONG(0), count, LONG(1), LONG) as (index, _):
+                here = times(builder, index, WIDE)
+                weights = [vectors.read(w, builder.add(here, distance)) for distance in apart]
+                for r, row in enumerate(sums):
+                    value = vectors.spread(x, builder.add(index, builder.mul(ahead, LONG(r))))
+                    for weight, total in zip(weights, row, strict=True):
+                        builder.store(vectors.fused(weight, value, builder.load(total)), total)
             for r, row in enumerate(sums):
-                total = builder.load(row[0])
-                for other in row[1:]:
-                    total = builder.fadd(total, builder.load(other), FLAGS)
-                vectors.write(total, y, builder.mul(after, LONG(r)))
+                for t, total in enumerate(row):
+                    vectors.write(builder.load(total), y, builder.add(builder.mul(after, LONG(r)), LONG(WIDE * t)))
             return context.get_dummy_value()
 
         return types.void(w, x, ahead, start, y, after, count, like), build
@@ -185,5 +188,6 @@ def product_of(n_rows: int, unrolled: int, lanes: int) -> Any:
     return tile
 
 
-product = product_of(1, 2, WIDE)
-product_of_four = product_of(4, 1, WIDE // 2)
+product = product_of(1, 1, WIDE)
+product_of_two_tiles = product_of(1, 2, WIDE)
+product_of_four_rows = product_of(4, 1, WIDE // 2)
