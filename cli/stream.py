@@ -108,6 +108,8 @@ def _note_windows(run: Path) -> None:
 
 def _take_up(lines: LinePool, snapshot: Path, resume_input: bool) -> None:
     """Goes on from the snapshot, or sees that one can be written."""
+    if snapshot.is_dir():
+        raise IsADirectoryError(f"{snapshot} is a folder; name a file for the states")
     if not snapshot.exists():
         lines.save(snapshot)
         return
@@ -128,7 +130,6 @@ def _answer(lines: LinePool, snapshot: Path | None, schedule: Any) -> int:
     from seqkit.streaming.pipe import run_pipe
 
     torch.set_num_threads(1)  # a step is too small to be shared
-    torch.set_flush_denormal(True)  # states that have decayed below 1e-38 slow the processor down
     try:
         signal = run_pipe(lines, 0, 1, snapshot=snapshot, schedule=schedule)
     except BrokenPipeError:

@@ -44,7 +44,7 @@ class CsvLines(LineFormat):
         columns = [cell.strip() for cell in _cells(header)]
         twice = [name for name in columns if columns.count(name) > 1]
         if twice:
-            raise ValueError(f"the header has the column {twice[0]!r} twice; name each column once")
+            raise ValueError(f"the header has the column {shown(twice[0])} twice; name each column once")
         names = [name for name in columns if name in _STREAM]
         if len(names) > 1:
             raise ValueError("the header has both `stream` and `series`; leave one out")
@@ -88,7 +88,7 @@ def _places(given: list[str], columns: list[str], fields: Fields) -> list[int]:
     known = fields.channels
     for name in given if known else ():
         if name not in known:
-            raise ValueError(f"the header has the column {name!r}, which is no channel; {nearest(name, known)}")
+            raise ValueError(f"the header has the column {shown(name)}, which is no channel; {nearest(name, known)}")
     missing = [name for name in known if name not in given]
     if missing:
         raise ValueError(

@@ -143,6 +143,10 @@ class Interruption:
         os.close(self._woken)
         os.close(self._alarm)
 
+    def came(self) -> bool:
+        """Whether a signal has come."""
+        return self.signal is not None
+
     def wait(self, sources: list[int], seconds: float | None) -> list[int]:
         """Those that can be read, as soon as there are any; none when time is up or a signal came."""
         ready = select.select([self._woken, *sources], [], [], seconds)[0]
@@ -201,16 +205,16 @@ def run_pipe(
         return max(0.0, saved + schedule.seconds - time.monotonic())
 
     with Interruption() as interruption:
-        while interruption.signal is None and not reader.ended:
+        while not interruption.came() and not reader.ended:
             if interruption.wait([source], patience()):
                 for answers in lines.take(reader.read()):
                     write_all(sink, answers)
                     save_if_due()
-                    if interruption.signal is not None:
+                    if interruption.came():
                         break
             else:
                 save_if_due()
-        if reader.ended and interruption.signal is None:
+        if reader.ended and not interruption.came():
             lines.finish()
         save_if_due(at_end=True)
         return interruption.signal

@@ -340,10 +340,10 @@ def test_marks_of_missing_values_are_those_of_tables(mark):
     ("header", "words"),
     [
         ("x", "lacks the channel 'y'"),
-        ("x,y,z", "'z', which is no channel"),
-        ("x,y,x", "the column 'x' twice"),
+        ("x,y,z", '"z", which is no channel'),
+        ("x,y,x", 'the column "x" twice'),
         ("stream,series,x,y", "both `stream` and `series`"),
-        ("1.5,2.5", "'1.5', which is no channel"),
+        ("1.5,2.5", '"1.5", which is no channel'),
         (b"x,\xff", "not UTF-8"),
         (None, "too long"),
     ],
