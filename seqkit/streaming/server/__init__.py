@@ -9,7 +9,7 @@ from seqkit.streaming.server.jobs import Answer, Job, Key
 from seqkit.streaming.server.keeper import Keeper
 from seqkit.streaming.server.limits import Clients, Limits
 from seqkit.streaming.server.store import Entry, Store, StoreError
-from seqkit.streaming.server.uniform import UniformEngine, exact_sizes
+from seqkit.streaming.server.uniform import UniformEngine, exact_groups
 
 if TYPE_CHECKING:
     from seqkit.streaming.server.app import create_app
@@ -27,7 +27,7 @@ __all__ = [
     "StoreError",
     "UniformEngine",
     "create_app",
-    "exact_sizes",
+    "exact_groups",
     "serve",
 ]
 

@@ -156,13 +156,13 @@ class Keeper:
         for k in wave:
             if jobs[k].key in self._held:
                 self._held.move_to_end(jobs[k].key)  # what is needed now is not what makes room
-        self._push([k for k in wave if jobs[k].op == "push"], jobs, answers)
         for k in wave:
             if jobs[k].op != "push":
                 try:
                     answers[k] = getattr(self, f"_{jobs[k].op}")(jobs[k])
                 except RefusedError as refusal:
                     answers[k] = refusal.answer()
+        self._push([k for k in wave if jobs[k].op == "push"], jobs, answers)
 
     def _push(self, wave: Sequence[int], jobs: Sequence[Job], answers: list[Answer]) -> None:
         self._fetch([jobs[k].key for k in wave])
