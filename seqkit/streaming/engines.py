@@ -145,7 +145,8 @@ class MixerEngine(TorchEngine):
 class MemoryEngine(TorchEngine):
     """Streams of a HiPPO memory; the output is the coefficients of all samples so far, (C, N).
 
-    A missing value is as one that never arrived: the next one of its channel holds over the whole gap.
+    A missing value is as one that never arrived: the next one of its channel holds over the whole gap. The published
+    rule "reciprocal" counts samples, so its streams take neither times nor missing values.
 
     Args:
         memory: The memory, in units of the training step.
@@ -160,7 +161,6 @@ class MemoryEngine(TorchEngine):
     """
 
     per_sample = False
-    takes_missing = True
 
     def __init__(
         self,
@@ -173,7 +173,9 @@ class MemoryEngine(TorchEngine):
     ) -> None:
         kept = DTYPES[check_choice("dtype", dtype, DTYPES)]
         self.memory = copy.deepcopy(memory).to(device)
-        self.kind = "HiPPOMemory"
+        counts = memory.rule == "reciprocal"
+        self.kind = "HiPPOMemory by the reciprocal rule" if counts else "HiPPOMemory"
+        self.uses_rate = self.takes_missing = not counts
         self.n_channels = check_positive_int("n_channels", n_channels)
         self.output_shape = (n_channels, memory.order)
         self.sample_rate = sample_rate
@@ -210,7 +212,8 @@ class MemoryEngine(TorchEngine):
             seen = None if observed is None else observed[..., 0]
             before = MemoryState(coefficients, elapsed[:, 0], clock[:, 0])
             found, after = self.memory.scan(x, before, times, observed=seen, rate=rate)
-            both = (time[:, None].repeat(1, self.n_channels) for time in after[1:])
+            now = after.clock if times is None else times[:, -1]
+            both = (time[:, None].repeat(1, self.n_channels) for time in (after.elapsed, now))
             return found, MemoryState(found, *both)
         # Each channel becomes a series of its own.
         n, length, width = x.shape
@@ -223,7 +226,9 @@ class MemoryEngine(TorchEngine):
         series = x.transpose(1, 2).reshape(n * width, length, 1)
         found, after = self.memory.scan(series, before, times, observed=seen, rate=rate)
         found = found.reshape(n, width, -1)
-        return found, MemoryState(found, after.elapsed.view(n, width), after.clock.view(n, width))
+        # With times the memory's own clock stops at the last value that is there.
+        now = after.clock if times is None else times[:, -1].contiguous()
+        return found, MemoryState(found, after.elapsed.view(n, width), now.view(n, width))
 
 
 def as_engine(
