@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seqkit.cli import bench, data, doctor, evaluate, hippo, models, predict, serve, stream, train
+from seqkit.cli import bench, data, doctor, evaluate, export, hippo, models, predict, serve, stream, train
 from seqkit.version import __version__
 
 __all__ = ["app", "main"]
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("export")(export.export)
 app.command("stream")(stream.stream)
 app.command("serve")(serve.serve)
 app.command("models")(models.models)

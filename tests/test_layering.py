@@ -48,6 +48,7 @@ PLACES = {
     "sktime": ("seqkit.estimators*", "seqkit.datasets.*"),
     "triton": ("seqkit.kernels.*.triton",),
     "torchaudio": ("seqkit.datasets.speech*",),
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), ("seqkit.streaming.export*",)),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client"), ("seqkit.streaming.server.*",)),
 }
 PLACES["pytorch_lightning"] = PLACES["lightning_fabric"] = PLACES["lightning"]

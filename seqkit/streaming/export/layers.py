@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqkit.nn import GRU, LSTM, Mixer, Pool, ResidualBlock
-from seqkit.nn.pool import LastPool, MaxPool, MeanPool
 from seqkit.ssm import LSSL, S4, S4D
 from seqkit.ssm.cell_memory import LegSCell
 from seqkit.ssm.legs_pool import LegSPool
@@ -71,23 +70,14 @@ def pool_form_of(pool: Pool, *, step: float) -> Form:
     """The form of a pooling.
 
     Args:
-        pool: A pooling of this toolkit.
+        pool: The pooling.
         step: Step of samples that come without one, in units of the training step.
 
-    Raises:
-        ValueError: a pooling that has none.
-
     Example:
-        >>> type(pool_form_of(MeanPool(2), step=1.0)).__name__
-        'RunningForm'
+        >>> type(pool_form_of(LegSPool(2), step=1.0)).__name__
+        'LegSPoolForm'
     """
-    if type(pool) in (MeanPool, LastPool, MaxPool):
-        return RunningForm(pool)
-    if isinstance(pool, LegSPool) and type(pool) is LegSPool:
-        return LegSPoolForm(pool, step=step)
-    raise ValueError(
-        f"export knows the poolings mean, last, max and legs, got a {type(pool).__name__}; run it with seqkit.Stream"
-    )
+    return LegSPoolForm(pool, step=step) if isinstance(pool, LegSPool) else RunningForm(pool)
 
 
 class BlockForm(nn.Module):

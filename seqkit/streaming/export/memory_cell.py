@@ -81,10 +81,8 @@ class MemoryForm(Form):
             candidate = candidate + hidden @ self.again.T
         candidate = candidate.tanh()
         if self.gated:
-            hidden = hidden + made[:, self.width :].sigmoid() * (candidate - hidden)
-        else:
-            hidden = candidate
-        return hidden, memory, elapsed + (self.fixed if steps is None else steps)
+            candidate = hidden + made[:, self.width :].sigmoid() * (candidate - hidden)
+        return candidate, memory, elapsed + (self.fixed if steps is None else steps)
 
     @abstractmethod
     def _advance(self, u: Tensor, memory: Tensor, elapsed: Tensor, steps: Tensor | None) -> Tensor:

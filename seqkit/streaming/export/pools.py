@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from seqkit.hippo.exact import quadrature
 from seqkit.hippo.polynomials import legendre_polynomials
-from seqkit.nn.pool import LastPool, MaxPool, MeanPool, Pool
+from seqkit.nn import Pool, PoolState
 from seqkit.ssm.legs_pool import LegSPool, integration
 from seqkit.streaming.export.form import Form, States
 
@@ -18,12 +16,13 @@ __all__ = ["LegSPoolForm", "RunningForm"]
 
 
 class RunningForm(Form):
-    """Mean, last or maximum of all samples so far.
+    """A pooling whose own block form is plain torch already: mean, last, maximum, shares.
 
     Args:
-        pool: A `MeanPool`, `LastPool` or `MaxPool`.
+        pool: Any pooling that pools by samples.
 
     Example:
+        >>> from seqkit.nn import MeanPool
         >>> RunningForm(MeanPool(2)).block(torch.ones(1, 3, 2), (torch.zeros(1, 2).double(), torch.tensor([0])))[0]
         tensor([[1., 1.]])
     """
@@ -32,8 +31,7 @@ class RunningForm(Form):
 
     def __init__(self, pool: Pool) -> None:
         super().__init__()
-        kinds: dict[type[Pool], Any] = {MeanPool: self._mean, LastPool: self._last, MaxPool: self._max}
-        self.kind = kinds[type(pool)]
+        self.pool = pool
 
     def step(self, x: Tensor, state: States, steps: Tensor | None) -> tuple[Tensor, States]:
         """One sample."""
@@ -42,23 +40,8 @@ class RunningForm(Form):
     def block(self, x: Tensor, state: States) -> tuple[Tensor, States]:
         """A block."""
         value, seen = state
-        pooled, new = self.kind(x, value, seen, seen + x.shape[1])
-        return pooled, (new, seen + x.shape[1])
-
-    @staticmethod
-    def _mean(x: Tensor, value: Tensor, seen: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-        total = value + x.sum(dim=1).to(value.dtype)
-        return (total / count[:, None].to(value.dtype)).to(x.dtype), total
-
-    @staticmethod
-    def _last(x: Tensor, value: Tensor, seen: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-        return x[:, -1], x[:, -1].clone()
-
-    @staticmethod
-    def _max(x: Tensor, value: Tensor, seen: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-        largest = x.amax(dim=1)
-        largest = torch.where((seen > 0)[:, None], torch.maximum(largest, value), largest)
-        return largest, largest.clone()
+        pooled, after = self.pool.scan(x, PoolState(value, seen))
+        return pooled, tuple(after)
 
 
 class LegSPoolForm(Form):

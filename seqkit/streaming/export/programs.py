@@ -26,7 +26,7 @@ class Parts(nn.Module):
         fixed_step: Whether the step program is not told the time between samples even where it could be.
 
     Raises:
-        ValueError: a mixer or a pooling that has no such form.
+        ValueError: a mixer that has no such form.
 
     Example:
         >>> from seqkit import DataInfo, ModelConfig
