@@ -19,6 +19,7 @@ __all__ = ["Fields", "JsonLines", "LineFormat", "Sample", "in_range", "seconds",
 
 # Numbers beyond the year 5138 as seconds are Unix times in a finer unit, as in tables.
 _FINER = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _KEYS = frozenset(("stream", "values", "time"))
 
 
@@ -139,11 +140,11 @@ class JsonLines(LineFormat):
         given["prediction"] = prediction
         if self.fields.labels:
             given["probabilities"] = dict(zip(self.fields.labels, probabilities, strict=True))
-        return json.dumps(given, ensure_ascii=False, allow_nan=False) + "\n"
+        return _ENCODER.encode(given) + "\n"
 
     def error(self, number: int, words: str) -> str:
         """An object with the number of the line and what is wrong."""
-        return json.dumps({"line": number, "error": words}, ensure_ascii=False) + "\n"
+        return _ENCODER.encode({"line": number, "error": words}) + "\n"
 
     def _row(self, given: Any) -> list[float]:
         if not isinstance(given, list):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -186,38 +187,49 @@ def run_pipe(
         KeyboardInterrupt: a second signal, before the answers were written; the snapshot is the last one.
         ValueError: a table's header does not fit, or the input is shorter than what was to be skipped.
     """
-    reader = LineReader(source, limit)
-    counted, saved = lines.lines, time.monotonic()
-
-    def save_if_due(*, at_end: bool = False) -> None:
-        nonlocal counted, saved
-        if snapshot is None or not lines.changed:
-            return
-        enough = schedule.lines is not None and lines.lines - counted >= schedule.lines
-        late = schedule.seconds is not None and time.monotonic() - saved >= schedule.seconds
-        if at_end or enough or late:
-            lines.save(snapshot)
-            counted, saved = lines.lines, time.monotonic()
-
-    def patience() -> float | None:
-        if snapshot is None or not lines.changed or schedule.seconds is None:
-            return None
-        return max(0.0, saved + schedule.seconds - time.monotonic())
-
+    reader, saver = LineReader(source, limit), _Saver(lines, snapshot, schedule)
     with Interruption() as interruption:
         while not interruption.came() and not reader.ended:
-            if interruption.wait([source], patience()):
+            if interruption.wait([source], saver.patience()):
                 for answers in lines.take(reader.read()):
                     write_all(sink, answers)
-                    save_if_due()
+                    saver.save()
                     if interruption.came():
                         break
             else:
-                save_if_due()
+                saver.save()
         if reader.ended and not interruption.came():
             lines.finish()
-        save_if_due(at_end=True)
+        saver.save(at_end=True)
         return interruption.signal
+
+
+class _Saver:
+    """Writes snapshots when they are due; those by the clock take a tenth of the time at most."""
+
+    def __init__(self, lines: LinePool, path: Path | None, schedule: Schedule) -> None:
+        self._lines, self._path, self._schedule = lines, path, schedule
+        self._put_off(0.0)
+
+    def patience(self) -> float | None:
+        """Seconds until the next one, where nothing else happens; None for ever."""
+        if self._path is None or not self._lines.changed or self._due == math.inf:
+            return None
+        return max(0.0, self._due - time.monotonic())
+
+    def save(self, *, at_end: bool = False) -> None:
+        """Writes one if it is due, or if this is the end and there is something new."""
+        if self._path is None or not self._lines.changed:
+            return
+        began = time.monotonic()
+        if at_end or began >= self._due or self._lines.lines >= self._full:
+            self._lines.save(self._path)
+            self._put_off(time.monotonic() - began)
+
+    def _put_off(self, spent: float) -> None:
+        lines, seconds = self._schedule
+        self._full = math.inf if lines is None else self._lines.lines + lines
+        self._due = math.inf if seconds is None else time.monotonic() + max(seconds, 9 * spent)
 
 
 def write_all(sink: int, data: bytes) -> None:

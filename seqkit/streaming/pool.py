@@ -258,13 +258,14 @@ class StreamPool:
             ValueError: states of another model, of another format, or damaged. The pool is as before.
         """
         tensors = read_snapshot(path)
-        states = unpack_all(tensors)
-        for state in states.values():
-            unpack(self.engine, state)  # all of them fit before the first is taken
+        # All of them must fit before the first is taken.
+        states = {stream: unpack(self.engine, state) for stream, state in unpack_all(tensors).items()}
+        names = _names(list(states))
         for stream in self.ids():
             self.close(stream)
-        for stream, state in states.items():
-            self.load_state_dict(stream, state)
+        for row, (stream, (state, progress)) in zip(self._rows_of(names), states.items(), strict=True):
+            self.engine.write(self._states, int(row), state)
+            self._progress[stream] = progress
         return kept_beside(tensors)
 
     def __repr__(self) -> str:
