@@ -128,7 +128,7 @@ def carry_features(
     check_shape("values", values, (len(state.clock), "L", bank.mix.shape[1]), "the streams and channels of `state`")
     if not values.is_cpu:
         raise ValueError(f"`values` must be on the CPU, got {values.device}; move it with .cpu()")
-    check_finite("values", values.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf))
+    check_not_infinite(values)
     times, ends = spread(values, steps, lengths)
     new = FeatureState(*(field.clone() for field in state))
     return cpu.advance(bank, values.float().contiguous(), times, ends, new)[0], new
@@ -206,7 +206,7 @@ def sample_outputs(
     check_shape("chosen", chosen, (len(bank.kind), "G"), "a row for each block")
     if bool((chosen < 0).any() | (chosen >= len(values)).any()):
         raise ValueError(f"`chosen` must hold numbers of the {len(values)} series, got {chosen.unique().tolist()}")
-    check_finite("values", values.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf))
+    check_not_infinite(values)
     times, ends = spread(values, steps, lengths)
     return cpu.sampled(bank, values.contiguous(), times, ends, chosen.contiguous(), most)
 
@@ -229,7 +229,13 @@ def check_bank(values: Tensor, filters: Filters, thresholds: Tensor) -> None:
         raise ValueError(f"`values` must be on the CPU, got {values.device}; move it with .cpu()")
     if values.dtype != torch.float32:
         raise TypeError(f"`values` must be float32, got {values.dtype}; convert it with .float()")
-    check_finite("values", values.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf))
+    check_not_infinite(values)
+
+
+def check_not_infinite(values: Tensor) -> None:
+    """Refuses infinite samples; NaN is "not observed"."""
+    if bool(values.isinf().any()):
+        check_finite("values", values.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf))
 
 
 def spread(values: Tensor, steps: float | Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -249,7 +255,8 @@ def spread(values: Tensor, steps: float | Tensor, lengths: Tensor | None) -> tup
     else:
         check_lengths(lengths, n_series, length)
         ends = lengths
-    inside = torch.arange(length) < ends.unsqueeze(1)
-    if not bool(((times > 0) & times.isfinite() | ~inside).all()):
-        raise ValueError("`steps` must be finite and above 0 for every sample; times must rise")
+    if isinstance(steps, Tensor):
+        inside = torch.arange(length) < ends.unsqueeze(1)
+        if not bool(((times > 0) & times.isfinite() | ~inside).all()):
+            raise ValueError("`steps` must be finite and above 0 for every sample; times must rise")
     return times, ends

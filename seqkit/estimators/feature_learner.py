@@ -78,15 +78,16 @@ class FeatureMap:
                 "channels; give the same ones in the same order"
             )
         bank, thresholds = self.bank, torch.from_numpy(self.thresholds)
-        parts, done = [], 0
+        out, done = np.empty((len(series), len(self.middle))), 0
         while done < len(series):
             count = max(1, AT_ONCE // (int(series.lengths[done:].max()) * series.n_channels))
             part = series.select(range(done, min(len(series), done + count)))
             values, steps, lengths = self.padded(part)
             found = state_features(values, bank, thresholds, steps=steps, lengths=lengths)
-            parts.append(found[..., : self.n_statistics].flatten(1).double().numpy())
+            wanted = out[done : done + len(found)]
+            wanted.reshape(len(found), len(thresholds), -1)[:] = found.numpy()[..., : self.n_statistics]
             done += count
-        return np.concatenate(parts)
+        return out
 
     def standardised(self, raw: Array) -> Array:
         """Features in units of their deviation, held at three of them; the mean where nothing was observed."""

@@ -45,7 +45,7 @@ class HiPPOFeaturesClassifier(FeatureEstimator, BaseClassifier):  # type: ignore
     from the index, even at another rate than in training, or uneven.
 
     Args:
-        n_filters: Number of filters F.
+        n_filters: Number of filters F; the loops take 32 of a kind at once, so that multiples of 256 are used best.
         n_thresholds: Number of thresholds T of each filter.
         alphas: Penalties of the ridge model to choose from; None for twelve from 0.001 to 10000.
         class_weight: Weights of the classes by label, 1 for those left out; "balanced" for weights that make all
@@ -89,7 +89,7 @@ class HiPPOFeaturesClassifier(FeatureEstimator, BaseClassifier):  # type: ignore
 
     def __init__(
         self,
-        n_filters: int = 512,
+        n_filters: int = 768,
         *,
         n_thresholds: int = 4,
         alphas: Sequence[float] | None = None,
@@ -172,7 +172,7 @@ class HiPPOFeaturesRegressor(FeatureEstimator, BaseRegressor):  # type: ignore[m
     at another rate than in training, or uneven.
 
     Args:
-        n_filters: Number of filters F.
+        n_filters: Number of filters F; the loops take 32 of a kind at once, so that multiples of 256 are used best.
         n_thresholds: Number of thresholds T of each filter.
         alphas: Penalties of the ridge model to choose from; None for twelve from 0.001 to 10000.
         sample_rate: Samples per second of the training series where their index does not say it (Hz).
@@ -206,7 +206,7 @@ class HiPPOFeaturesRegressor(FeatureEstimator, BaseRegressor):  # type: ignore[m
 
     def __init__(
         self,
-        n_filters: int = 512,
+        n_filters: int = 768,
         *,
         n_thresholds: int = 4,
         alphas: Sequence[float] | None = None,

@@ -67,21 +67,18 @@ def fit_ridge(X: Array, Y: Array, alphas: Sequence[float], weight: Array | None 
     total = weight.sum()
     root = np.sqrt(weight)[:, None]
     x_mean, y_mean = weight @ X / total, weight @ Y / total
-    A, B = (X - x_mean) * root, (Y - y_mean) * root
+    A, B = X - x_mean, (Y - y_mean) * root
+    A *= root
     squares, U = _decomposed(A)
     used = (weight > 0)[:, None]
     projected = U.T @ B
-    best: tuple[float, float, Array] | None = None
-    for alpha in alphas:
-        shrunk = squares / (squares + alpha)
-        residual = B - U @ (shrunk[:, None] * projected)
-        kept = np.maximum(1 - weight / total - (U**2) @ shrunk, 1e-10)[:, None]
-        left_out = residual / kept
-        error = float((left_out**2).sum())
-        if best is None or error < best[0]:
-            best = error, float(alpha), left_out
-    assert best is not None
-    _, alpha, left_out = best
+    penalties = np.asarray(alphas, dtype=np.float64)
+    shrunk = squares[:, None] / (squares[:, None] + penalties)
+    fitted = (U @ (shrunk[:, :, None] * projected[:, None, :]).reshape(len(squares), -1)).reshape(n, len(penalties), -1)
+    kept = np.maximum(1 - (weight / total)[:, None] - (U**2) @ shrunk, 1e-10)
+    every = (B[:, None, :] - fitted) / kept[:, :, None]
+    best = int(np.argmin(np.square(every).sum(axis=(0, 2))))
+    alpha, left_out = float(penalties[best]), every[:, best]
     coefficients = A.T @ (U @ (projected / (squares + alpha)[:, None]))
     held_out = Y - np.divide(left_out, root, out=np.zeros_like(left_out), where=used)
     return Ridge(coefficients, y_mean - x_mean @ coefficients, alpha, held_out)

@@ -10,6 +10,7 @@ pytest.importorskip("sktime")
 import pandas as pd
 from sklearn.base import clone
 from sklearn.linear_model import Ridge as SklearnRidge
+from sklearn.linear_model import RidgeClassifierCV
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from seqkit import StreamPool
@@ -30,6 +31,17 @@ def waves(n: int = 40, length: int = 120, channels: int = 1, step: float = 1.0, 
 @pytest.fixture(scope="module")
 def fitted():
     return HiPPOFeaturesClassifier(n_filters=120, random_state=0).fit(*waves())
+
+
+@pytest.mark.parametrize(("n", "p"), [(40, 300), (120, 30)])
+def test_the_penalty_and_the_labels_are_those_of_scikit_learn(n: int, p: int) -> None:
+    random, alphas = np.random.default_rng(0), np.logspace(-3, 4, 12)
+    X = random.normal(size=(2 * n, p)) * random.random(p)
+    y = (X[:, :3] + 0.3 * random.normal(size=(2 * n, 3))).argmax(axis=1)
+    found = fit_ridge(X[:n], np.where(y[:n, None] == np.arange(3), 1.0, -1.0), alphas)
+    want = RidgeClassifierCV(alphas=alphas).fit(X[:n], y[:n])
+    assert found.alpha == pytest.approx(want.alpha_)
+    np.testing.assert_allclose(found.scores(X[n:]), want.decision_function(X[n:]), atol=1e-6)
 
 
 @pytest.mark.parametrize(("n", "p"), [(12, 30), (30, 7)])

@@ -13,6 +13,7 @@ from seqkit.kernels.state_features import (
     cpu,
     filter_outputs,
     pack,
+    sample_outputs,
     start,
     state_features,
 )
@@ -229,3 +230,44 @@ def test_rows_have_room_for_the_time_that_passed_without_values(
     rows, spans = np.zeros((1000, 2), dtype=np.float32), np.zeros(1000)
     written = loops.take_rows(values, steps, np.ones(1, dtype=np.float32), np.array([1.0, waiting]), rows, spans)
     assert 0 < written <= loops.most_rows(steps, waiting)
+
+
+@pytest.mark.parametrize("length", [1, 30, 700])
+def test_sampled_outputs_are_those_of_the_series_that_was_chosen(length: int, path: str) -> None:
+    values = torch.randn(3, length, 2, generator=torch.Generator().manual_seed(0))
+    filters = bank(70, 2)
+    packed = pack(filters, torch.zeros(70, 0))
+    chosen = torch.arange(2 * len(packed.kind)).view(-1, 2) % 3
+    got = sample_outputs(values, packed, chosen, most=256)
+    whole = torch.stack([filter_outputs(one, filters) for one in values])
+    stride = max(1, -(-length // 256))
+    for b in range(len(packed.kind)):
+        for lane, f in enumerate(packed.order[b].tolist()):
+            if f >= 0:
+                want = whole[chosen[b, lane // 16], ::stride, f]
+                torch.testing.assert_close(got[f, : len(want)], want, atol=1e-6, rtol=1e-5)
+                assert bool(got[f, len(want) :].isnan().all())
+
+
+def test_a_state_goes_on_without_the_loops_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    values = torch.randn(2, 60, 2, generator=torch.Generator().manual_seed(0))
+    packed = pack(bank(40, 2), torch.zeros(40, 3))
+    state = start(packed, 2)
+    for k in range(0, 60, 20):
+        monkeypatch.setattr(cpu, "HAS_NUMBA", k != 20)
+        got, state = carry_features(values[:, k : k + 20], packed, state)
+    want = state_features(values, bank(40, 2), torch.zeros(40, 3))
+    torch.testing.assert_close(got[..., 3:], want[..., 3:], atol=3e-6, rtol=1e-5)
+    assert float((got - want)[..., :3].abs().max()) < 0.03  # an output within rounding of a threshold
+
+
+@pytest.mark.parametrize("decay", [1e-3, 1e-6, 1e-9])
+def test_memories_of_a_billion_samples_and_tiny_steps_lose_nothing(decay: float) -> None:
+    values = torch.randn(1, 50, 1, generator=torch.Generator().manual_seed(0)) * 1e3 + 1e6
+    for stages in (1, 2, 3, 4):
+        filters, thresholds = one_filter(decay, stages=stages), torch.zeros(1, 1)
+        for step in (1.0, 1e-3, 1.0 / 3):
+            want = state_features(values, filters, thresholds, steps=step, backend="reference")[..., 1:]
+            got = state_features(values, filters, thresholds, steps=step, backend="cpu")[..., 1:]
+            torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-15)

@@ -1,0 +1,1 @@
+"""Filters side by side: their stages, one sample or four at a time."""

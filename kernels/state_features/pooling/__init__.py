@@ -1,0 +1,1 @@
+"""Statistics of outputs, kept up sample by sample."""
