@@ -21,7 +21,7 @@ from seqkit.streaming.torch_engine import leaves, planted
 
 __all__ = ["FusedEngine"]
 
-SHORT = 48  # samples of a block that take less time one by one than by the parallel form
+SHORT, SHORT_DENSE = 512, 4096  # samples of a block that take less time one by one than by the parallel form
 RATES = 8  # steps that a model is kept discretised for
 FEW = 4  # different steps in one call, beyond which torch's step takes less time than discretising for each
 
@@ -61,6 +61,7 @@ class FusedEngine(ModelEngine):
         self._follows_steps = self._stepper.follows_steps
         self._at_rate = lru_cache(maxsize=RATES)(self._built)
         self._newest_rate = 1.0
+        self._short = SHORT if self._follows_steps else SHORT_DENSE
         self._names = [name for name, _ in leaves(self._tree)]
         sample = np.zeros((1, self.n_channels), self.sample_dtype)
         self._stepper(self.start(1), None, sample)  # compiles, where this machine has not yet
@@ -90,7 +91,7 @@ class FusedEngine(ModelEngine):
 
     def scan(self, states: Array, rows: Array | None, x: Array, steps: Array | None, observed: Array | None) -> Array:  # type: ignore[override]
         """A block of samples: a short one sample by sample, a long one by torch's parallel form."""
-        if x.shape[1] > SHORT:
+        if x.shape[1] > self._short:
             return self._by_torch(super().scan, states, rows, x, steps, observed)
         outputs = [
             self.step(
