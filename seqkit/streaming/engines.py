@@ -260,7 +260,12 @@ def as_engine(
         raise ValueError("`device` is 'cuda', but torch finds no CUDA device; use device='cpu'")
     if dtype is not None:
         check_choice("dtype", dtype, DTYPES)
+    if n_channels != 1 and not isinstance(what, HiPPOMemory):
+        raise ValueError(f"`n_channels` is for a memory, got {n_channels!r} for a {type(what).__name__}; leave it out")
     if isinstance(what, Engine):
+        for name, choice, unsaid in (("backend", backend, "auto"), ("dtype", dtype, None), ("device", device, "cpu")):
+            if choice != unsaid:
+                raise ValueError(f"`{name}` is fixed by the engine that was given, got {choice!r}; leave it out")
         return what
     if hasattr(what, "streaming_engine"):
         return cast("Engine", what.streaming_engine(backend=backend, dtype=dtype, device=device))
