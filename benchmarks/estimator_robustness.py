@@ -147,14 +147,14 @@ def cell(values: list[float]) -> str:
 def table(rows: list[dict[str, Any]], columns: list[str], difference: tuple[str, str] | None = None) -> list[str]:
     """A line for each estimator."""
     head = [*columns, *(["points lost"] if difference else []), "CPU s"]
-    lines = [f"| | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
+    lines = [f"| | seeds | {' | '.join(head)} |", "|---" * (len(head) + 2) + "|"]
     for name in dict.fromkeys(row["model"] for row in rows):
         mine = [row for row in rows if row["model"] == name]
         cells = [cell([row[column] for row in mine if column in row]) for column in columns]
         if difference:
             cells.append(f"{np.mean([row[difference[0]] - row[difference[1]] for row in mine]):.2f}")
         cells.append(f"{np.mean([row['seconds'] for row in mine]):.0f}")
-        lines.append(f"| {TITLES[name]} | {' | '.join(cells)} |")
+        lines.append(f"| {TITLES[name]} | {len(mine)} | {' | '.join(cells)} |")
     return lines
 
 
@@ -214,6 +214,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--keep", type=Path, default=None, help="JSON lines to add each result to, and to go on from")
+    parser.add_argument("--report", action="store_true", help="write the page from what is kept; run nothing")
     parser.add_argument("--out", type=Path, default=None)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -221,6 +222,8 @@ def main() -> None:
     rows = []
     for case, run in cases(args.models, args.seeds):
         row = next((one for one in kept if case.items() <= one.items()), None)
+        if row is None and args.report:
+            continue
         if row is None:
             row = {**case, **run()}
             print(json.dumps(row), flush=True)
