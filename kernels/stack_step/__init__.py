@@ -96,6 +96,8 @@ def stack_step(
     """
     check(x, packed, states, rows, steps, observed)
     path = choose_backend(backend, x, NO_TRITON)
+    if len(x) == 0:
+        return x.new_empty(0, len(packed.stack.head.bias))
     if path == "reference" or not cpu.HAS_NUMBA:
         return cpu.step_plainly(packed, states, rows, x, steps, observed)
     arrays = [None if value is None else value.contiguous().numpy() for value in (rows, x, steps, observed)]

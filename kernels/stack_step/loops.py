@@ -439,7 +439,7 @@ def step_rows(
     u, y = main + padded, main + 2 * padded
     z = y + max(2, widest) * padded
     apart = z + 2 * padded
-    together = min(n, TOGETHER)
+    together = max(1, min(n, TOGETHER))
     spare = together * apart
     S = np.zeros(spare + T[MOST] + LANES, dtype=W.dtype)
     for first in range(0, n, together):
