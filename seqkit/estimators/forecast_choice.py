@@ -72,37 +72,45 @@ def naive(windows: WindowSet, season: int) -> Array:
     return np.asarray(windows.held[:, size - season + np.arange(horizon) % season])
 
 
-def choose_blend(folds: Sequence[Fold], seasons: Sequence[int]) -> tuple[Blend, list[Array]]:
+def choose_blend(
+    folds: Sequence[Fold], seasons: Sequence[int], independent: float = np.inf
+) -> tuple[Blend, list[Array]]:
     """The blend with the least mean absolute error over all folds, and the errors of each fold without a choice by it.
 
-    Of two folds the later one counts more.
-
-    The errors of a fold are those of the blend that is best on the other folds: a choice that follows the noise of
-    what it is made by would make its own errors too small.
+    Of two folds the later one counts more. A network has to be better than none by more than the standard error of
+    what it gains: of many epochs some is the best by chance. The errors of a fold are those of the blend that is best
+    on the other folds: a choice that follows the noise of what it is made by would make its own errors too small.
 
     Args:
         folds: Forecasts of what was held out.
         seasons: Seasons of the naive forecasts, in order of preference where errors are equal.
+        independent: About how many windows of all folds are independent of each other.
 
     Returns:
         The blend, and the errors (m, H, T) of each fold, in units of its windows, NaN where nothing was observed.
     """
     n_epochs = min(len(fold.epochs) for fold in folds)
     choices = [Blend(s, w, e) for w in WEIGHTS for s in seasons for e in (range(n_epochs) if w else (0,))]
-    losses = np.array([[_loss(fold, one) for one in choices] for fold in folds])
-    counts = np.array([max(int(np.isfinite(fold.windows.target).sum()), 1) for fold in folds])
-    fresh = FRESH ** np.arange(len(folds))
+    plain = np.array([one.epoch == 0 for one in choices])
+    losses = [np.array([_losses(fold.windows, fold.size, _blended(fold, one)) for one in choices]) for fold in folds]
+    total = sum(loss.shape[1] for loss in losses)
 
-    def best(which: Array) -> Blend:
+    def best(which: Sequence[int]) -> Blend:
+        table = np.concatenate([losses[k] for k in which], axis=1)
+        fresh = np.concatenate([np.full(losses[k].shape[1], FRESH**k) for k in which])
+        means = table @ fresh / fresh.sum()
         # Equal but for rounding is equal: then the simpler one, which comes first.
-        means = fresh[which] @ losses[which] / (fresh[which] @ counts[which])
-        return choices[int(np.flatnonzero(means <= means.min() * (1 + 1e-6) + 1e-9)[0])]
+        first = int(np.flatnonzero(means <= means.min() * (1 + 1e-6) + 1e-9)[0])
+        without = int(np.where(plain, means, np.inf).argmin())
+        gain = table[without] - table[first]
+        doubt = np.sqrt(np.average((gain - gain.mean()) ** 2, weights=fresh) / (independent * len(gain) / total))
+        return choices[first if plain[first] or means[without] - means[first] > doubt else without]
 
-    every = np.ones(len(folds), dtype=bool)
+    every = range(len(folds))
     chosen = best(every)
     errors = []
     for k, fold in enumerate(folds):
-        others = best(np.arange(len(folds)) != k) if len(folds) > 1 else chosen
+        others = best([i for i in every if i != k]) if len(folds) > 1 else chosen
         errors.append(fold.windows.target - _blended(fold, others))
     return chosen, errors
 
@@ -116,7 +124,7 @@ def choose_penalty(folds: Sequence[tuple[WindowSet, Array]], forecasts: Sequence
     """
     total = np.zeros(len(forecasts[0]))
     for k, ((windows, size), found) in enumerate(zip(folds, forecasts, strict=True)):
-        total += [FRESH**k * _sum(windows, size, one) for one in found]
+        total += [FRESH**k * float(_losses(windows, size, one).sum()) for one in found]
     return int(np.argmin(total))
 
 
@@ -124,9 +132,8 @@ def _blended(fold: Fold, blend: Blend) -> Array:
     return blend(fold.epochs[blend.epoch], naive(fold.windows, blend.season))
 
 
-def _loss(fold: Fold, blend: Blend) -> float:
-    return _sum(fold.windows, fold.size, _blended(fold, blend))
-
-
-def _sum(windows: WindowSet, size: Array, forecast: Array) -> float:
-    return float(np.nansum(np.abs(windows.target - forecast) * size[:, None]))
+def _losses(windows: WindowSet, size: Array, forecast: Array) -> Array:
+    """Mean absolute error of each window, (m,)."""
+    error = np.abs(windows.target - forecast) * size[:, None]
+    seen = np.isfinite(error)
+    return np.asarray(np.where(seen, error, 0.0).sum(axis=(1, 2)) / np.maximum(seen.sum(axis=(1, 2)), 1))

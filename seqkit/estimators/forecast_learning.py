@@ -14,7 +14,7 @@ from seqkit.estimators.forecast_choice import Blend, choose_blend, naive
 from seqkit.estimators.forecast_manner import ForecastManner
 from seqkit.estimators.forecast_network import build_network, run_network, train_network
 from seqkit.estimators.forecast_sizes import MOST_WINDOWS, ForecastSizes, choose_forecast_sizes
-from seqkit.estimators.forecast_trial import spread_of_folds, try_forecasts
+from seqkit.estimators.forecast_trial import independent, spread_of_folds, try_forecasts
 from seqkit.estimators.forecast_windows import Origins, Scaling, WindowSet, cut_in_time, rolling_cuts
 from seqkit.estimators.linear import PENALTIES, Linear, fit_linear, no_linear
 from seqkit.estimators.past import Past
@@ -144,8 +144,9 @@ def learn_forecast(
         return replace(made, spread=spread_of(share * (windows.target - made(windows))))
     folds, penalty, trained = try_forecasts(pasts, cuts, sizes, manner)
     seasons = [1, season] if season and 1 < season <= window else [1]
-    blend, errors = choose_blend(folds, seasons)
-    spread = spread_of_folds(folds, errors, cuts, horizon, seasons[-1])
+    n = independent(cuts, horizon)
+    blend, errors = choose_blend(folds, seasons, n)
+    spread = spread_of_folds(folds, errors, seasons[-1], n)
     linear = fit_linear(windows, penalty) if manner.linear else no_linear(windows)
     network, stopped_by = build_network(windows, sizes, manner.seed), trained.stopped_by
     if blend.epoch:

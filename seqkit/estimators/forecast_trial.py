@@ -17,7 +17,7 @@ from seqkit.estimators.linear import PENALTIES, Linear, fit_linear, no_linear
 from seqkit.estimators.past import Past
 from seqkit.estimators.spread import UNITS, Spread, choose_unit, spread_of, units
 
-__all__ = ["spread_of_folds", "try_forecasts"]
+__all__ = ["independent", "spread_of_folds", "try_forecasts"]
 
 Cut = tuple[list[int], Origins, Origins]
 
@@ -75,31 +75,32 @@ def _choose_linear(
     return PENALTIES[best], [lines[best] for lines in found]
 
 
-def spread_of_folds(
-    folds: Sequence[Fold],
-    errors: Sequence[Array],
-    cuts: Sequence[Cut],
-    horizon: int,
-    season: int,
-) -> Spread:
+def spread_of_folds(folds: Sequence[Fold], errors: Sequence[Array], season: int, n: float) -> Spread:
     """How far the forecasts of all folds are off, in the unit that suits them.
 
     Args:
         folds: What was forecast after each cut.
         errors: Errors of these forecasts, in units of their windows.
-        cuts: The cuts.
-        horizon: Steps H.
         season: Samples of a season; 1 for none.
+        n: About how many windows are independent of each other.
     """
     plain = np.concatenate([error * fold.windows.scale[:, None] for error, fold in zip(errors, folds, strict=True)])
     found = {unit: np.concatenate([units(fold.windows, unit, season) for fold in folds]) for unit in UNITS}
     whole = np.concatenate([fold.windows.scale / fold.size for fold in folds])
     unit = choose_unit(plain / whole[:, None], {name: one / whole for name, one in found.items()})
-    # Windows that overlap go wrong together: what counts is how many horizons lie side by side.
+    return spread_of(plain / found[unit][:, None], unit, season, n)
+
+
+def independent(cuts: Sequence[Cut], horizon: int) -> float:
+    """How many horizons of H steps lie side by side after the cuts: windows that overlap go wrong together.
+
+    Example:
+        >>> independent([([4], Origins(np.array([0]), np.array([3])), Origins(np.zeros(9, int), np.arange(4, 13)))], 4)
+        3.0
+    """
     owner = np.concatenate([later.owner for *_, later in cuts])
     known = np.concatenate([later.known for *_, later in cuts])
-    independent = sum(float(np.ptp(known[owner == i])) / horizon + 1 for i in np.unique(owner))
-    return spread_of(plain / found[unit][:, None], unit, season, independent)
+    return sum(float(np.ptp(known[owner == i])) / horizon + 1 for i in np.unique(owner))
 
 
 def _thinned(origins: Origins, most: int) -> Origins:
