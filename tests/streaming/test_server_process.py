@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import importlib.util
 import json
 import math
@@ -133,7 +135,7 @@ def test_a_taken_port_is_said(run: Path, tmp_path: Path) -> None:
 class Browser:
     """Headless Chromium, told what to do over its debugging port."""
 
-    def __init__(self, profile: Path) -> None:
+    def __init__(self, profile: Path, stack: contextlib.ExitStack) -> None:
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--window-size=1100,850"]
         self.process = subprocess.Popen(
             [str(CHROMIUM), *options, f"--user-data-dir={profile}", "about:blank"],
@@ -141,13 +143,14 @@ class Browser:
             stdout=subprocess.DEVNULL,
             text=True,
         )
+        stack.callback(self.end)
         for line in self.process.stderr:
             if "DevTools listening on" in line:
                 port = line.split(":")[2].split("/")[0]
                 break
         targets = httpx.get(f"http://127.0.0.1:{port}/json/list", timeout=20).json()
         [page] = [target for target in targets if target["type"] == "page"]
-        self.link = connect(page["webSocketDebuggerUrl"], max_size=None)
+        self.link = stack.enter_context(connect(page["webSocketDebuggerUrl"], max_size=None))
         self.said: list[str] = []
         self.number = 0
         self.ask("Runtime.enable")
@@ -174,8 +177,7 @@ class Browser:
             served.time.sleep(0.05)
         raise AssertionError(f"never true: {expression}; {self.value('document.body.innerText')}; {self.said}")
 
-    def close(self) -> None:
-        self.link.close()
+    def end(self) -> None:
         self.process.terminate()
         self.process.communicate(timeout=20)
 
@@ -184,14 +186,17 @@ class Browser:
 def browser(tmp_path: Path) -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("needs a Chromium on the path to look at the page with, and none is here")
-    opened = Browser(tmp_path / "profile")
-    yield opened
-    opened.close()
+    with contextlib.ExitStack() as stack:
+        yield Browser(tmp_path / "profile", stack)
 
 
-INK = """(() => { const c = document.getElementById(%r), d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
-  const seen = new Set(); for (let k = 0; k < d.length; k += 4) if (d[k + 3] > 200) seen.add([d[k], d[k+1], d[k+2]].join());
-  return ["31,119,180", "224,123,57"].map((colour) => seen.has(colour)); })()"""
+INK = """(() => {
+  const c = document.getElementById(%r), d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+  const seen = new Set();
+  for (let k = 0; k < d.length; k += 4) if (d[k + 3] > 200) seen.add([d[k], d[k + 1], d[k + 2]].join());
+  return ["31,119,180", "224,123,57"].map((colour) => seen.has(colour));
+})()"""
+"""Whether the colours of the first two lines are on a canvas."""
 
 
 def test_the_page_draws_a_stream_in_a_browser(browser: Browser, tmp_path: Path) -> None:
@@ -216,6 +221,6 @@ def test_the_page_draws_a_stream_in_a_browser(browser: Browser, tmp_path: Path) 
         assert browser.value("document.getElementById('channels').textContent") == "channel 0channel 1"
         assert [said for said in browser.said if "401" not in said] == []  # nor anything that the page's policy forbids
         picture = browser.ask("Page.captureScreenshot")["data"]
-        (tmp_path / "page.png").write_bytes(__import__("base64").b64decode(picture))
+        (tmp_path / "page.png").write_bytes(base64.b64decode(picture))
     if keep := served.os.environ.get("SEQKIT_TEST_PICTURES"):
         shutil.copy(tmp_path / "page.png", keep)
