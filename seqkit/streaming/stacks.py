@@ -49,6 +49,8 @@ def refusal(model: SequenceModel) -> str | None:
     for part, known in plain:
         if type(part) not in known:
             return f"it has no form of the part {type(part).__name__}"
+        if isinstance(part, nn.GELU) and part.approximate != "none":
+            return f"it has no form of the part GELU with approximate={part.approximate!r}"
     if any(tensor.is_floating_point() and not bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
         return "its weights hold NaN or infinite values"
     return None
