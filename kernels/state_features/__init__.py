@@ -205,7 +205,8 @@ def sample_outputs(
     check_shape("values", values, ("B", "L", bank.mix.shape[1]), "the filters were made for these channels")
     check_shape("chosen", chosen, (len(bank.kind), "G"), "a row for each block")
     if bool((chosen < 0).any() | (chosen >= len(values)).any()):
-        raise ValueError(f"`chosen` must hold numbers of the {len(values)} series, got {chosen.unique().tolist()}")
+        given = f"{int(chosen.min())} to {int(chosen.max())}"
+        raise ValueError(f"`chosen` must hold numbers of series, 0 to {len(values) - 1}, got {given}")
     check_not_infinite(values)
     times, ends = spread(values, steps, lengths)
     return cpu.sampled(bank, values.contiguous(), times, ends, chosen.contiguous(), most)

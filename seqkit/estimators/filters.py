@@ -120,7 +120,7 @@ def _quantiles(values: Array, shares: Array) -> Array:
     below = np.minimum(place.astype(int), np.maximum(counts - 2, 0))
     low = np.take_along_axis(ranked, below, axis=1).astype(np.float64)
     high = np.take_along_axis(ranked, np.minimum(below + 1, counts - 1), axis=1)
-    return np.nan_to_num(low + (place - below) * (high - low))
+    return np.asarray(np.nan_to_num(low + (place - below) * (high - low)))
 
 
 def statistics(n_thresholds: int) -> list[str]:
