@@ -78,7 +78,8 @@ def server(
 ) -> Iterator[str]:
     """Address of a server that runs while the block does."""
     limits = limits or Limits()
-    keeper = keeper or keeper_at(path, resident=limits.resident, streams_per_client=limits.streams)
+    if keeper is None:
+        keeper = keeper_at(path, resident=limits.resident, streams_per_client=limits.streams)
     app = create_app(keeper, Clients(tokens or {}, limits), **options)
     with InThread(app, limits.body).running() as address:
         yield address
