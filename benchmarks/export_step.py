@@ -118,9 +118,9 @@ def write(rows: list[tuple[str, str, float, float]]) -> None:
     lines = [
         "# Exported programs",
         "",
-        f"CPU time of one stream on one thread: a step, and a sample of a block of {BLOCK}, in microseconds; the median "
-        "of rounds in which all take turns. The time of copying inputs and states in and out is part of it. Made by "
-        f"`benchmarks/export_step.py` on {datetime.date.today()}, torch {torch.__version__}, onnxruntime "
+        f"CPU time of one stream on one thread: a step, and a sample of a block of {BLOCK}, in microseconds; "
+        "the median of rounds in which all take turns. The time of copying inputs and states in and out is part of it. "
+        f"Made by `benchmarks/export_step.py` on {datetime.date.today()}, torch {torch.__version__}, onnxruntime "
         f"{onnxruntime.__version__}, {platform.machine()}, other processes beside it.",
         "",
         "| model | sizes | run by | step, us | block, us a sample |",

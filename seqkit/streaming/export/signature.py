@@ -79,8 +79,9 @@ def signatures(
     before = tuple(Value(f"state.{name}", (BATCH, *shape), dtype) for name, shape, dtype in held)
     after = tuple(Value(f"next_state.{name}", (BATCH, *shape), dtype) for name, shape, dtype in held)
     steps = (Value("steps", (BATCH,), "float64"),) if told_steps else ()
-    one, many = (BATCH, n_channels), (BATCH, LENGTH, n_channels)
-    answers = (BATCH, LENGTH, *output_shape) if per_sample else (BATCH, *output_shape)
+    one: tuple[int | str, ...] = (BATCH, n_channels)
+    many: tuple[int | str, ...] = (BATCH, LENGTH, n_channels)
+    answers: tuple[int | str, ...] = (BATCH, LENGTH, *output_shape) if per_sample else (BATCH, *output_shape)
     return {
         "step": Signature(
             (Value("sample", one, "float32"), Value("observed", one, "bool"), *steps, *before),

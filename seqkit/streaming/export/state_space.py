@@ -106,15 +106,18 @@ class DiagonalForm(_LinearForm):
         self.chunks = Chunks(A_bar, fixed, C)
         if runtime:
             self._hold(real=Lambda.real, imag=Lambda.imag, B=B, C=C, dt=dt[:, None])
-        else:
-            self._hold(real=A_bar.real, imag=A_bar.imag, B=fixed, C=C)
+        else:  # A x = Re A [Re x, Im x] + Im A [-Im x, Re x]: few operations on long rows
+            both = torch.cat([A_bar.real, A_bar.real], -1), torch.cat([-A_bar.imag, A_bar.imag], -1)
+            self._hold(real=both[0], imag=both[1], B=fixed, C=C)
 
     def _advance(self, u: Tensor, x: Tensor, steps: Tensor | None) -> Tensor:
         half = x.shape[-1] // 2
-        A, B = Pair(self.real, self.imag), Pair(self.B[:, :half], self.B[:, half:])
-        if steps is not None:
-            A, B = discrete(A, B, self.dt * steps.to(x.dtype)[:, None, None], self.rule)
-        return A.by(Pair(x[..., :half], x[..., half:])).plus(B.times(u[:, :, None])).joined()
+        state = Pair(x[..., :half], x[..., half:])
+        if steps is None:
+            return self.real * x + self.imag * torch.cat([state.imag, state.real], -1) + self.B * u[:, :, None]
+        dt = self.dt * steps.to(x.dtype)[:, None, None]
+        A, B = discrete(Pair(self.real, self.imag), Pair(self.B[:, :half], self.B[:, half:]), dt, self.rule)
+        return A.by(state).plus(B.times(u[:, :, None])).joined()
 
 
 class LowRankForm(_LinearForm):

@@ -89,7 +89,8 @@ def export_model(
     part.mkdir()
     try:
         made["error"] = _write(parts, engine, both, part, format, fixed)
-        np.savez(part / "initial.npz", **{f"state.{name}": t.numpy() for name, t in engine.start(1).items()})
+        initial: dict[str, Any] = {f"state.{name}": t.numpy() for name, t in engine.start(1).items()}
+        np.savez(part / "initial.npz", **initial)
         (part / "model.json").write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
         part.rename(folder)
     finally:
