@@ -11,7 +11,7 @@ import numpy as np
 from seqkit.checks import check_positive_int
 from seqkit.streaming.engine import Array, Engine, Named
 from seqkit.streaming.engines import as_engine
-from seqkit.streaming.samples import checked_samples, seconds_of
+from seqkit.streaming.samples import as_table, checked_samples, seconds_of
 from seqkit.streaming.snapshot import (
     Progress,
     kept_beside,
@@ -107,7 +107,7 @@ class StreamPool:
             One step of the model for all of them.
         """
         streams = _names(streams)
-        table = np.asarray(x)
+        table = as_table("x", x)
         if table.ndim != 2 or len(table) != len(streams):
             raise ValueError(
                 f"`x` must be ({len(streams)}, {self.engine.n_channels}), a sample of each stream, got {table.shape}; "
@@ -170,9 +170,15 @@ class StreamPool:
         self._free.append(row)
 
     def reset(self, streams: Iterable[StreamId] | None = None) -> None:
-        """Begins new series in these streams; in all of them if None."""
-        for stream in list(self._rows if streams is None else streams):
-            self.engine.reset(self._states, self._row(stream))
+        """Begins new series in these streams; in all of them if None.
+
+        Raises:
+            KeyError: one of them does not exist; none is changed.
+        """
+        chosen = list(self._rows if streams is None else streams)
+        rows = [self._row(stream) for stream in chosen]  # all of them are there before the first is reset
+        for stream, row in zip(chosen, rows, strict=True):
+            self.engine.reset(self._states, row)
             self._progress[stream] = Progress()
 
     def fork(self, stream: StreamId, new: StreamId) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from seqkit.streaming.engine import Array, Engine
 
-__all__ = ["checked_samples", "in_seconds", "seconds_of", "steps_between"]
+__all__ = ["as_table", "checked_samples", "in_seconds", "seconds_of", "steps_between"]
 
 SAFE = 1e35  # length of a sample that float32 holds
 
@@ -37,7 +37,7 @@ def checked_samples(name: str, given: Any, engine: Engine) -> tuple[Array, Array
         (array([[3.]]), None, True)
     """
     channels = engine.n_channels
-    values = np.asarray(given)
+    values = as_table(name, given)
     if values.shape == (channels,) and values.dtype.kind == "f" and math.hypot(*values.tolist()) < SAFE:
         # The usual case, in a fifth of the time: the length tells of NaN, infinity and what overflows.
         return values.astype(engine.sample_dtype, copy=False)[None], None, True
@@ -47,7 +47,7 @@ def checked_samples(name: str, given: Any, engine: Engine) -> tuple[Array, Array
     if values.dtype.kind not in "fiub" or values.ndim > 2 or values.shape[-1] != channels:
         raise ValueError(
             f"`{name}` must be one sample of {channels} numbers, one for each channel, or a block (L, {channels}), "
-            f"got shape {np.shape(given)} of {values.dtype}"
+            f"got shape {np.asarray(given).shape} of {values.dtype}"
         )
     if single:
         values = values[None]
@@ -67,6 +67,22 @@ def checked_samples(name: str, given: Any, engine: Engine) -> tuple[Array, Array
     if not engine.takes_missing:
         raise ValueError(f"`{name}` holds NaN, and {engine.kind} has no notion of missing values; fill them first")
     return np.where(there, values, values.dtype.type(0)), there, single
+
+
+def as_table(name: str, given: Any) -> Array:
+    """What was given as an array.
+
+    Raises:
+        ValueError: rows of different lengths.
+
+    Example:
+        >>> as_table("x", [[1.0], [2.0]]).shape
+        (2, 1)
+    """
+    try:
+        return np.asarray(given)
+    except ValueError as error:
+        raise ValueError(f"`{name}` must hold rows of one length, got rows of several; push them one by one") from error
 
 
 def steps_between(seconds: Array, before: float | None, first: float, unit: float) -> Array:
