@@ -152,7 +152,8 @@ class MemoryEngine(TorchEngine):
         memory: The memory, in units of the training step.
         n_channels: Channels C of a sample.
         sample_rate: Training samples per second; None where time is counted in samples.
-        dtype: Dtype of the coefficients, "float64" or "float32".
+        dtype: Dtype of samples and outputs, "float64" or "float32"; the state is float64 in both, as float32 would stop
+            following a memory of ten million samples, or a window of ten thousand.
         device: "cpu" or "cuda".
 
     Example:
@@ -186,7 +187,7 @@ class MemoryEngine(TorchEngine):
 
     def _initial_state(self, n: int) -> MemoryState:
         """Coefficients (n, C, N), and each channel's own times, (n, C), as each has its own gaps."""
-        state = self.memory.initial_state(n, self.n_channels, dtype=self.dtype)
+        state = self.memory.initial_state(n, self.n_channels, dtype=torch.float64)
         elapsed, clock = (time[:, None].repeat(1, self.n_channels) for time in state[1:])
         return MemoryState(state.coefficients, elapsed, clock)
 
@@ -205,6 +206,7 @@ class MemoryEngine(TorchEngine):
         self, x: Tensor, state: MemoryState, rate: float | Tensor, times: Tensor | None, observed: Tensor | None
     ) -> tuple[Tensor, MemoryState]:
         coefficients, elapsed, clock = state
+        x = x.double()
         apart = bool((elapsed != elapsed[:, :1]).any())
         if observed is not None and not apart:
             apart = bool((observed != observed[..., :1]).any())
@@ -214,7 +216,7 @@ class MemoryEngine(TorchEngine):
             found, after = self.memory.scan(x, before, times, observed=seen, rate=rate)
             now = after.clock if times is None else times[:, -1]
             both = (time[:, None].repeat(1, self.n_channels) for time in (after.elapsed, now))
-            return found, MemoryState(found, *both)
+            return found.to(self.dtype), MemoryState(found, *both)
         # Each channel becomes a series of its own.
         n, length, width = x.shape
         before = MemoryState(coefficients.reshape(n * width, 1, -1), elapsed.flatten(), clock.flatten())
@@ -228,7 +230,7 @@ class MemoryEngine(TorchEngine):
         found = found.reshape(n, width, -1)
         # With times the memory's own clock stops at the last value that is there.
         now = after.clock if times is None else times[:, -1].contiguous()
-        return found, MemoryState(found, after.elapsed.view(n, width), now.view(n, width))
+        return found.to(self.dtype), MemoryState(found, after.elapsed.view(n, width), now.view(n, width))
 
 
 def as_engine(
