@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -134,9 +133,9 @@ def _answer(lines: LinePool, snapshot: Path | None, schedule: Any) -> int:
         signal = run_pipe(lines, 0, 1, snapshot=snapshot, schedule=schedule)
     except BrokenPipeError:
         return _BROKEN_PIPE
-    except KeyboardInterrupt:
-        note("ended at once by a second signal" + ("" if snapshot is None else f"; {snapshot} is the last one written"))
-        os._exit(130)
+    except KeyboardInterrupt as error:
+        note("ended by a second signal" + ("" if snapshot is None else f"; {snapshot} is as it was before the first"))
+        return 128 + int(error.args[0])
     if signal is None:
         return 0
     if snapshot is not None:

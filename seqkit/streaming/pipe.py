@@ -155,7 +155,7 @@ class Interruption:
 
     def _take(self, number: int, _: FrameType | None) -> None:
         if self.signal is not None:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
         self.signal = number
 
 
@@ -184,7 +184,7 @@ def run_pipe(
 
     Raises:
         BrokenPipeError: nobody reads the answers any more; the snapshot is the last one.
-        KeyboardInterrupt: a second signal, before the answers were written; the snapshot is the last one.
+        KeyboardInterrupt: a second signal, its number, before the answers were written; the snapshot is the last one.
         ValueError: a table's header does not fit, or the input is shorter than what was to be skipped.
     """
     reader, saver = LineReader(source, limit), _Saver(lines, snapshot, schedule)

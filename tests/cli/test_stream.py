@@ -250,12 +250,16 @@ def test_a_reader_that_leaves_ends_it_quietly(finished, tmp_path):
         process.stderr.close()
 
 
-def test_input_is_not_taken_faster_than_answers_are_read(finished):
-    process = start(finished)
-    some = b'{"values": [0.25, -0.5]}\n' * 100  # fits into a pipe whole or not at all
+def fill(process):
+    """Gives a process all that it takes while nobody reads its answers; returns the number of lines."""
+    one = b'{"values": [0.25, -0.5]}\n'
+    process.stdin.write(one)
+    process.stdin.flush()
+    assert b"prediction" in process.stdout.readline()  # it has started
+    some = one * 100  # fits into a pipe whole or not at all
     os.set_blocking(process.stdin.fileno(), False)
     times, last = 0, time.monotonic()
-    while time.monotonic() - last < 2 or process.stdout.peek(1) == b"":
+    while time.monotonic() - last < 2:
         try:
             os.write(process.stdin.fileno(), some)
         except BlockingIOError:
@@ -263,13 +267,35 @@ def test_input_is_not_taken_faster_than_answers_are_read(finished):
         else:
             times, last = times + 1, time.monotonic()
         assert times * len(some) < 2 << 20, "far more was taken than two pipes and one chunk hold"
+    assert times > 10
+    return 100 * times
+
+
+def test_input_is_not_taken_faster_than_answers_are_read(finished):
+    process = start(finished)
+    given = fill(process)
     process.stdin.close()
     answers = process.stdout.read().splitlines()
     assert process.wait() == 0
-    assert len(answers) == 100 * times
+    assert len(answers) == given
     assert all(b'"prediction"' in answer for answer in answers)
     process.stdout.close()
     process.stderr.close()
+
+
+def test_a_second_signal_does_not_wait_for_a_reader(finished, tmp_path):
+    kept = tmp_path / "states"
+    process = start(finished, "--snapshot", kept, "--snapshot-every", "100000")
+    fill(process)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    assert process.poll() is None  # it waits until the answers at hand are read
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
+    assert process.stderr.read().decode() == f"note: ended by a second signal; {kept} is as it was before the first\n"
+    assert read_snapshot(kept)["beside/lines"].tolist() == [0, 0]
+    for file in (process.stdin, process.stdout, process.stderr):
+        file.close()
 
 
 def test_a_forecasting_run_says_what_its_stream_reads(stream, tmp_path):

@@ -164,6 +164,24 @@ def test_a_bad_line_is_named_and_changes_nothing(case):
     assert [got[0], got[1], got[3]] == answers(opened(), good)
 
 
+def test_any_bytes_are_answered_by_a_line_each():
+    rng = np.random.default_rng(0)
+    seeds = [line([1, None], "a", 1), line([[1, 2], [3, 4]], 7, [1, 2]), line([0.5, 1e3])]
+    given = []
+    for _ in range(3000):
+        text = bytearray(seeds[rng.integers(3)].encode())
+        for _ in range(rng.integers(4)):
+            text[rng.integers(len(text))] = rng.choice([*b'{}[]",:0123456789eE.-ntf', rng.integers(256)])
+        given.append(bytes(text).replace(b"\n", b" "))
+    lines = opened(streams=5, form="json")
+    got = answers(lines, given)
+    assert len(got) == lines.lines == lines.written == 3000
+    wrong = [one for one in got if "error" in one]
+    assert 500 < len(wrong) < 2700
+    assert all(given[one["line"] - 1] not in map(str.encode, seeds[2:]) for one in wrong)
+    assert len(lines.pool) <= 5
+
+
 def test_times_out_of_order_or_missing_leave_the_stream_as_it_was():
     series = samples(3)
     good = [line(series[0], "a", 1), line(series[1], "b"), line(series[2], "a", 2)]
