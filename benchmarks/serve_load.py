@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +41,6 @@ class Seen:
 
     latencies: list[float] = field(default_factory=list)
     wrong: int = 0
-    answers: dict[str, dict] = field(default_factory=dict)
 
 
 def make_run(folder: Path, options: argparse.Namespace) -> Path:
@@ -50,12 +50,8 @@ def make_run(folder: Path, options: argparse.Namespace) -> Path:
     from seqkit import DataInfo, ModelConfig
     from seqkit.models import SequenceModel, save_model
 
-    info = DataInfo(
-        "load", "classification", n_channels=CHANNELS, classes=("low", "middle", "high"), sample_rate=100.0
-    )
-    config = ModelConfig.preset(
-        options.model, d_model=options.d_model, n_layers=options.n_layers, order=options.order
-    )
+    info = DataInfo("load", "classification", n_channels=CHANNELS, classes=("low", "middle", "high"), sample_rate=100.0)
+    config = ModelConfig.preset(options.model, d_model=options.d_model, n_layers=options.n_layers, order=options.order)
     torch.manual_seed(0)
     save_model(SequenceModel.from_config(config, info, seed=0).eval(), folder)
     return folder
@@ -121,29 +117,33 @@ async def client(port: int, streams: list[int], options: argparse.Namespace, beg
     async with connect(f"ws://127.0.0.1:{port}/v1/ws", max_queue=None) as link:
 
         async def read() -> None:
-            expected = {s: 0 for s in streams}
-            for _ in range(rounds * len(streams)):
-                answer = json.loads(await link.recv())
+            expected = dict.fromkeys(streams, 0)
+            left = rounds * len(streams)
+            while left:
+                said = json.loads(await link.recv())
                 now = time.perf_counter()
-                if answer["status"] != 200:
-                    seen.wrong += 1
-                    continue
-                s = int(answer["stream"])
-                seen.latencies.append(now - sent.pop((s, answer["id"])))
-                seen.wrong += answer["count"] != expected[s] + 1 or answer["id"] != expected[s]
-                expected[s] += 1
-                seen.answers[answer["stream"]] = answer
+                for answer in said if isinstance(said, list) else [said]:
+                    left -= 1
+                    if answer["status"] != 200:
+                        seen.wrong += 1
+                        continue
+                    s = int(answer["stream"])
+                    seen.latencies.append(now - sent.pop((s, answer["id"])))
+                    seen.wrong += answer["count"] != expected[s] + 1 or answer["id"] != expected[s]
+                    expected[s] += 1
 
         reader = asyncio.create_task(read())
         for k in range(rounds):
-            for place, s in enumerate(streams):
+            for place in range(0, len(streams), options.together):
                 due = begin + (k + place / len(streams)) * period
                 wait = due - time.perf_counter()
                 if wait > 0.001:
                     await asyncio.sleep(wait)
-                message = {"op": "push", "stream": str(s), "values": sample(s, k), "count": k, "id": k}
-                sent[s, k] = max(due, 0.0)  # from when it was due, so that a late client does not hide a late answer
-                await link.send(json.dumps(message))
+                messages = []
+                for s in streams[place : place + options.together]:
+                    messages.append({"op": "push", "stream": str(s), "values": sample(s, k), "count": k, "id": k})
+                    sent[s, k] = due  # so that a client who is late does not hide an answer that is
+                await link.send(json.dumps(messages if options.together > 1 else messages[0]))
         await reader
 
 
@@ -242,6 +242,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=2000)
     parser.add_argument("--rate", type=float, default=2000, help="samples per second, of all streams together")
     parser.add_argument("--clients", type=int, default=20, help="WebSockets")
+    parser.add_argument("--together", type=int, default=1, help="samples of different streams in a message")
     parser.add_argument("--model", default="s4d")
     parser.add_argument("--d-model", type=int, default=64)
     parser.add_argument("--n-layers", type=int, default=4)
@@ -271,10 +272,15 @@ def main() -> None:
         together = metrics["seqkit_batch_jobs_sum"] / metrics["seqkit_batch_jobs_count"]
         print(f"model: {shape}, backend {options.backend}")
         print(f"load average before: {busy:.1f} on {os.cpu_count()} cores")
+        print(f"clients {options.clients}, samples in a message {options.together}")
         print(f"streams {options.streams}, samples {len(latencies)} of {expected} in {seconds:.1f} s, wrong {wrong}")
         cuts = np.percentile(1e3 * latencies, [50, 90, 99, 99.9, 100])
-        print("ms to an answer: " + ", ".join(f"{n} {v:.1f}" for n, v in zip(["p50", "p90", "p99", "p99.9", "max"], cuts)))
-        print(f"server: {used:.1f} s CPU ({100 * used / seconds:.0f} % of a core), {memory:.0f} MB, {together:.1f} jobs a batch")
+        print(
+            "ms to an answer: " + ", ".join(f"{n} {v:.1f}" for n, v in zip(["p50", "p90", "p99", "p99.9", "max"], cuts))
+        )
+        print(
+            f"server: {used:.1f} s CPU ({100 * used / seconds:.0f} % of a core), {memory:.0f} MB, {together:.1f} jobs a batch"
+        )
         print(f"client: {client_cpu:.1f} s CPU; SIGTERM to the end with all states stored: {ended:.2f} s")
         if options.kill_streams:
             equal, words = killed_and_undisturbed(run, folder, options)

@@ -257,6 +257,7 @@ def test_a_socket_goes_on_after_bad_messages(open_server: httpx.Client) -> None:
             ('{"op": "push", "stream": "z", "values": [NaN, 1]}', 400),
             ('{"op": "sing"}', 422),
             ("[]", 422),
+            ("3", 422),
             ('{"op": "push", "stream": "z", "values": [1]}', 422),
             ('{"op": "predict", "stream": "nobody"}', 404),
             ('{"op": "predict"}', 422),
@@ -267,6 +268,16 @@ def test_a_socket_goes_on_after_bad_messages(open_server: httpx.Client) -> None:
             answer = json.loads(link.recv(timeout=20))
             assert answer["status"] == status, answer
             assert ("error" in answer) == (status != 200)
+
+
+def test_a_list_of_messages_is_answered_by_a_list(open_server: httpx.Client) -> None:
+    with connect(f"ws://{open_server.base_url.netloc.decode()}/v1/ws") as link:
+        messages = [{"op": "push", "stream": f"l{k % 2}", "values": [k, 1], "id": k} for k in range(6)]
+        link.send(json.dumps([*messages, {"op": "sing", "id": 6}, 7]))
+        answers = json.loads(link.recv(timeout=20))
+        assert [answer["status"] for answer in answers] == [200] * 6 + [422] * 2
+        assert [answer.get("count") for answer in answers[:6]] == [1, 1, 2, 2, 3, 3]
+        assert [answer.get("id") for answer in answers] == [0, 1, 2, 3, 4, 5, 6, None]
 
 
 def test_a_message_that_is_too_large_ends_the_connection(open_server: httpx.Client) -> None:

@@ -105,7 +105,7 @@ def _add_streams(app: FastAPI) -> None:
         done = iter(await _work(request, client, jobs) if jobs else [])
         results = [next(done) if answer is None else answer for answer in answers]
         for one in results:
-            request.app.state.batcher.metrics.answers.labels(str(one.status)).inc()
+            request.app.state.batcher.metrics.answers[one.status] += 1
         good = all(one.status == 200 for one in results)
         listed = [{**one.body, "status": one.status} for one in results if isinstance(one.body, dict)]
         return JSONResponse({"results": listed}, 200 if good else 207)
@@ -201,7 +201,7 @@ async def _work(request: Request, client: str, jobs: list[Job]) -> list[Answer]:
 
 async def _one(request: Request, job: Job) -> Response:
     [answer] = await _work(request, job.key[0], [job])
-    request.app.state.batcher.metrics.answers.labels(str(answer.status)).inc()
+    request.app.state.batcher.metrics.answers[answer.status] += 1
     if isinstance(answer.body, bytes):
         return Response(answer.body, answer.status, media_type=SAFETENSORS)
     return JSONResponse(answer.body, answer.status)
@@ -212,7 +212,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     headers = {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    request.app.state.batcher.metrics.answers.labels(str(error.status)).inc()
+    request.app.state.batcher.metrics.answers[error.status] += 1
     return JSONResponse(error.answer().body, error.status, headers=headers)
 
 

@@ -210,16 +210,19 @@ class Keeper:
     def _take(self, batch: Sequence[tuple[int, Any, Any]]) -> list[ValueError | None]:
         """Gives samples and blocks of different streams to the pool; an error for each that does not fit."""
         failures: list[ValueError | None] = [None] * len(batch)
+        samples = [k for k, (_, values, _) in enumerate(batch) if values.ndim == 1]
+        gaps = np.isnan([batch[k][1] for k in samples]).any(axis=1).tolist() if samples else []
         groups: dict[tuple[bool, bool], list[int]] = defaultdict(list)
-        for k, (number, values, times) in enumerate(batch):
-            if values.ndim == 2:
-                self.tally.steps += 1
-                try:
-                    self.pool.push_block(number, values, times)
-                except ValueError as error:
-                    failures[k] = error
-            else:  # what a step is given decides how it is computed, so it must not depend on the others
-                groups[times is not None, bool(np.isnan(values).any())].append(k)
+        for k, gap in zip(samples, gaps, strict=True):
+            # What a step is given decides how it is computed, so it must not depend on the others.
+            groups[batch[k][2] is not None, gap].append(k)
+        for k in set(range(len(batch))) - set(samples):
+            number, values, times = batch[k]
+            self.tally.steps += 1
+            try:
+                self.pool.push_block(number, values, times)
+            except ValueError as error:
+                failures[k] = error
         for (timed, _), places in groups.items():
             for part in [places, *([[k] for k in places] if len(places) > 1 else [])]:
                 self.tally.steps += 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -28,6 +29,9 @@ TALLIES = {
 class Metrics:
     """Counters, gauges and histograms of one server, in a registry of its own.
 
+    Attributes:
+        answers: Answers by status; whoever answers counts them.
+
     Args:
         keeper: Whose streams are counted.
         waiting: Samples and jobs in the queue now.
@@ -44,8 +48,8 @@ class Metrics:
 
     def __init__(self, keeper: Keeper, waiting: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Streams(keeper, waiting))
-        self.answers = Counter("seqkit_answers", "Answers by status.", ["status"], registry=self._registry)
+        self.answers: Counter[int] = Counter()
+        self._registry.register(_Counts(keeper, waiting, self.answers))
         self.seconds = Histogram(
             "seqkit_job_seconds", "From a job's arrival to its answer.", buckets=SECONDS, registry=self._registry
         )
@@ -61,15 +65,19 @@ class Metrics:
         return bytes(generate_latest(self._registry))
 
 
-class _Streams(Collector):
-    """Reads the keeper's own counts when it is asked."""
+class _Counts(Collector):
+    """Reads the server's own counts when it is asked."""
 
-    def __init__(self, keeper: Keeper, waiting: Callable[[], int]) -> None:
-        self._keeper, self._waiting = keeper, waiting
+    def __init__(self, keeper: Keeper, waiting: Callable[[], int], answers: Counter[int]) -> None:
+        self._keeper, self._waiting, self._answers = keeper, waiting, answers
 
     def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
         for name, words in TALLIES.items():
             yield CounterMetricFamily(f"seqkit_{name}", words, value=getattr(self._keeper.tally, name))
+        answers = CounterMetricFamily("seqkit_answers", "Answers by status.", labels=["status"])
+        for status, count in sorted(self._answers.items()):
+            answers.add_metric([str(status)], count)
+        yield answers
         yield GaugeMetricFamily("seqkit_streams", "Streams, in memory or not.", value=self._keeper.streams)
         yield GaugeMetricFamily("seqkit_streams_in_memory", "Streams in memory.", value=len(self._keeper))
         yield GaugeMetricFamily("seqkit_waiting", "Samples and jobs that wait.", value=self._waiting())

@@ -111,6 +111,7 @@ def serve(
             log_level="warning",
             access_log=False,  # names of streams are the clients' own
             ws_max_size=limits.body,
+            ws_per_message_deflate=False,  # messages are short
             server_header=False,
             timeout_graceful_shutdown=SECONDS_TO_FINISH,
         )

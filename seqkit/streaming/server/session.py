@@ -22,16 +22,20 @@ SECONDS_FOR_TOKEN = 10.0
 MOST_WATCHED = 16
 POLICY_VIOLATION = 1008
 
+MOST_AT_ONCE = 1024
+
 Pending: TypeAlias = tuple["asyncio.Future[list[Answer]] | Answer", Any]
 """An answer, or the promise of one, and the message's own `id`."""
+
+_encoded = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode  # json.dumps would make one each time
 
 
 class Session:
     """One connection.
 
-    A message is an object with `op` and what the operation takes, and may carry an `id`, which its answer repeats.
-    Messages are worked on before earlier ones are answered, as many as `limits.pipeline`; then the connection is not
-    read, so that a sender who is too fast has to wait.
+    A message is an object with `op` and what the operation takes, and may carry an `id`, which its answer repeats; or
+    a list of such objects, which is answered by a list. Messages are worked on before earlier ones are answered, as
+    many as `limits.pipeline`; then the connection is not read, so that a sender who is too fast has to wait.
 
     Args:
         socket: The connection.
@@ -46,7 +50,7 @@ class Session:
     def __init__(self, socket: WebSocket, batcher: Batcher, clients: Clients) -> None:
         self._socket, self._batcher, self._clients = socket, batcher, clients
         self._client = ""
-        self._pending: asyncio.Queue[Pending] = asyncio.Queue(clients.limits.pipeline)
+        self._pending: asyncio.Queue[Pending | list[Pending]] = asyncio.Queue(clients.limits.pipeline)
         self._sending = asyncio.Lock()
         self._watched: dict[Key, tuple[asyncio.Queue[dict[str, Any]], asyncio.Task[None]]] = {}
 
@@ -97,16 +101,25 @@ class Session:
         return True
 
     async def _take(self, text: str | bytes) -> None:
-        mark: Any = None
         try:
             message = parsed_json(text)
+            if not isinstance(message, list):
+                await self._pending.put(await self._taken(message))
+                return
+            if not 0 < len(message) <= MOST_AT_ONCE:
+                raise RefusedError(422, f"a list must hold 1 to {MOST_AT_ONCE} messages, got {len(message)}")
+            await self._pending.put([await self._taken(one) for one in message])
+        except RefusedError as refusal:
+            await self._pending.put((refusal.answer(), None))
+
+    async def _taken(self, message: Any) -> Pending:
+        mark = message.get("id") if isinstance(message, dict) else None
+        try:
             if not isinstance(message, dict) or message.get("op") not in (*OPERATIONS, "hello"):
                 raise RefusedError(422, f"a message must be an object with `op`: {', '.join(OPERATIONS)}")
-            mark = message.get("id")
-            answer = await self._begin(message)
+            return await self._begin(message), mark
         except RefusedError as refusal:
-            answer = refusal.answer()
-        await self._pending.put((answer, mark))
+            return refusal.answer(), mark
 
     async def _begin(self, message: dict[str, Any]) -> asyncio.Future[list[Answer]] | Answer:
         op = message["op"]
@@ -127,20 +140,28 @@ class Session:
         """Sends answers in the order of their messages."""
         gone = False
         while True:
-            promised, mark = await self._pending.get()
-            answer = promised if isinstance(promised, Answer) else (await promised)[0]
-            self._batcher.metrics.answers.labels(str(answer.status)).inc()
-            assert isinstance(answer.body, dict)  # snapshots are HTTP's
-            marked = {} if mark is None else {"id": mark}
+            pending = await self._pending.get()
+            if isinstance(pending, list):
+                message: Any = [await self._said(one) for one in pending]
+            else:
+                message = await self._said(pending)
             try:
                 if not gone:
-                    await self._send({**marked, **answer.body, "status": answer.status})
+                    await self._send(message)
             except (WebSocketDisconnect, RuntimeError):
                 gone = True  # what the connection still held is taken, though nobody hears of it
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _said(self, pending: Pending) -> dict[str, Any]:
+        promised, mark = pending
+        answer = promised if isinstance(promised, Answer) else (await promised)[0]
+        self._batcher.metrics.answers[answer.status] += 1
+        assert isinstance(answer.body, dict)  # snapshots are HTTP's
+        marked = {} if mark is None else {"id": mark}
+        return {**marked, **answer.body, "status": answer.status}
+
+    async def _send(self, message: Any) -> None:
         async with self._sending:
-            await self._socket.send_text(json.dumps(message, separators=(",", ":")))
+            await self._socket.send_text(_encoded(message))
 
     def _watch(self, key: Key) -> Answer:
         if key not in self._watched:
