@@ -36,7 +36,12 @@ class Value:
 
 @dataclass(frozen=True)
 class Signature:
-    """Inputs and outputs of a program, in their order."""
+    """Inputs and outputs of a program, in their order.
+
+    Example:
+        >>> Signature((Value("x", ("batch", 2), "float32"),), ()).examples(3, 5)[0].shape
+        torch.Size([3, 2])
+    """
 
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
