@@ -89,6 +89,7 @@ class BlockForm(nn.Module):
         runtime: As for `form_of`.
 
     Example:
+        >>> import torch
         >>> layer = BlockForm(ResidualBlock(GRU(4)), step=1.0, runtime=False)
         >>> layer.step(torch.zeros(1, 4), (torch.zeros(1, 4),), None)[0].shape
         torch.Size([1, 4])
