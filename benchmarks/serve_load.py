@@ -1,8 +1,8 @@
 """A server of streams under load from a second process, then killed in the middle, started again and compared.
 
-The first part pushes samples of many streams at a fixed rate over WebSockets and measures the time from sending a sample
-to its answer. The second runs the server twice over the same samples: once left alone, once killed with SIGKILL halfway,
-started again and gone on with from what it had acknowledged; the final answers must be equal to the last bit.
+The first part pushes samples of many streams at a fixed rate over WebSockets and measures the time from when a sample
+was due to its answer. The second runs the server twice over the same samples: once left alone, once killed with
+SIGKILL halfway, started again and gone on with; the final answers must be equal to the last bit.
 
     .venv/bin/python benchmarks/serve_load.py --seconds 60
 """
@@ -44,7 +44,7 @@ class Seen:
 
 
 def make_run(folder: Path, options: argparse.Namespace) -> Path:
-    """A model with untrained weights in the form of a run: how fast it answers does not depend on what it has learned."""
+    """A model with untrained weights: how fast it answers does not depend on what it has learned."""
     import torch
 
     from seqkit import DataInfo, ModelConfig
@@ -80,6 +80,7 @@ class Server:
         self.seconds_to_start = time.perf_counter() - begin
 
     def ready(self) -> bool:
+        """Whether it takes samples."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=1) as reply:
                 return reply.status == 200
@@ -97,11 +98,13 @@ class Server:
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     def metrics(self) -> dict[str, float]:
+        """What it counted."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as reply:
             lines = [line.rsplit(" ", 1) for line in reply.read().decode().splitlines() if not line.startswith("#")]
         return {name: float(value) for name, value in lines}
 
     def end(self, how: int) -> float:
+        """Ends it by a signal; returns the seconds that it took."""
         begin = time.perf_counter()
         self.process.send_signal(how)
         self.process.wait(timeout=60)
@@ -213,7 +216,8 @@ def killed_and_undisturbed(run: Path, folder: Path, options: argparse.Namespace)
     server.process.wait()
     acknowledged = dict(taken)
     server = Server(run, folder / "killed.db", options)
-    lost = sum(max(0, acknowledged[s] - answer["count"]) for s, answer in zip(streams, started(server, streams)))
+    counts = [answer["count"] for answer in started(server, streams)]
+    lost = sum(max(0, acknowledged[s] - count) for s, count in zip(streams, counts, strict=True))
     asyncio.run(push_all(server.port, streams, rounds, taken))
     answers = final(server.port, streams)
     seconds = server.seconds_to_start

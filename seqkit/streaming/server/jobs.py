@@ -180,9 +180,8 @@ _SAFE = 1e30
 def _values(given: Any, engine: Engine) -> Array:
     """Samples as the engine takes them, NaN where one is missing."""
     if isinstance(given, list) and len(given) == engine.n_channels and {type(one) for one in given} <= _NUMBERS:
-        sample = np.array(given, dtype=np.float64)  # the usual case, a quick way through
-        if sample.min() > -_SAFE and sample.max() < _SAFE:
-            return sample.astype(engine.sample_dtype)
+        if all(-_SAFE < one < _SAFE for one in given):  # the usual case, a quick way through
+            return np.array(given, dtype=engine.sample_dtype)
     if isinstance(given, (int, float)) and engine.n_channels == 1:
         given = [given]
     try:
