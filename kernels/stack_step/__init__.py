@@ -10,6 +10,7 @@ from seqkit.kernels.backend import choose_backend
 from seqkit.kernels.stack_step import cpu
 from seqkit.kernels.stack_step.cpu import HAS_NUMBA, Stepper
 from seqkit.kernels.stack_step.layout import Packed, load_rows, pack, rows_of
+from seqkit.kernels.stack_step.reference import stack_step_reference
 from seqkit.kernels.stack_step.stack import (
     Block,
     Dense,
@@ -39,6 +40,7 @@ __all__ = [
     "pack",
     "rows_of",
     "stack_step",
+    "stack_step_reference",
 ]
 
 NO_TRITON = {"triton": "stack_step has no Triton kernels"}

@@ -59,6 +59,7 @@ from seqkit.kernels.stack_step.pointwise.loops import gelu, sigmoid
 from seqkit.kernels.stack_step.tiles.loops import (
     add_tile,
     advance_tile,
+    advance_tile_and_fetch,
     dot_tile,
     product,
     product_of_four_rows,
@@ -198,7 +199,8 @@ def pairs(
     for tile in range(-(-width // LANES)):
         main = T[MAIN] + tile * COEFFICIENTS * LANES * modes
         for i in range(m):
-            state = states.ctypes.data + size * (rows[i] * states.shape[1] + T[X] + tile * tile_size)
+            place = T[X] + tile * tile_size
+            state = states.ctypes.data + size * (rows[i] * states.shape[1] + place)
             drive = base + size * (u + i * apart + tile * LANES)
             out = base + size * (y + i * apart + tile * LANES)
             coefficients = numbers + size * main
@@ -217,7 +219,16 @@ def pairs(
             for r in range(rank):
                 weights = numbers + size * (T[PULL] + (tile * rank + r) * tile_size)
                 dot_tile(weights, state, base + size * (spare + r * LANES), modes, one)
-            advance_tile(coefficients, state, drive, out, modes, one)
+            if m == 1:
+                advance_tile(coefficients, state, state, drive, out, modes, one)
+            else:
+                ahead = (
+                    rows[i + 1] * states.shape[1] + place
+                    if i + 1 < m
+                    else rows[0] * states.shape[1] + place + tile_size
+                )
+                after = states.ctypes.data + size * ahead
+                advance_tile_and_fetch(coefficients, state, after, drive, out, modes, one)
             for r in range(rank):
                 weights = numbers + size * (T[PUSH] + (tile * rank + r) * tile_size)
                 add_tile(weights, base + size * (spare + r * LANES), state, modes, one)

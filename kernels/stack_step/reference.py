@@ -41,16 +41,19 @@ def stack_step_reference(
         layers.append(new)
     h = normed(stack.norm, h)
     seen = state.seen + 1
-    value = {
-        "none": state.value,
-        "mean": state.value + h,
-        "last": h.double(),
-        "max": torch.where(state.seen[:, None] > 0, torch.maximum(state.value, h.double()), h.double()),
-    }[stack.pool]
+    value = state.value
     if stack.pool != "none":
+        value = taken(stack.pool, state, h.double())
         h = (value / seen[:, None] if stack.pool == "mean" else value).to(h.dtype)
     outputs = applied(stack.head, h) * stack.scale + stack.offset
     return outputs.softmax(-1) if stack.shares else outputs, StackState(tuple(layers), value, seen, held)
+
+
+def taken(pool: str, state: StackState, h: Tensor) -> Tensor:
+    """The pooled value with one more sample, (n, H)."""
+    if pool == "mean":
+        return state.value + h
+    return h if pool == "last" else torch.where(state.seen[:, None] > 0, torch.maximum(state.value, h), h)
 
 
 def applied(linear: Linear, x: Tensor) -> Tensor:

@@ -14,13 +14,22 @@ from numba.core import cgutils, types
 
 from seqkit.kernels.stack_step.layout import COEFFICIENTS, LANES, WIDE
 
-__all__ = ["add_tile", "advance_tile", "dot_tile", "product", "product_of_four_rows", "product_of_two_tiles"]
+__all__ = [
+    "add_tile",
+    "advance_tile",
+    "advance_tile_and_fetch",
+    "dot_tile",
+    "product",
+    "product_of_four_rows",
+    "product_of_two_tiles",
+]
 
 intrinsic: Callable[[Any], Any] = extending.intrinsic
 tools: Any = cgutils
 ir: Any = tools.ir  # LLVM's instructions, as numba writes them
 FLAGS = ("contract", "nsz", "reassoc")
 SMALLEST = {4: 2.0**-100, 8: 2.0**-960}  # by bytes: a state below this becomes 0 before slow denormal numbers appear
+LINE = 64  # bytes of memory that come together
 WORD, LONG = ir.IntType(32), ir.IntType(64)
 
 
@@ -57,6 +66,16 @@ class Vectors:
         first = self.builder.insert_element(ir.Constant(self.type, ir.Undefined), value, WORD(0))
         return self.builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(WORD, self.count), [0] * self.count))
 
+    def fetch(self, address: Any, place: Any) -> None:
+        """Asks for the memory of a vector, to write to it soon."""
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, WORD, WORD, WORD])
+        call = tools.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        for line in range(0, self.count * self.size, LINE):
+            at = self.builder.add(place, LONG(line // self.size))
+            pointer = self.builder.bitcast(self.pointer(address, at), byte)
+            self.builder.call(call, [pointer, WORD(1), WORD(3), WORD(1)])
+
     def joined(self, a: Any, b: Any, c: Any) -> Any:
         """Product of a and b, plus c."""
         return self.builder.fadd(self.builder.fmul(a, b, FLAGS), c, FLAGS)
@@ -86,33 +105,46 @@ def times(builder: Any, index: Any, number: int) -> Any:
     return builder.mul(index, LONG(number))
 
 
-@intrinsic
-def advance_tile(typing: Any, coefficients: Any, state: Any, u: Any, y: Any, count: Any, like: Any) -> Any:
-    """Writes x' = a x + b u over x and y = Re sum c x', for `count` modes of 16 heads; takes addresses."""
+def advance_of(fetching: bool) -> Any:
+    """Builds the step of 16 heads, with or without a look ahead.
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        coefficients, state, u, y, count, like = args
-        vectors = Vectors(builder, like, LANES)
-        drive = vectors.read(u, LONG(0))
-        sums = vectors.sums(2)
-        with tools.for_range_slice(builder, LONG(0), count, LONG(1), LONG) as (index, _):
-            place, own = times(builder, index, COEFFICIENTS * LANES), times(builder, index, 2 * LANES)
-            a_re, a_im, b_re, b_im, c_re, c_im = (
-                vectors.read(coefficients, builder.add(place, LONG(k * LANES))) for k in range(COEFFICIENTS)
-            )
-            beside = builder.add(own, LONG(LANES))
-            re, im = vectors.read(state, own), vectors.read(state, beside)
-            new_re = vectors.joined(a_re, re, vectors.less(a_im, im, builder.fmul(b_re, drive, FLAGS)))
-            new_im = vectors.joined(a_re, im, vectors.joined(a_im, re, builder.fmul(b_im, drive, FLAGS)))
-            new_re, new_im = vectors.flushed(new_re), vectors.flushed(new_im)
-            vectors.write(new_re, state, own)
-            vectors.write(new_im, state, beside)
-            builder.store(vectors.joined(c_re, new_re, builder.load(sums[0])), sums[0])
-            builder.store(vectors.joined(c_im, new_im, builder.load(sums[1])), sums[1])
-        vectors.write(builder.fsub(builder.load(sums[0]), builder.load(sums[1]), FLAGS), y, LONG(0))
-        return context.get_dummy_value()
+    It writes x' = a x + b u over x, and y = Re sum c x', for `count` modes; it takes addresses. Rows of many streams
+    lie far from the processor: meanwhile it may ask for the state that comes `after`.
+    """
 
-    return types.void(coefficients, state, u, y, count, like), build
+    @intrinsic
+    def tile(typing: Any, coefficients: Any, state: Any, after: Any, u: Any, y: Any, count: Any, like: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            coefficients, state, after, u, y, count, like = args
+            vectors = Vectors(builder, like, LANES)
+            drive = vectors.read(u, LONG(0))
+            sums = vectors.sums(2)
+            with tools.for_range_slice(builder, LONG(0), count, LONG(1), LONG) as (index, _):
+                place, own = times(builder, index, COEFFICIENTS * LANES), times(builder, index, 2 * LANES)
+                a_re, a_im, b_re, b_im, c_re, c_im = (
+                    vectors.read(coefficients, builder.add(place, LONG(k * LANES))) for k in range(COEFFICIENTS)
+                )
+                beside = builder.add(own, LONG(LANES))
+                if fetching:
+                    vectors.fetch(after, own)
+                    vectors.fetch(after, beside)
+                re, im = vectors.read(state, own), vectors.read(state, beside)
+                new_re = vectors.joined(a_re, re, vectors.less(a_im, im, builder.fmul(b_re, drive, FLAGS)))
+                new_im = vectors.joined(a_re, im, vectors.joined(a_im, re, builder.fmul(b_im, drive, FLAGS)))
+                new_re, new_im = vectors.flushed(new_re), vectors.flushed(new_im)
+                vectors.write(new_re, state, own)
+                vectors.write(new_im, state, beside)
+                builder.store(vectors.joined(c_re, new_re, builder.load(sums[0])), sums[0])
+                builder.store(vectors.joined(c_im, new_im, builder.load(sums[1])), sums[1])
+            vectors.write(builder.fsub(builder.load(sums[0]), builder.load(sums[1]), FLAGS), y, LONG(0))
+            return context.get_dummy_value()
+
+        return types.void(coefficients, state, after, u, y, count, like), build
+
+    return tile
+
+
+advance_tile, advance_tile_and_fetch = advance_of(False), advance_of(True)
 
 
 @intrinsic
