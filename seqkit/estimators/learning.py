@@ -20,6 +20,7 @@ from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.splits import cut_series
 from seqkit.datasets.statistics import Statistics, statistics_of
 from seqkit.estimators.sizes import Sizes
+from seqkit.estimators.start import start_from
 from seqkit.estimators.watch import CallFunctions, TimeLimit
 from seqkit.models import SequenceModel
 from seqkit.nn import ClassHead, ValueHead
@@ -124,7 +125,7 @@ def learn(
     train, held_out = series, None
     if sizes.validation and len(series) > 1:
         train, held_out = cut_series(series, sizes.validation, [manner.seed, 1])
-    model = _fresh(train, info, sizes, manner.seed) if previous is None else copied(previous)
+    model = _fresh(train, info, sizes, manner) if previous is None else copied(previous)
     check_spacing(model, series)
     console = Console(stderr=True) if manner.verbose else None
     _say(console, sizes, train, held_out)
@@ -178,13 +179,14 @@ def check_spacing(model: SequenceModel, series: SeriesSet) -> None:
         )
 
 
-def _fresh(train: SeriesSet, info: DataInfo, sizes: Sizes, seed: int) -> SequenceModel:
-    model = SequenceModel.from_config(sizes.model, info, seed=seed)
+def _fresh(train: SeriesSet, info: DataInfo, sizes: Sizes, manner: Manner) -> SequenceModel:
+    model = SequenceModel.from_config(sizes.model, info, seed=manner.seed)
     with np.errstate(invalid="ignore"):  # a channel that no series has a value of: held at its mean, 0
         mean, std = statistics_of(train.values, gaps=train.has_missing)
     model.input_norm.set_statistics(mean, torch.where(std.isnan(), torch.ones(()), std))
     if isinstance(model.head, ValueHead):
         model.head.set_statistics(*_target_statistics(train))
+    start_from(model, train, manner.seed, manner.class_weight)
     return model
 
 

@@ -107,9 +107,7 @@ def choose_sizes(shape: DataShape, mixer: str, given: dict[str, Any], options: d
     """
     allowed = model_options(mixer)
     preset = PRESETS[mixer]
-    rule = _rule(shape)
-    low, high = step_size_range(shape.length)
-    rule |= {"dt_min": low, "dt_max": high}
+    rule = _rule(shape, _is_bank(shape, mixer, given, options or {}))
     if {**allowed, **preset.options, **(options or {})}.get("measure", "legt") in ("legt", "fourier"):
         rule["window"] = max(shape.length, 1.0)  # other measures have no edge that would have to lie somewhere
     fitting = {key: value for key, value in rule.items() if key in allowed or key in _MODEL_SIZES}
@@ -117,7 +115,7 @@ def choose_sizes(shape: DataShape, mixer: str, given: dict[str, Any], options: d
     # A window of the preset's own is as long as its paper's series; the data's own length is better.
     fitting = {key: value for key, value in fitting.items() if key not in own or key == "window"}
     chosen = {key: value for key, value in given.items() if not (isinstance(value, str) and value == AUTO)}
-    model = {key: chosen.pop(key) for key in list(chosen) if key in _MODEL_SIZES or key == "order"}
+    model = {key: chosen.pop(key) for key in list(chosen) if key in _SIZES or key == "order"}
     training = {key: value for key, value in rule.items() if key in _TRAINING_SIZES} | chosen
     if not training["validation"] and "patience" not in chosen:
         training["patience"] = None
@@ -127,40 +125,64 @@ def choose_sizes(shape: DataShape, mixer: str, given: dict[str, Any], options: d
 SHORT = 50
 """Samples up to which a series counts as short."""
 
+SHORTEST, LONGEST = 0.7, 0.2
+"""Shortest memory of a filter in samples, and longest as a share of a series, as those of `HiPPOFeatures`."""
+
 MANY = 400
 """Series from which on there are enough to hold some out."""
 
-_MODEL_SIZES = ("d_model", "n_layers", "dropout")
+FILTERS = ("lssl", "s4", "s4d")
+"""Models that make a bank of filters for longer series."""
+
+_SIZES = ("d_model", "n_layers", "dropout")
+_MODEL_SIZES = (*_SIZES, "norm", "activation", "output", "pool")
 _TRAINING_SIZES = tuple(f.name for f in fields(Sizes) if f.name != "model")
 
 
-def _rule(shape: DataShape) -> dict[str, Any]:
+def _is_bank(shape: DataShape, mixer: str, given: dict[str, Any], options: dict[str, Any]) -> bool:
+    """Whether it is one layer of filters with pooled shares: several layers, or parts named, are another network."""
+    single = given.get("n_layers", AUTO) in (AUTO, 1)
+    return mixer in FILTERS and shape.length > SHORT and single and not any(key in options for key in _MODEL_SIZES)
+
+
+def _rule(shape: DataShape, bank: bool) -> dict[str, Any]:
     """The rule, with its reasons.
 
     Few series are the usual case of a classification archive: weights are soon too many, so the model stays small and
     what is trained long enough is counted in steps, not in epochs.
     """
     n = shape.n_series
-    # Short series have little to remember: width and strong regularisers, as the recipe of japanese_vowels found by
-    # cross-validation. In longer ones the second layer finds shapes within shapes.
     short = shape.length <= SHORT
-    layers = (
-        {"d_model": 256, "n_layers": 1, "dropout": 0.5} if short else {"d_model": 64, "n_layers": 2, "dropout": 0.1}
-    )
     batch_size = 16 if n < MANY else 32
-    steps = 500 if n < MANY else 2000
+    steps = (100 if bank else 500) if n < MANY else 400 if bank else 2000
     batches = -(-n // batch_size)
+    low, high = step_size_range(shape.length)
+    layers: dict[str, Any]
+    if bank:
+        # What tells longer series apart are shapes, wherever they lie: filters with memories from below a sample to a
+        # fifth of a series, side by side, and how often each is above several levels.
+        low, high = 1 / max(LONGEST * shape.length, 2 * SHORTEST), 1 / SHORTEST
+        layers = {"d_model": 256, "n_layers": 1, "dropout": 0.5}
+        layers |= {"norm": "none", "activation": "none", "output": "none", "pool": "share"}
+    elif short:
+        # Short series have little to remember: width and strong regularisers, as the recipe of japanese_vowels found
+        # by cross-validation.
+        layers = {"d_model": 256, "n_layers": 1, "dropout": 0.5}
+    else:
+        layers = {"d_model": 64, "n_layers": 2, "dropout": 0.1}
     return {
         **layers,
         "order": 16,
-        "epochs": min(200, max(30, round(steps / batches))),
+        "dt_min": low,
+        "dt_max": high,
+        "epochs": min(200, max(10 if bank else 30, round(steps / batches))),
         "batch_size": batch_size,
         # Values are learned finer without noise and in larger steps: by cross-validation of Tecator's training part an
         # error of 3.99 instead of 5.00; Covid3Month's, where nothing beats the mean, 0.0416 instead of 0.0410.
-        "learning_rate": 0.004 if shape.classes else 0.01,
+        "learning_rate": 0.0005 if bank else 0.004 if shape.classes else 0.01,
         "weight_decay": 0.1,
         "label_smoothing": 0.1 if shape.classes else 0.0,
-        "input_noise": (0.5 if short else 0.1) if shape.classes else 0.0,
+        "input_noise": (0.5 if short else 0.0 if bank else 0.1) if shape.classes else 0.0,
         # A tenth of fewer series is too little to choose an epoch by, and they are missed in training.
         "validation": 0.1 if n >= MANY else 0.0,
         "patience": 20,

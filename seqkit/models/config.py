@@ -21,11 +21,12 @@ class ModelConfig:
         name: Preset, one of `model_names()`; it fixes the mixer and the defaults of the rest.
         d_model: Channels D of the residual stream.
         n_layers: Number of residual blocks; of hidden layers after the pooling in a model without a mixer.
-        dropout: Share of values dropped in each block, in [0, 1).
+        dropout: Share of values dropped in each block, in [0, 1); with pool "share" of what is pooled instead, as its
+            levels must be those of whole outputs.
         norm: "layer", "rms" or "none".
         activation: "gelu", "relu", "silu" or "none".
         output: Output map of each block: "gated", "linear" or "none".
-        pool: "mean", "last", "max" or "legs" over time; sequence targets use none.
+        pool: "mean", "last", "max", "legs" or "share" over time; sequence targets use none.
         options: Options of the mixer, such as `order`, `measure`, `dt_min`, or of the pooling in a model without a
             mixer; the defaults for what is not named.
         reads_missing: Whether the encoder also reads which values are missing, as C further channels; None for where

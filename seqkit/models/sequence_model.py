@@ -19,6 +19,7 @@ from seqkit.nn import (
     Pool,
     PoolState,
     ResidualBlock,
+    SharePool,
     ValueHead,
     build_pool,
     check_observed,
@@ -163,17 +164,30 @@ class SequenceModel(nn.Module):
             ValueError: wrong number of channels, empty series, times that do not increase, `observed` of another shape,
                 or another sample rate than in training where a mixer has no notion of it.
         """
+        x = self.course(values, lengths, sample_rate=sample_rate, timestamps=timestamps, observed=observed)
+        if self.pool is None:
+            return mask_past_end(self._head(x), lengths)
+        pooled = self.pool(x, lengths, rate=self.rate(sample_rate), timestamps=self._steps(timestamps))
+        return self._head(pooled)
+
+    def course(
+        self,
+        values: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        sample_rate: float | None = None,
+        timestamps: Tensor | None = None,
+        observed: Tensor | None = None,
+    ) -> Tensor:
+        """What is pooled: outputs of the backbone, (B, L, d_model); arguments and errors as `forward`."""
         self._check(values, lengths)
-        x = self.backbone(
+        out: Tensor = self.backbone(
             self._encode(values, lengths, observed)[0],
             lengths=lengths,
             rate=self.rate(sample_rate),
             timestamps=self._steps(timestamps),
         )
-        if self.pool is None:
-            return mask_past_end(self._head(x), lengths)
-        pooled = self.pool(x, lengths, rate=self.rate(sample_rate), timestamps=self._steps(timestamps))
-        return self._head(pooled)
+        return out
 
     def initial_state(self, batch_size: int = 1) -> ModelState:
         """State before the first sample of `batch_size` streams."""
@@ -363,22 +377,29 @@ class SequenceModel(nn.Module):
 def _mixed(config: ModelConfig, info: DataInfo) -> dict[str, Any]:
     """Parts of a model that looks along time by mixers."""
     mixer = get_mixer(cast("str", config.mixer))
+    pool = None if info.task == "sequence" else build_pool(config.pool, config.d_model)
+    drops_pooled = isinstance(pool, SharePool)
     blocks = [
         ResidualBlock(
             mixer(config.d_model, **config.options),
             norm=config.norm,
             activation=config.activation,
             output=config.output,
-            dropout=config.dropout,
+            dropout=0.0 if drops_pooled else config.dropout,
         )
         for _ in range(config.n_layers)
     ]
     reads_missing = info.missing if config.reads_missing is None else config.reads_missing
     encoder = _encoder(info.n_channels, config.d_model, reads_missing=reads_missing)
     backbone = Backbone(blocks, norm=config.norm)
-    pool = None if info.task == "sequence" else build_pool(config.pool, config.d_model)
-    head = _head(config.d_model if pool is None else pool.width, info)
-    return {"encoder": encoder, "backbone": backbone, "pool": pool, "head": head, "reads_missing": reads_missing}
+    return {
+        "encoder": encoder,
+        "backbone": backbone,
+        "pool": pool,
+        "readout": nn.Dropout(config.dropout) if drops_pooled else None,
+        "head": _head(config.d_model if pool is None else pool.width, info),
+        "reads_missing": reads_missing,
+    }
 
 
 def _encoder(n_channels: int, d_model: int, *, reads_missing: bool) -> nn.Linear:

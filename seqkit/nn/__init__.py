@@ -28,6 +28,7 @@ from seqkit.nn.pool import (
     register_pool,
 )
 from seqkit.nn.recurrent import GRU, LSTM
+from seqkit.nn.share_pool import SharePool
 
 __all__ = [
     "GRU",
@@ -44,6 +45,7 @@ __all__ = [
     "Pool",
     "PoolState",
     "ResidualBlock",
+    "SharePool",
     "State",
     "ValueHead",
     "build_norm",

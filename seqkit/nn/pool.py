@@ -184,7 +184,7 @@ def build_pool(name: str, d_model: int, **options: Any) -> Pool:
     return _POOLS[name](d_model, **pool_options(name, options))
 
 
-def _inside(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+def inside_lengths(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
     """Mask (B, L, 1) of the samples that count, and how many there are, (B,)."""
     if lengths is None:
         lengths = torch.full((x.shape[0],), x.shape[1], dtype=torch.int64, device=x.device)
@@ -218,7 +218,7 @@ class MeanPool(Pool):
         timestamps: Tensor | None = None,
     ) -> tuple[Tensor, PoolState]:
         """Running mean; the state keeps the sum."""
-        inside, lengths = _inside(x, lengths)
+        inside, lengths = inside_lengths(x, lengths)
         # Under autocast a block's sum in 8 bits would stop growing as well.
         block = torch.where(inside, x, x.new_zeros(())).sum(dim=1, dtype=self.start.dtype)
         total = state.value + block
@@ -245,7 +245,7 @@ class LastPool(Pool):
         timestamps: Tensor | None = None,
     ) -> tuple[Tensor, PoolState]:
         """The last sample of the block."""
-        _, lengths = _inside(x, lengths)
+        _, lengths = inside_lengths(x, lengths)
         last = x.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, x.shape[2]))[:, 0]
         return last, PoolState(last, state.seen + lengths)
 
@@ -269,7 +269,7 @@ class MaxPool(Pool):
         timestamps: Tensor | None = None,
     ) -> tuple[Tensor, PoolState]:
         """Running maximum; before the first sample there is none, which `seen` tells."""
-        inside, lengths = _inside(x, lengths)
+        inside, lengths = inside_lengths(x, lengths)
         lowest = x.new_full((), -torch.inf)
         largest = torch.where(inside, x, lowest).amax(dim=1)
         before = torch.where((state.seen > 0)[:, None], state.value, lowest)

@@ -1,0 +1,111 @@
+"""Where a model of pooled shares starts: filters that do not see the level, levels from data, a ridge model as head."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqkit.datasets.batching import loader
+from seqkit.datasets.rows import Array
+from seqkit.datasets.series import SeriesSet
+from seqkit.estimators.ridge import fit_ridge, temperature_of
+from seqkit.models import SequenceModel
+from seqkit.nn import SharePool, ValueHead
+from seqkit.ssm.base import StateSpaceMixer
+
+__all__ = ["LEVEL_FREE", "start_from"]
+
+LEVEL_FREE = 0.75
+"""Share of filters whose answer to a constant is 0."""
+
+SERIES = 256
+"""Most series that levels are taken from."""
+
+PENALTIES = np.logspace(0, 6, 13)
+"""Penalties of the ridge model to choose from."""
+
+
+@torch.no_grad()
+def start_from(model: SequenceModel, train: SeriesSet, seed: int, class_weight: list[float] | None = None) -> None:
+    """Sets what a fresh model with pooled shares takes from data; any other model stays as it is.
+
+    Random state-space filters answer mostly to how high a series lies. For three quarters of them the skip D is set so
+    that a constant gives 0, and what is left is how the series moves:
+
+        D = -1 - C (-A)^{-1} B,  where the block adds its input once
+
+    Levels of the pooling come from the outputs for up to 256 training series. The head starts as the ridge model of
+    what is pooled, with the penalty that is best on series left out; scores of classes are divided by the temperature
+    that makes the classes of these most likely.
+
+    Args:
+        model: A fresh model, with the statistics of its inputs and targets set.
+        train: Training series.
+        seed: Seed of the series drawn.
+        class_weight: Weight of each class; None for equal ones.
+
+    Example:
+        >>> from seqkit.batch import DataInfo
+        >>> from seqkit.models import ModelConfig
+        >>> info = DataInfo("toy", "classification", n_channels=1, classes=("a", "b"))
+        >>> config = ModelConfig.preset("s4d", d_model=4, n_layers=1, order=4, norm="none", output="none", pool="share")
+        >>> model = SequenceModel.from_config(config, info, seed=0)
+        >>> series = [np.sin(np.arange(30.0) / (1 + i % 2) + i)[:, None] for i in range(8)]
+        >>> start_from(model, SeriesSet(series, ["a", "b"] * 4), seed=0)
+        >>> model.eval().predict(torch.from_numpy(np.stack(series))).argmax(dim=1).tolist()
+        [0, 1, 0, 1, 0, 1, 0, 1]
+    """
+    if not isinstance(model.pool, SharePool):
+        return
+    assert isinstance(model.encoder, torch.nn.Linear)  # there is no pooling of shares without an encoder
+    model.encoder.bias.zero_()  # a constant that sets in with the first sample is a step that no series has
+    for mixer in model.backbone.mixers():
+        if isinstance(mixer, StateSpaceMixer):
+            _forget_level(mixer)
+    random = np.random.default_rng([seed, 2])
+    few = train.select(np.sort(random.permutation(len(train))[:SERIES]).tolist())
+    model.pool.set_levels(_courses(model, few), random)
+    _start_head(model, train, class_weight)
+
+
+def _courses(model: SequenceModel, series: SeriesSet) -> list[Tensor]:
+    outputs = []
+    for batch in loader(series, model.info, batch_size=16, with_target=False):
+        course = model.course(batch.values, batch.lengths, timestamps=batch.timestamps, observed=batch.observed)
+        outputs += [one[:n] for one, n in zip(course, batch.lengths.tolist(), strict=True)]
+    return outputs
+
+
+def _forget_level(mixer: StateSpaceMixer) -> None:
+    system = mixer.system()
+    A, B, C = (part.double() for part in (system.A, system.B, system.C))
+    answer = (C @ torch.linalg.solve(-A, B[:, :, None]))[:, :, 0]
+    answer[round(LEVEL_FREE * mixer.d_model) :] = 0.0
+    mixer.D.copy_(-1.0 - answer)
+
+
+def _start_head(model: SequenceModel, train: SeriesSet, class_weight: list[float] | None) -> None:
+    pooled, targets = [], []
+    pool = model.pool
+    assert pool is not None  # the caller looked
+    for batch in loader(train, model.info, batch_size=16):
+        course = model.course(batch.values, batch.lengths, timestamps=batch.timestamps, observed=batch.observed)
+        pooled.append(pool(course, batch.lengths))
+        assert batch.target is not None  # they are training series
+        targets.append(batch.target)
+    X, target = torch.cat(pooled).double().numpy(), torch.cat(targets).numpy()
+    if isinstance(model.head, ValueHead):
+        offset, scale = (part.double().numpy() for part in (model.head.offset, model.head.scale))
+        ridge = fit_ridge(X, (target.reshape(len(X), -1) - offset) / scale, PENALTIES)
+        factor = 1.0
+    else:
+        weight = None if class_weight is None else np.asarray(class_weight)[target]
+        ridge = fit_ridge(X, 2.0 * np.eye(len(model.info.classes))[target] - 1.0, PENALTIES, weight)
+        factor = 1 / temperature_of(ridge.held_out, target, weight)
+    _set_linear(model.head.linear, factor * ridge.coefficients, factor * ridge.intercept)
+
+
+def _set_linear(linear: torch.nn.Linear, coefficients: Array, intercept: Array) -> None:
+    linear.weight.copy_(torch.from_numpy(coefficients.T))
+    linear.bias.copy_(torch.from_numpy(intercept))
