@@ -81,7 +81,7 @@ def test_a_stream_from_its_first_sample_to_its_end(open_server: httpx.Client, en
 def test_times_are_seconds_or_dates(open_server: httpx.Client) -> None:
     assert push(open_server, "dates", [1, 2], time="2026-01-31T12:00:00Z").json()["time"] == 1769860800.0
     assert push(open_server, "dates", [1, 2], time="2026-01-31T13:00:00.5+01:00").json()["time"] == 1769860800.5
-    assert push(open_server, "dates", [[1, 2], [1, 2]], time=[1769860801, 1769860802]).status_code == 200
+    assert push(open_server, "dates", [[1, 2], [1, 2]], time=[1769860801000, 1769860802000]).status_code == 200
 
 
 def test_many_streams_in_one_request(open_server: httpx.Client) -> None:
@@ -121,7 +121,7 @@ BAD = {
     "empty": (b'{"values": []}', 422, "2 numbers"),
     "objects": (b'{"values": {"a": 1}}', 422, "2 numbers"),
     "no values": (b'{"time": 3}', 422, "needs `values`"),
-    "unknown field": (b'{"values": [1, 2], "tiem": 3}', 422, "no field 'tiem'"),
+    "unknown field": (b'{"values": [1, 2], "tiem": 3}', 422, 'no field "tiem"'),
     "not a number": (b'{"values": [1, NaN]}', 400, "write null"),
     "infinite": (b'{"values": [1, 1e999]}', 422, "finite"),
     "too large for float32": (b'{"values": [1, 1e200]}', 422, "finite"),
@@ -132,8 +132,8 @@ BAD = {
     "digits": (b'{"values": [' + b"1" * 3900 + b", 2]}", 422, "2 numbers"),
     "a list": (b"[1, 2]", 422, "an object"),
     "oversized": (b'{"values": [' + b" " * 4000 + b"1, 2]}", 413, "4000 bytes"),
-    "time that is none": (b'{"values": [1, 2], "time": "noon"}', 422, "ISO date"),
-    "boolean time": (b'{"values": [1, 2], "time": true}', 422, "ISO date"),
+    "time that is none": (b'{"values": [1, 2], "time": "noon"}', 422, "a date such as"),
+    "boolean time": (b'{"values": [1, 2], "time": true}', 422, "a date such as"),
     "times of another number": (b'{"values": [1, 2], "time": [1, 2]}', 422, "one time for each of 1"),
     "time where there was none": (b'{"values": [1, 2], "time": 9}', 422, "have a time or none"),
     "count that is none": (b'{"values": [1, 2], "count": -1}', 422, "`count`"),

@@ -95,7 +95,8 @@ def _add_streams(app: FastAPI) -> None:
             raise RefusedError(
                 422, "this takes an object with `items`: a list of pushes, each with `stream` and `values`"
             )
-        jobs, answers = [], []
+        jobs: list[Job] = []
+        answers: list[Answer | None] = []
         for item in items:
             try:
                 jobs.append(push_job(client, item, engine))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 
 from seqkit.streaming.engine import Array, Engine
+from seqkit.streaming.lines import seconds, shown
 from seqkit.streaming.samples import checked_samples
 
 __all__ = ["LONGEST_NAME", "Answer", "Job", "Key", "RefusedError", "checked_name", "parsed_json", "push_job"]
@@ -127,7 +126,7 @@ def checked_name(given: Any) -> str:
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or "/" in name:
         raise RefusedError(
             422,
-            f"`stream` must be a text of 1 to {LONGEST_NAME} printable characters without '/', got {_shortened(given)}",
+            f"`stream` must be a text of 1 to {LONGEST_NAME} printable characters without '/', got {shown(given)}",
         )
     return name
 
@@ -151,10 +150,10 @@ def push_job(client: str, message: Any, engine: Engine, name: Any = None) -> Job
         array([1., 2.], dtype=float32)
     """
     if not isinstance(message, dict):
-        raise RefusedError(422, f"a push must be an object with `values`, got {_shortened(message)}")
+        raise RefusedError(422, f"a push must be an object with `values`, got {shown(message)}")
     unknown = [field for field in message if field not in (*FIELDS, "op", "id")]
     if unknown:
-        raise RefusedError(422, f"a push takes {', '.join(FIELDS)}; it has no field {_shortened(unknown[0])}")
+        raise RefusedError(422, f"a push takes {', '.join(FIELDS)}; it has no field {shown(unknown[0])}")
     if "values" not in message:
         raise RefusedError(
             422, "a push needs `values`: a list of numbers, one for each channel, or a list of such lists"
@@ -179,9 +178,9 @@ _SAFE = 1e30
 
 def _values(given: Any, engine: Engine) -> Array:
     """Samples as the engine takes them, NaN where one is missing."""
-    if isinstance(given, list) and len(given) == engine.n_channels and {type(one) for one in given} <= _NUMBERS:
-        if all(-_SAFE < one < _SAFE for one in given):  # the usual case, a quick way through
-            return np.array(given, dtype=engine.sample_dtype)
+    usual = isinstance(given, list) and len(given) == engine.n_channels and {type(one) for one in given} <= _NUMBERS
+    if usual and all(-_SAFE < one < _SAFE for one in given):  # a quick way through
+        return np.array(given, dtype=engine.sample_dtype)
     if isinstance(given, (int, float)) and engine.n_channels == 1:
         given = [given]
     try:
@@ -211,33 +210,15 @@ def _times(given: Any, n: int) -> Array:
     several = given if isinstance(given, list) else [given]
     if len(several) != n:
         raise RefusedError(422, f"`time` must hold one time for each of {n} samples, got {len(several)}")
-    return np.array([_seconds(one) for one in several])
-
-
-def _seconds(time: Any) -> float:
-    """Seconds of a number or of an ISO date, which is in UTC unless it says otherwise."""
-    if isinstance(time, (int, float)) and not isinstance(time, bool) and abs(time) < 1e300 and math.isfinite(time):
-        return float(time)
-    if isinstance(time, str):
-        try:
-            date = datetime.datetime.fromisoformat(time)
-        except ValueError:
-            pass
-        else:
-            return (date if date.tzinfo else date.replace(tzinfo=datetime.UTC)).timestamp()
-    raise RefusedError(
-        422, f"`time` must be seconds or an ISO date such as 2026-01-31T12:00:00Z, got {_shortened(time)}"
-    )
+    try:
+        return np.array([seconds(one) for one in several])
+    except ValueError as error:
+        raise RefusedError(422, str(error)) from error
 
 
 def _count(given: Any) -> int:
     if not isinstance(given, int) or isinstance(given, bool) or not 0 <= given < 2**62:
         raise RefusedError(
-            422, f"`count` must be the whole number of samples that the stream has before, got {_shortened(given)}"
+            422, f"`count` must be the whole number of samples that the stream has before, got {shown(given)}"
         )
     return given
-
-
-def _shortened(given: Any) -> str:
-    text = repr(given)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -211,7 +211,8 @@ class Keeper:
         """Gives samples and blocks of different streams to the pool; an error for each that does not fit."""
         failures: list[ValueError | None] = [None] * len(batch)
         samples = [k for k, (_, values, _) in enumerate(batch) if values.ndim == 1]
-        gaps = np.isnan([batch[k][1] for k in samples]).any(axis=1).tolist() if samples else []
+        table = np.array([batch[k][1] for k in samples]).reshape(len(samples), self.engine.n_channels)
+        gaps: list[bool] = np.isnan(table).any(axis=1).tolist()
         groups: dict[tuple[bool, bool], list[int]] = defaultdict(list)
         for k, gap in zip(samples, gaps, strict=True):
             # What a step is given decides how it is computed, so it must not depend on the others.
@@ -427,7 +428,7 @@ def _plain(value: Any) -> Any:
     """Labels and numbers as JSON has them; null for what is not finite."""
     if isinstance(value, (np.ndarray, np.generic)):
         if value.dtype.kind == "f" and not np.isfinite(value).all():
-            value = np.where(np.isfinite(value), value.astype(object), None)
+            return [_plain(one) for one in value] if value.ndim else None
         return value.tolist()
     return value
 

@@ -203,8 +203,8 @@ def _run(engine: Engine, size: int, guards: bool, *, shuffled: bool) -> list[dic
                 outputs[group] = uniform.step(
                     states, group, x[group], steps[group] if timed else None, there[group] if gaps else None
                 )
-            results += [{row: torch.from_numpy(outputs[row]) for row in tried}]
-        ends = {row: uniform.read(states, row) for row in tried}
+            results += [{row: torch.from_numpy(outputs[row]) for row in tried.tolist()}]
+        ends = {row: uniform.read(states, row) for row in tried.tolist()}
         results += [{row: end[name] for row, end in ends.items()} for name in engine.fresh()]
     return results
 
