@@ -126,12 +126,9 @@ def check(
         check_shape("x", x, (len(states), len(stack.mean)), "a sample for each row, or give `rows`")
     else:
         check_shape("rows", rows, (n,), "a row for each sample")
-        found = rows.unique()
-        if (
-            rows.dtype != torch.int64
-            or len(found) < n
-            or (n and not 0 <= int(found[0]) <= int(found[-1]) < len(states))
-        ):
+        found = set(rows.tolist())
+        inside = not found or 0 <= min(found) <= max(found) < len(states)
+        if rows.dtype != torch.int64 or len(found) < n or not inside:
             raise ValueError(f"`rows` must be different whole numbers (int64) from 0 to {len(states) - 1}")
     if steps is not None:
         check_shape("steps", steps, (n,), "a step for each sample")

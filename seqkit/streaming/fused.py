@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from seqkit.kernels.stack_step import HAS_NUMBA, StackState, Stepper, load_rows, pack, rows_of
 from seqkit.models import SequenceModel
@@ -186,5 +185,5 @@ class FusedEngine(ModelEngine):
         width = len(self._stepper.packed.stack.encoder.bias)
         value = torch.zeros(n, width, dtype=torch.float64) if state.pool is None else state.pool.value.double()
         seen = torch.zeros(n, dtype=torch.int64) if state.pool is None else state.pool.seen
-        layers = tuple(cast("Tensor", layer[0]) for layer in state.backbone.layers)
-        return cast("Array", rows_of(self._stepper.packed, StackState(layers, value, seen, state.held)).numpy())
+        layers = tuple(layer[0] for layer in state.backbone.layers)
+        return rows_of(self._stepper.packed, StackState(layers, value, seen, state.held)).numpy()

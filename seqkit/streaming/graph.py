@@ -24,7 +24,7 @@ class Captured(NamedTuple):
     """A graph for some number of rows, with the places that it reads and writes."""
 
     graph: Any
-    index: Tensor
+    rows: Tensor
     x: Tensor
     observed: Tensor
     outputs: Tensor

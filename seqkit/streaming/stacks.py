@@ -73,7 +73,9 @@ def stack_of(model: SequenceModel, *, rate: float = 1.0, shares: bool = False) -
         torch.Size([4, 3])
     """
     head, mean = model.head, model.input_norm.mean
-    values = isinstance(head, ValueHead)
+    scale, offset = torch.ones_like(head.linear.bias), torch.zeros_like(head.linear.bias)
+    if isinstance(head, ValueHead):
+        scale, offset = head.scale, head.offset
     return Stack(
         mean=mean,
         std=model.input_norm.std,
@@ -82,8 +84,8 @@ def stack_of(model: SequenceModel, *, rate: float = 1.0, shares: bool = False) -
         norm=_norm(model.backbone.norm, mean.new_zeros(model.config.d_model)),
         pool=POOLS[type(model.pool)],
         head=_linear(head.linear),
-        scale=head.scale if values else torch.ones_like(head.linear.bias),
-        offset=head.offset if values else torch.zeros_like(head.linear.bias),
+        scale=scale,
+        offset=offset,
         shares=shares,
     )
 
