@@ -428,7 +428,7 @@ def _plain(value: Any) -> Any:
     """Labels and numbers as JSON has them; null for what is not finite."""
     if isinstance(value, (np.ndarray, np.generic)):
         if value.dtype.kind == "f" and not np.isfinite(value).all():
-            return [_plain(one) for one in value] if value.ndim else None
+            return [_plain(one) for one in np.asarray(value)] if value.ndim else None
         return value.tolist()
     return value
 
