@@ -84,16 +84,9 @@ def _estimator(path: Path, trust: bool) -> Any:
         raise ValueError(
             f"{path} is a saved estimator, and loading it runs code that it holds; add --trust if it is your own"
         )
-    from seqkit.checks import missing_extra
+    from seqkit.estimators import load_estimator
 
-    try:
-        from sktime.base import load
-    except ModuleNotFoundError as error:
-        raise missing_extra("sktime", "sktime", "A saved estimator") from error
-    fitted = load(path)
-    if not hasattr(fitted, "streaming_engine"):
-        raise ValueError(f"{path} holds a {type(fitted).__name__}, which cannot be fed sample by sample here")
-    return fitted
+    return load_estimator(path)
 
 
 def _note_windows(run: Path) -> None:

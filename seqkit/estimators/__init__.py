@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from seqkit.estimators.forecaster import LSSLForecaster
     from seqkit.estimators.panel import panel_to_series
     from seqkit.estimators.regressor import LSSLRegressor
+    from seqkit.estimators.saved import load_estimator
     from seqkit.estimators.transformer import HiPPOTransformer
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "LSSLClassifier",
     "LSSLForecaster",
     "LSSLRegressor",
+    "load_estimator",
     "panel_to_series",
 ]
 
@@ -41,6 +43,7 @@ _HOMES = {
     "LSSLClassifier": "classifier",
     "LSSLForecaster": "forecaster",
     "LSSLRegressor": "regressor",
+    "load_estimator": "saved",
     "panel_to_series": "panel",
 }
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -322,6 +323,11 @@ def test_an_estimator_is_loaded_only_when_trusted(stream, tmp_path):
     status, out, err = stream(tmp_path / "in", tmp_path / "fitted.zip")
     assert (status, out) == (2, "")
     assert "add --trust if it is your own" in err
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
+        other.writestr("notes.txt", "no estimator")
+    status, _, err = stream(tmp_path / "in", tmp_path / "other.zip", "--trust")
+    assert status == 2
+    assert "not a file that an estimator's save() wrote" in err
     status, out, _ = stream(tmp_path / "in", tmp_path / "fitted.zip", "--trust")
     assert status == 0
     last = json.loads(out.splitlines()[-1])
