@@ -47,8 +47,8 @@ def stream(
 ) -> None:
     """Answer samples on standard input, each line with one line, at once.
 
-    A line is {"stream": "a", "values": [1.5, null], "time": 0.1}, where stream and time may be left out, or a row of
-    CSV below a header. A wrong line is answered with its number and what is wrong.
+    A line is {"values": [1.5, null]}, with "stream": id and "time": t where there are such, or a row of CSV.
+    A wrong line is answered with its number and what is wrong.
     """
     from seqkit.streaming.line_pool import LinePool
     from seqkit.streaming.pipe import Schedule
