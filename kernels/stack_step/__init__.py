@@ -15,12 +15,14 @@ from seqkit.kernels.stack_step.stack import (
     Block,
     Dense,
     Diagonal,
+    Levels,
     Linear,
     LowRank,
     Norm,
     Stack,
     StackState,
     fresh,
+    pooled_width,
 )
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "Block",
     "Dense",
     "Diagonal",
+    "Levels",
     "Linear",
     "LowRank",
     "Norm",
@@ -38,6 +41,7 @@ __all__ = [
     "fresh",
     "load_rows",
     "pack",
+    "pooled_width",
     "rows_of",
     "stack_step",
     "stack_step_reference",

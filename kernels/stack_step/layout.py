@@ -28,6 +28,7 @@ from seqkit.kernels.stack_step.stack import (
     StackState,
     discrete,
     order_of,
+    pooled_width,
 )
 
 __all__ = ["COEFFICIENTS", "LANES", "WIDE", "Packed", "load_rows", "pack", "rows_of"]
@@ -35,7 +36,19 @@ __all__ = ["COEFFICIENTS", "LANES", "WIDE", "Packed", "load_rows", "pack", "rows
 LANES, WIDE, COEFFICIENTS = 16, 32, 6
 # Places in the table: of the model, then of each block from BLOCKS on. A map takes two (weight, bias), a norm four.
 CHANNELS, INPUTS, WIDTH, PADDED, N_OUT, N_BLOCKS, READS, POOL, SHARES, MEAN, STD = range(11)
-ENCODER, NORM, HEAD, SCALE, OFFSET, HELD, MOST, BLOCKS = 11, 13, 17, 19, 20, 21, 22, 24
+ENCODER, NORM, HEAD, SCALE, OFFSET, HELD, MOST, N_LEVELS, LEVELS, FARTHEST, BLOCKS = (
+    11,
+    13,
+    17,
+    19,
+    20,
+    21,
+    22,
+    23,
+    24,
+    25,
+    26,
+)
 KIND, MODES, M, RANK, RULE, MAIN, MORE, PULL, PUSH, LAMBDA, STEP, SKIP = range(12)
 MIX, OWN_NORM, ACTIVATION, OUTPUT, OUT, X, RECORD = 12, 14, 18, 19, 20, 22, 24
 KINDS = (Diagonal, LowRank, Dense)
@@ -129,14 +142,27 @@ def pack(stack: Stack, rate: float = 1.0) -> Packed:
     table = [channels, inputs + inputs % 2, width, -(-width // WIDE) * WIDE, n_out, len(stack.blocks)]
     table += [int(inputs > channels), POOLS.index(stack.pool), int(stack.shares), pile.add(stack.mean)]
     table += [pile.add(stack.std), *pile.linear(stack.encoder, rows=0), *pile.norm(stack.norm)]
-    table += [*pile.linear(stack.head), pile.vector(stack.scale), pile.vector(stack.offset)]
+    parts = pooled_width(stack) // width
+    table += [*pile.linear(stack.head, rows=parts), pile.vector(stack.scale), pile.vector(stack.offset)]
     place = held = pooled_size(stack)
     place += channels + -channels % LANES
-    table += [held, max((most(block) for block in stack.blocks), default=0), 0]
+    table += [held, max((most(block) for block in stack.blocks), default=0), *levels_places(pile, stack)]
     for block in stack.blocks:
         table += [*system_places(pile, block, rate), *block_places(pile, block, width), place, 0]
         place += state_size(block, width)
     return Packed(stack, torch.tensor(table), torch.cat(pile.parts), place, rate)
+
+
+def levels_places(pile: Pile, stack: Stack) -> list[int]:
+    """Number of levels, and places of slopes, offsets, units, centres and scales in turn, and of the last limit."""
+    levels, width = stack.levels, len(stack.encoder.bias)
+    if levels is None:
+        return [0, 0, 0]
+    rows = [value.reshape(-1, width) for value in levels[:5]]
+    rows[2], rows[4] = rows[2] - 1, rows[4] - 1  # channels that fill up are divided by 1
+    full = [F.pad(row, (0, -width % WIDE)) for row in rows]
+    full[2], full[4] = full[2] + 1, full[4] + 1
+    return [len(levels.slope), pile.add(torch.cat(full)), pile.add(levels.unit.new_full((1,), levels.farthest))]
 
 
 def most(block: Block) -> int:
@@ -184,7 +210,7 @@ def pooled_size(stack: Stack) -> int:
     """Numbers in a row for what pooling remembers: a value a channel and the samples so far, both in float64."""
     if stack.pool == "none":
         return 0
-    numbers = (len(stack.encoder.bias) + 1) * (2 if stack.mean.dtype == torch.float32 else 1)
+    numbers = (pooled_width(stack) + 1) * (2 if stack.mean.dtype == torch.float32 else 1)
     return numbers + -numbers % LANES
 
 
@@ -200,10 +226,11 @@ def load_rows(packed: Packed, rows: Tensor) -> StackState:
     """The states that lie in rows (n, width), as tensors of their own."""
     stack, width = packed.stack, len(packed.stack.encoder.bias)
     place, layers = int(packed.table[HELD]), []
-    value, seen = rows.new_zeros(len(rows), width, dtype=torch.float64), torch.zeros(len(rows), dtype=torch.int64)
+    wide = pooled_width(stack)
+    value, seen = rows.new_zeros(len(rows), wide, dtype=torch.float64), torch.zeros(len(rows), dtype=torch.int64)
     if stack.pool != "none":
         pooled = rows[:, :place].contiguous().view(torch.float64)
-        value, seen = pooled[:, :width].clone(), pooled[:, width].long()
+        value, seen = pooled[:, :wide].clone(), pooled[:, wide].long()
     held = rows[:, place : place + len(stack.mean)].clone()
     place += len(stack.mean) + -len(stack.mean) % LANES
     for block in stack.blocks:

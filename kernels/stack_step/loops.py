@@ -19,12 +19,14 @@ from seqkit.kernels.stack_step.layout import (
     CHANNELS,
     COEFFICIENTS,
     ENCODER,
+    FARTHEST,
     HEAD,
     HELD,
     INPUTS,
     KIND,
     LAMBDA,
     LANES,
+    LEVELS,
     MAIN,
     MEAN,
     MIX,
@@ -32,6 +34,7 @@ from seqkit.kernels.stack_step.layout import (
     MORE,
     MOST,
     N_BLOCKS,
+    N_LEVELS,
     NORM,
     OFFSET,
     OUT,
@@ -390,6 +393,43 @@ def pooled(kind: int, row: Array, x: Array) -> None:
 
 
 @compiled
+def shared(T: Array, W: Array, row: Array, x: Array, out: Array) -> None:
+    """Takes a sample into sums and maxima at the front of a row, and writes what is pooled by levels, part by part."""
+    width, padded, count = len(x), T[PADDED], T[N_LEVELS]
+    values = (count + 2) * width
+    kept = row[: 8 * (values + 1) // row.itemsize].view(np.float64)
+    seen = kept[values] + 1.0
+    kept[values] = seen
+    place, limit = T[LEVELS], W[T[FARTHEST]]
+    unit = W[place + 2 * count * padded : place + 2 * count * padded + width]
+    for part in range(count + 2):
+        own, result = kept[part * width : (part + 1) * width], out[part * padded : part * padded + width]
+        if part < count:
+            slope = W[place + part * padded : place + part * padded + width]
+            offset = W[place + (count + part) * padded : place + (count + part) * padded + width]
+            for h in range(width):
+                result[h] = sigmoid(x[h] * slope[h] + offset[h])
+        else:
+            for h in range(width):
+                result[h] = x[h] / unit[h]
+        if part <= count:
+            for h in range(width):
+                own[h] += result[h]
+                result[h] = own[h] / seen
+        else:
+            for h in range(width):
+                own[h] = result[h] if seen == 1.0 else max(own[h], np.float64(result[h]))
+                result[h] = own[h]
+        middle = place + (2 * count + 1 + part) * padded
+        centre, scale = (
+            W[middle : middle + width],
+            W[middle + (count + 2) * padded : middle + (count + 2) * padded + width],
+        )
+        for h in range(width):
+            result[h] = min(max((result[h] - centre[h]) / scale[h], -limit), limit)
+
+
+@compiled
 def answer(T: Array, W: Array, found: Array, out: Array) -> None:
     """Writes outputs in their units, or as shares."""
     n_out = len(out)
@@ -449,7 +489,8 @@ def step_rows(
     main = T[INPUTS] + -T[INPUTS] % LANES
     u, y = main + padded, main + 2 * padded
     z = y + max(2, widest) * padded
-    apart = z + 2 * padded
+    pool, parts = (z + 2 * padded, T[N_LEVELS] + 2) if T[N_LEVELS] > 0 else (u, 1)
+    apart = z + 2 * padded + (parts * padded if parts > 1 else 0)
     together = max(1, min(n, TOGETHER))
     spare = together * apart
     S = np.zeros(spare + T[MOST] + LANES, dtype=W.dtype)
@@ -473,9 +514,13 @@ def step_rows(
         for i in range(m):
             row, result = S[main + i * apart : main + i * apart + width], S[u + i * apart : u + i * apart + width]
             normalise(T[NORM], row, W[T[NORM + 1] :], W[T[NORM + 2] :], W[T[NORM + 3]], result)
-            if T[POOL] > 0:
+            if T[N_LEVELS] > 0:
+                shared(T, W, states[own[i]], result, S[pool + i * apart :])
+            elif T[POOL] > 0:
                 pooled(T[POOL], states[own[i]], result)
-        multiply(W, T[HEAD], T[HEAD + 1], S, u, apart, z, apart, padded, out.shape[1] + -out.shape[1] % WIDE, m)
+        multiply(
+            W, T[HEAD], T[HEAD + 1], S, pool, apart, z, apart, parts * padded, out.shape[1] + -out.shape[1] % WIDE, m
+        )
         for i in range(m):
             answer(T, W, S[z + i * apart :], out[first + i])
     return True

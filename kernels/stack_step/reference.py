@@ -7,7 +7,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seqkit.kernels.backend import without_autocast
-from seqkit.kernels.stack_step.stack import Block, Diagonal, Linear, LowRank, Norm, Stack, StackState, discrete
+from seqkit.kernels.stack_step.stack import (
+    Block,
+    Diagonal,
+    Levels,
+    Linear,
+    LowRank,
+    Norm,
+    Stack,
+    StackState,
+    discrete,
+)
 
 __all__ = ["stack_step_reference"]
 
@@ -42,7 +52,9 @@ def stack_step_reference(
     h = normed(stack.norm, h)
     seen = state.seen + 1
     value = state.value
-    if stack.pool != "none":
+    if stack.levels is not None:
+        value, h = shared(stack.levels, state, seen, h)
+    elif stack.pool != "none":
         value = taken(stack.pool, state, h.double())
         h = (value / seen[:, None] if stack.pool == "mean" else value).to(h.dtype)
     outputs = applied(stack.head, h) * stack.scale + stack.offset
@@ -54,6 +66,17 @@ def taken(pool: str, state: StackState, h: Tensor) -> Tensor:
     if pool == "mean":
         return state.value + h
     return h if pool == "last" else torch.where(state.seen[:, None] > 0, torch.maximum(state.value, h), h)
+
+
+def shared(levels: Levels, state: StackState, seen: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """The same by shares above levels: sums and maxima, and what is pooled, both (n, (T + 2) H)."""
+    width = h.shape[1]
+    above = torch.sigmoid(h[:, None] * levels.slope + levels.offset).flatten(1)
+    sums = state.value[:, :-width] + torch.cat([above, h / levels.unit], 1).double()
+    highest = taken("max", state._replace(value=state.value[:, -width:]), (h / levels.unit).double())
+    pooled = torch.cat([sums / seen[:, None], highest], 1).to(h.dtype)
+    pooled = ((pooled - levels.centre) / levels.scale).clamp(-levels.farthest, levels.farthest)
+    return torch.cat([sums, highest], 1), pooled
 
 
 def applied(linear: Linear, x: Tensor) -> Tensor:

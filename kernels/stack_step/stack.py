@@ -16,6 +16,7 @@ __all__ = [
     "Block",
     "Dense",
     "Diagonal",
+    "Levels",
     "Linear",
     "LowRank",
     "Norm",
@@ -23,12 +24,14 @@ __all__ = [
     "StackState",
     "discrete",
     "fresh",
+    "order_of",
+    "pooled_width",
 ]
 
 NORMS = ("none", "layer", "rms")
 ACTIVATIONS = ("none", "gelu", "relu", "silu")
 OUTPUTS = ("none", "linear", "gated")
-POOLS = ("none", "mean", "last", "max")
+POOLS = ("none", "mean", "last", "max", "share")
 RULES = ("bilinear", "backward_euler", "zero_order_hold")
 
 
@@ -121,6 +124,26 @@ class Block(NamedTuple):
     out: Linear | None
 
 
+class Levels(NamedTuple):
+    """Pooling by shares of samples above T levels of each channel, the mean and the maximum, standardised.
+
+    Args:
+        slope: Of the levels, (T, H); a sample x counts as sigmoid(slope x + offset).
+        offset: Likewise.
+        unit: What means and maxima are counted in, (H,).
+        centre: Mean of the pooled values, ((T + 2) H,).
+        scale: Their deviation.
+        farthest: Where a standardised value is held.
+    """
+
+    slope: Tensor
+    offset: Tensor
+    unit: Tensor
+    centre: Tensor
+    scale: Tensor
+    farthest: float
+
+
 class Stack(NamedTuple):
     """A whole model: standardise, hold, encode, blocks, norm, pool, head.
 
@@ -135,6 +158,7 @@ class Stack(NamedTuple):
         scale: What outputs are multiplied by, (K,).
         offset: What is added then, (K,).
         shares: Whether outputs become shares by a softmax.
+        levels: Where pool is "share"; else None.
     """
 
     mean: Tensor
@@ -147,6 +171,7 @@ class Stack(NamedTuple):
     scale: Tensor
     offset: Tensor
     shares: bool
+    levels: Levels | None = None
 
 
 class StackState(NamedTuple):
@@ -154,7 +179,8 @@ class StackState(NamedTuple):
 
     Args:
         layers: Each block's x, real, (n, H, N); of pairs [Re x, Im x].
-        value: Sum (mean), last or largest value, (n, H), float64; of no meaning without pooling.
+        value: Sum (mean), last or largest value, (n, H), or sums and maxima, (n, (T + 2) H) (share), float64; of no
+            meaning without pooling.
         seen: Samples so far, (n,), int64.
         held: Last value of each channel, standardised, (n, C).
     """
@@ -170,12 +196,17 @@ def order_of(system: Diagonal | LowRank | Dense) -> int:
     return system.B.shape[-1] * (2 if system.B.is_complex() else 1)
 
 
+def pooled_width(stack: Stack) -> int:
+    """Values that pooling keeps, and gives."""
+    return len(stack.encoder.bias) if stack.levels is None else len(stack.levels.centre)
+
+
 def fresh(stack: Stack, n: int) -> StackState:
     """The state of n streams before their first sample."""
     channels, width = len(stack.mean), len(stack.encoder.bias)
     return StackState(
         tuple(stack.mean.new_zeros(n, width, order_of(block.system)) for block in stack.blocks),
-        stack.mean.new_zeros(n, width, dtype=torch.float64),
+        stack.mean.new_zeros(n, pooled_width(stack), dtype=torch.float64),
         torch.zeros(n, dtype=torch.int64),
         stack.mean.new_zeros(n, channels),
     )

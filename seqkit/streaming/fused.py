@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from seqkit.kernels.stack_step import HAS_NUMBA, StackState, Stepper, load_rows, pack, rows_of
+from seqkit.kernels.stack_step import HAS_NUMBA, StackState, Stepper, load_rows, pack, pooled_width, rows_of
 from seqkit.models import SequenceModel
 from seqkit.models.sequence_model import ModelState
 from seqkit.nn import BackboneState, PoolState
@@ -173,7 +173,7 @@ class FusedEngine(ModelEngine):
         found = load_rows(packed, torch.from_numpy(rows))
         pool = None
         if self.model.pool is not None:
-            kind = torch.float64 if packed.stack.pool == "mean" else self.dtype
+            kind = torch.float64 if packed.stack.pool in ("mean", "share") else self.dtype
             pool = PoolState(found.value.to(kind), found.seen)
         layers = BackboneState(tuple(SSMState(x) for x in found.layers))
         return dict(leaves(ModelState(layers, pool, found.held)))
@@ -182,7 +182,7 @@ class FusedEngine(ModelEngine):
         """The reverse."""
         state: ModelState = planted(self._tree, iter(named[name] for name in self._names))
         n = len(state.held)
-        width = len(self._stepper.packed.stack.encoder.bias)
+        width = pooled_width(self._stepper.packed.stack)
         value = torch.zeros(n, width, dtype=torch.float64) if state.pool is None else state.pool.value.double()
         seen = torch.zeros(n, dtype=torch.int64) if state.pool is None else state.pool.seen
         layers = tuple(layer[0] for layer in state.backbone.layers)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqkit.kernels.stack_step import StackState, stack_step_reference
+from seqkit.kernels.stack_step import StackState, pooled_width, stack_step_reference
 from seqkit.models import SequenceModel
 from seqkit.streaming.engine import Array, Named
 from seqkit.streaming.engines import ModelEngine
@@ -148,7 +148,7 @@ class GraphEngine(ModelEngine):
         stack, pool = self._stack, state.pool
         assert stack is not None
         held = state.held
-        value = held.new_zeros(len(x), len(stack.encoder.bias)) if pool is None else pool.value
+        value = held.new_zeros(len(x), pooled_width(stack)) if pool is None else pool.value
         seen = held.new_zeros(len(x), dtype=torch.int64) if pool is None else pool.seen
         layers = tuple(layer[0] for layer in state.backbone.layers)
         outputs, new = stack_step_reference(x, stack, StackState(layers, value.double(), seen, held), None, observed)

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from seqkit.hippo import discretize
-from seqkit.kernels.stack_step import Block, Dense, Diagonal, Linear, LowRank, Norm, Stack
+from seqkit.kernels.stack_step import Block, Dense, Diagonal, Levels, Linear, LowRank, Norm, Stack
 from seqkit.models import SequenceModel
-from seqkit.nn import ClassHead, LastPool, MaxPool, MeanPool, Mixer, ResidualBlock, ValueHead
+from seqkit.nn import ClassHead, LastPool, MaxPool, MeanPool, Mixer, ResidualBlock, SharePool, ValueHead
+from seqkit.nn.share_pool import FARTHEST
 from seqkit.ssm import LSSL, S4, S4D
 from seqkit.ssm.diagonal import real_to_pairs
 
 __all__ = ["refusal", "stack_of"]
 
-POOLS: dict[type, str] = {MeanPool: "mean", LastPool: "last", MaxPool: "max", type(None): "none"}
+POOLS: dict[type, str] = {MeanPool: "mean", LastPool: "last", MaxPool: "max", SharePool: "share", type(None): "none"}
 ACTIVATIONS: dict[type, str] = {nn.GELU: "gelu", nn.ReLU: "relu", nn.SiLU: "silu", nn.Identity: "none"}
 NORMS = (nn.LayerNorm, nn.RMSNorm, nn.Identity)
 SYSTEMS = (S4D, S4, LSSL)
@@ -40,8 +41,12 @@ def refusal(model: SequenceModel) -> str | None:
         if type(mixer) not in SYSTEMS:
             return f"it serves the mixers s4d, s4 and lssl, and this model has {type(mixer).__name__}"
     if type(model.pool) not in POOLS:
-        return f"it serves the poolings mean, last and max, and this model has {type(model.pool).__name__}"
-    plain = [(model.encoder, (nn.Linear,)), (model.readout, (nn.Identity,)), (model.head, (ClassHead, ValueHead))]
+        return f"it serves the poolings mean, last, max and share, and this model has {type(model.pool).__name__}"
+    plain = [
+        (model.encoder, (nn.Linear,)),
+        (model.readout, (nn.Identity, nn.Dropout)),
+        (model.head, (ClassHead, ValueHead)),
+    ]
     plain += [(model.backbone.norm, NORMS)]
     for block in cast("list[ResidualBlock]", list(model.backbone.blocks)):
         plain += [(block, (ResidualBlock,)), (block.norm, NORMS), (block.out, (nn.Linear, nn.Identity))]
@@ -87,7 +92,13 @@ def stack_of(model: SequenceModel, *, rate: float = 1.0, shares: bool = False) -
         scale=scale,
         offset=offset,
         shares=shares,
+        levels=_levels(model.pool) if isinstance(model.pool, SharePool) else None,
     )
+
+
+def _levels(pool: SharePool) -> Levels:
+    slope = pool.slope * pool.sharpness.exp()
+    return Levels(slope / pool.unit, -(slope * pool.level + pool.shift), pool.unit, pool.centre, pool.scale, FARTHEST)
 
 
 def _block(block: ResidualBlock, rate: float) -> Block:

@@ -11,6 +11,7 @@ from seqkit.kernels.stack_step import (
     Block,
     Dense,
     Diagonal,
+    Levels,
     Linear,
     LowRank,
     Norm,
@@ -98,7 +99,13 @@ def model(
     units = normal(answers, dtype=dtype), normal(answers, dtype=dtype)
     mean, std = normal(channels, dtype=dtype), 0.2 + normal(channels, dtype=dtype).abs()
     encoder = line(width, channels * (2 if missing else 1))
-    return Stack(mean, std, encoder, blocks, scaled(), pool, line(answers, width), *units, shares)
+    levels = None
+    if pool == "share":
+        wide = [normal(5 * width, dtype=dtype), 0.2 + normal(5 * width, dtype=dtype).abs()]
+        slopes = [normal(3, width, dtype=dtype) for _ in range(2)]
+        levels = Levels(*slopes, 0.2 + normal(width, dtype=dtype).abs(), *wide, 3.0)
+    head = line(answers, width if levels is None else 5 * width)
+    return Stack(mean, std, encoder, blocks, scaled(), pool, head, *units, shares, levels)
 
 
 def samples(stack: Stack, n: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -139,7 +146,7 @@ PARTS = {
     "norm": ["layer", "rms", "none"],
     "activation": ["gelu", "relu", "silu", "none"],
     "output": ["gated", "linear", "none"],
-    "pool": ["mean", "last", "max", "none"],
+    "pool": ["mean", "last", "max", "none", "share"],
     "rule": ["bilinear", "zero_order_hold", "backward_euler"],
     "missing": [False, True],
     "shares": [True, False],

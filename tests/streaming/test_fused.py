@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from seqkit import DataInfo, ModelConfig, SequenceModel, Stream, StreamPool
-from seqkit.nn import ResidualBlock
+from seqkit.nn import ResidualBlock, SharePool
 from seqkit.streaming import ModelEngine, as_engine, fused
 from seqkit.streaming.fused import FusedEngine
 
@@ -37,6 +37,8 @@ def model(name: str = "s4d", task: str = "classification", missing: bool = False
     made.input_norm.set_statistics(torch.tensor([1.0, -2.0]), torch.tensor([3.0, 0.5]))
     if task != "classification":
         made.head.set_statistics(torch.tensor([70.0, 1.0]), torch.tensor([12.0, 5.0]))
+    if isinstance(made.pool, SharePool):
+        made.pool.set_levels([torch.randn(30, 12) * 2 + 1 for _ in range(3)], np.random.default_rng(0))
     with torch.no_grad():  # weights that training would have moved
         for parameter in made.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -67,6 +69,7 @@ CASES: dict[str, dict[str, Any]] = {
     "missing channels": {"missing": True},
     "rms, silu, linear, last": {"norm": "rms", "activation": "silu", "output": "linear", "pool": "last"},
     "none, relu, none, max": {"norm": "none", "activation": "relu", "output": "none", "pool": "max"},
+    "shares of time": {"pool": "share", "norm": "none", "activation": "none", "output": "none", "dropout": 0.2},
     "values": {"task": "regression"},
     "a value for each sample": {"task": "sequence", "activation": "none"},
     "one layer of 40": {"n_layers": 1, "d_model": 40},
@@ -216,7 +219,10 @@ def test_what_it_does_not_serve_is_said_with_the_reason(monkeypatch: pytest.Monk
     for made, words in (
         (plain_model("gru"), "it serves the mixers s4d, s4 and lssl, and this model has GRU"),
         (plain_model("hippo_legs"), "it serves models with a mixer, and this one only pools"),
-        (plain_model("s4d", pool="legs"), "it serves the poolings mean, last and max, and this model has LegSPool"),
+        (
+            plain_model("s4d", pool="legs"),
+            "it serves the poolings mean, last, max and share, and this model has LegSPool",
+        ),
         (derived, "it has no form of the part Shifted"),
         (wrapped, "it has no form of the part Sequential"),
         (activated, "it has no form of the part GELU with approximate='tanh'"),

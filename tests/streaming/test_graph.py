@@ -16,6 +16,7 @@ CASES: dict[str, dict[str, Any]] = {
     "s4d": {"order": 6},
     "s4": {"order": 6},
     "lssl": {"order": 5, "pool": "max"},
+    "s4d shares": {"order": 6, "pool": "share"},
     "gru": {"pool": "last"},
     "s4 channels": {"order": 6, "channels": 2},
 }
