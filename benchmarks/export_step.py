@@ -34,9 +34,8 @@ RESULTS = Path(__file__).parent / "results" / "export_step.md"
 
 SIZES = {
     "s4d": {"d_model": 128, "n_layers": 4, "order": 64},
-    "lssl": {"d_model": 64, "n_layers": 4, "order": 64},
-    "hippo_rnn": {"d_model": 128, "n_layers": 1, "order": 64},
-    "gru": {"d_model": 128, "n_layers": 4},
+    "lssl": {"d_model": 64, "n_layers": 1, "order": 64},
+    "gru": {"d_model": 128, "n_layers": 1},
 }
 BLOCK = 1024
 Turn = Callable[[], object]
