@@ -49,6 +49,7 @@ PLACES = {
     "triton": ("seqkit.kernels.*.triton",),
     "torchaudio": ("seqkit.datasets.speech*",),
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), ("seqkit.streaming.export*",)),
+    "pyspark": ("seqkit.streaming.spark*",),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "prometheus_client"), ("seqkit.streaming.server.*",)),
 }
 PLACES["pytorch_lightning"] = PLACES["lightning_fabric"] = PLACES["lightning"]
