@@ -186,7 +186,7 @@ def test_what_could_not_be_stored_never_happened(tmp_path: Path, monkeypatch: py
     keeper.handle([pushed("a", [1, 2]), pushed("b", [1, 2])])
     before = finals(keeper, ["a", "b"])
 
-    def full(*_: object) -> None:
+    def full(*_: object) -> int:
         raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as patch:
@@ -197,6 +197,45 @@ def test_what_could_not_be_stored_never_happened(tmp_path: Path, monkeypatch: py
     assert finals(keeper, ["a", "b"]) == before
     assert keeper.handle([pushed("a", [3, 4], count=1), pushed("c", [3, 4], count=0)])[0].status == 200
     assert keeper.streams == 3
+
+
+def test_the_log_is_cut_and_slow_streams_do_not_keep_it(tmp_path: Path) -> None:
+    keeper = keeper_at(tmp_path / "a.db", store_every=2)
+    keeper.handle([pushed("slow", [1, 2]), pushed("closed", [3, 4])])
+    for k in range(2200):
+        keeper.handle([pushed("quick", [k, 1])])
+        if k == 5:
+            keeper.handle([Job("close", ("", "closed"))])
+    expected = finals(keeper, ["quick", "slow"])
+    [rows] = keeper.store._db.execute("SELECT count(*) FROM samples").fetchone()
+    assert rows < 1500
+    assert keeper.store.unfinished().keys() <= {keeper.store.find("", "quick")}
+    keeper.store.close()
+    again = keeper_at(tmp_path / "a.db", store_every=2)
+    again.recover()
+    assert finals(again, ["quick", "slow"]) == expected
+    again.store.close()
+
+
+def test_what_the_log_holds_of_a_replaced_or_closed_stream_does_not_come_back(tmp_path: Path) -> None:
+    keeper = keeper_at(tmp_path / "a.db")
+    keeper.handle([pushed("a", [1, 2])])
+    [early] = finals(keeper, ["a"])
+    keeper.handle([pushed("a", [3, 4]), pushed("a", [5, 6]), pushed("b", [7, 8])])
+    assert keeper.handle([Job("restore", ("", "a"), data=early, replace=True)])[0] == Answer(
+        200, {"stream": "a", "count": 1}
+    )
+    keeper.handle([Job("close", ("", "b"))])
+    keeper.store.close()
+    again = keeper_at(tmp_path / "a.db")
+    assert again.recover() == 0
+    assert finals(again, ["a"]) == [early]
+    assert again.handle([pushed("new", [1, 1])])[0].body["count"] == 1
+    again.store.close()
+    last = keeper_at(tmp_path / "a.db")
+    assert last.recover() == 1
+    assert last.handle([Job("predict", ("", "new"))])[0].body["count"] == 1
+    last.store.close()
 
 
 def test_a_failing_job_does_not_take_others_along(monkeypatch: pytest.MonkeyPatch) -> None:

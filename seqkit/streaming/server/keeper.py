@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ from seqkit.streaming.pool import StreamPool
 from seqkit.streaming.server.jobs import Answer, Job, Key, RefusedError
 from seqkit.streaming.server.store import Entry, Store, StoreError
 from seqkit.streaming.server.uniform import UniformEngine
-from seqkit.streaming.snapshot import from_bytes, to_bytes
+from seqkit.streaming.snapshot import from_bytes, to_bytes, unpack
 from seqkit.streaming.stream import answer
 
 __all__ = ["Keeper", "Tally"]
 
 log = logging.getLogger("seqkit.serve")
+
+CUT_ROWS, STORED_AT_ONCE = 2048, 8
 
 
 @dataclass(slots=True)
@@ -99,6 +102,8 @@ class Keeper:
         self.pool = StreamPool(self.engine, capacity=_first_capacity(resident), sample_rate=sample_rate)
         self._held: OrderedDict[Key, Held] = OrderedDict()
         self._entries: list[Entry] = []
+        self._unstored: dict[int, int] = {}  # rows of the log where streams' unstored samples begin, oldest first
+        self._cut = 0
         self._touched: set[Key] = set()
         self._counts = defaultdict(int, store.counts())
 
@@ -112,12 +117,13 @@ class Keeper:
 
     def recover(self) -> int:
         """Takes anew the samples that came after the last stored states; returns the number of streams concerned."""
-        unfinished = self.store.unfinished()
-        for begin in range(0, len(unfinished), self.resident):
+        self._unstored = self.store.unfinished()
+        numbers = list(self._unstored)
+        for begin in range(0, len(numbers), self.resident):
             with self.store.transaction():
-                self._load([(key, self.store.find(*key) or 0) for key in unfinished[begin : begin + self.resident]])
+                self._load([(self.store.named(number), number) for number in numbers[begin : begin + self.resident]])
         self._touched.clear()
-        return len(unfinished)
+        return len(numbers)
 
     def handle(self, jobs: Sequence[Job]) -> list[Answer]:
         """Does jobs, each stream's in their order, and returns an answer to each."""
@@ -129,6 +135,7 @@ class Keeper:
                     for begin in range(0, len(wave), self.resident):
                         self._do(wave[begin : begin + self.resident], jobs, answers)
                 self._flush()
+                self._cut_log()
         except Exception as error:
             self._undo(tally)
             if isinstance(error, StoreError):
@@ -261,7 +268,7 @@ class Keeper:
         if self.engine.classes is not None:
             labels = map(str, self.engine.classes.tolist())
             body["probabilities"] = dict(zip(labels, _plain(output), strict=True))
-        if (time := self.pool.time(number)) is not None:
+        if (time := self.pool.time(number)) is not None and math.isfinite(time):
             body["time"] = time
         if repeated:
             body["repeated"] = True
@@ -285,6 +292,7 @@ class Keeper:
             raise _unknown()
         self._flush()
         self.store.remove(number)
+        self._unstored.pop(number, None)
         self._touched.add(job.key)
         self._counts[job.key[0]] -= 1
         if self._held.pop(job.key, None) is not None:
@@ -295,23 +303,22 @@ class Keeper:
         return Answer(200, to_bytes(self.pool.state_dict(self._needed(job.key).number)))
 
     def _restore(self, job: Job) -> Answer:
-        self._fetch([job.key])
-        new = job.key not in self._held
-        self._touched.add(job.key)
-        if not new and not job.replace:
+        number = self._number(job.key)
+        if number is not None and not job.replace:
             raise RefusedError(409, "there is a stream of this name; close it first, or say replace=true")
-        if new:
-            self._begin(job.key)
-        held = self._held[job.key]
         try:
-            self.pool.load_state_dict(held.number, from_bytes(job.data or b""))
+            tensors = from_bytes(job.data or b"")
+            unpack(self.engine, tensors)
         except (ValueError, TypeError, IndexError, RuntimeError, OverflowError) as error:
-            if new:
-                self._close(job)
-            whole = str(error) if isinstance(error, ValueError) else "the snapshot is damaged; use one that is whole"
-            raise RefusedError(422, whole) from error
+            words = str(error) if isinstance(error, ValueError) else "the snapshot is damaged; use one that is whole"
+            raise RefusedError(422, words) from error
+        if number is not None:
+            self._close(job)  # under a new number, what the log holds of the old stream does not count
+        self._begin(job.key)
+        held = self._held[job.key]
+        self.pool.load_state_dict(held.number, tensors)
         self._store(held)
-        return Answer(201 if new else 200, {"stream": job.key[1], "count": self.pool.count(held.number)})
+        return Answer(201 if number is None else 200, {"stream": job.key[1], "count": self.pool.count(held.number)})
 
     # --- memory and store ---
 
@@ -350,20 +357,24 @@ class Keeper:
 
     def _load(self, streams: Sequence[tuple[Key, int]]) -> None:
         self._make_room(len(streams))
-        tails = []
         for key, number in streams:
-            state, entries = self.store.load(number)
-            self._touched.add(key)
+            state = self.store.state(number)
             if state is None:
                 self.pool.open(number)
             else:
                 self.pool.load_state_dict(number, from_bytes(state))
             self._held[key] = self._fresh(number)
-            self._held[key].tail = sum(entry.length for entry in entries)
+            self._touched.add(key)
             self.tally.loaded += 1
-            tails.append(entries)
-        for k in range(max(map(len, tails), default=0)):
-            failures = self._take([self._samples(entries[k]) for entries in tails if k < len(entries)])
+        # None has unstored samples but after a start, or where the store could not be written.
+        rows = {number: self._unstored[number] for _, number in streams if number in self._unstored}
+        if not rows:
+            return
+        tails = self.store.tails(rows, min(rows.values()))
+        for key, number in streams:
+            self._held[key].tail = sum(entry.length for entry in tails.get(number, ()))
+        for k in range(max(map(len, tails.values()))):
+            failures = self._take([self._samples(entries[k]) for entries in tails.values() if k < len(entries)])
             assert not any(failures)  # they were taken before
 
     def _samples(self, entry: Entry) -> tuple[int, Array, Array | None]:
@@ -384,13 +395,33 @@ class Keeper:
 
     def _store(self, held: Held) -> None:
         self._entries = [entry for entry in self._entries if entry.stream != held.number]  # the state holds them
-        self.store.keep(held.number, to_bytes(self.pool.state_dict(held.number)))
+        self._unstored.pop(held.number, None)
+        self.store.keep(held.number, self.pool.count(held.number), to_bytes(self.pool.state_dict(held.number)))
         held.tail, held.due = 0, self.store_every
         self.tally.stored += 1
 
     def _flush(self) -> None:
-        self.store.append(self._entries)
-        self._entries = []
+        if self._entries:
+            first = self.store.append(self._entries)
+            for k, entry in enumerate(self._entries):
+                self._unstored.setdefault(entry.stream, first + k)
+            self._entries = []
+
+    def _cut_log(self) -> None:
+        """Forgets the beginning of the log; streams that would keep it for long are stored."""
+        longest = 2 * self.store_every * max(256, len(self._unstored))
+        for _ in range(STORED_AT_ONCE):
+            number = next(iter(self._unstored), None)
+            if number is None or self.store.newest_row - self._unstored[number] < longest:
+                break
+            key = self.store.named(number)
+            self._fetch([key])
+            self._touched.add(key)
+            self._store(self._held[key])
+        oldest = next(iter(self._unstored.values()), self.store.newest_row + 1)
+        if oldest - self._cut >= CUT_ROWS:
+            self.store.forget_before(oldest)
+            self._cut = oldest
 
     def _undo(self, tally: Tally) -> None:
         """Takes out of memory what may be ahead of the store."""
@@ -401,6 +432,7 @@ class Keeper:
                 self.pool.close(held.number)
         self._touched.clear()
         self._counts = defaultdict(int, self.store.counts())
+        self._unstored, self._cut = self.store.unfinished(), 0
         self.tally = tally
 
 

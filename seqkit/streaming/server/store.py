@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,17 +15,20 @@ DURABILITY = {"process": "NORMAL", "power": "FULL"}
 """What acknowledged samples outlive: the end of the process, or the loss of power (each commit waits for the disk)."""
 
 FORMAT = 1
-PAGES_BEFORE_CHECKPOINT = 4000
+PAGES_BEFORE_CHECKPOINT = 16000
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS streams (
     id INTEGER PRIMARY KEY, client TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (client, name));
-CREATE TABLE IF NOT EXISTS states (stream INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS states (stream INTEGER PRIMARY KEY, count INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS samples (
-    stream INTEGER, place INTEGER, length INTEGER, data BLOB NOT NULL, times BLOB, PRIMARY KEY (stream, place)
-) WITHOUT ROWID;
+    row INTEGER PRIMARY KEY, stream INTEGER, place INTEGER, length INTEGER, data BLOB NOT NULL, times BLOB);
 """
+
+
+LACKING = """samples JOIN streams ON streams.id = samples.stream LEFT JOIN states USING (stream)
+WHERE place >= coalesce(states.count, 0)"""
 
 
 class StoreError(RuntimeError):
@@ -53,6 +56,9 @@ class Entry(NamedTuple):
 class Store:
     """The embedded store: for each stream its last stored state and the samples since.
 
+    Samples of all streams are one log, written at its end and forgotten from its beginning, so that a commit touches
+    few pages. A sample in the log counts where the stored state of its stream lacks it.
+
     Writes go into SQLite's write-ahead log before a commit returns, so they outlive a killed process; with
     durability "power" each commit also waits for the disk. One process at a time may have the file open.
 
@@ -70,9 +76,9 @@ class Store:
         >>> store = Store(":memory:", "ab", 1.0)
         >>> with store.transaction():
         ...     number = store.add("", "a")
-        ...     store.append([Entry(number, 0, 1, b"1234", None)])
-        >>> store.find("", "a") == number, len(store.load(number)[1])
-        (True, 1)
+        ...     row = store.append([Entry(number, 0, 1, b"1234", None)])
+        >>> store.find("", "a") == number, store.unfinished(), len(store.tails([number])[number])
+        (True, {1: 1}, 1)
     """
 
     def __init__(self, path: str | Path, fingerprint: str, first_step: float, *, durability: str = "process") -> None:
@@ -100,7 +106,11 @@ class Store:
         except sqlite3.DatabaseError as error:
             raise ValueError(f"{path} is no store of streams ({error}); give another file") from error
         self._check({"format": str(FORMAT), "model": fingerprint, "first step": repr(first_step)})
-        [self._newest] = self._db.execute("SELECT coalesce(max(id), 0) FROM streams").fetchone()
+        # Samples of closed streams may still lie in the log, so their numbers are not free.
+        [self._newest] = self._db.execute(
+            "SELECT max(coalesce((SELECT max(id) FROM streams), 0), coalesce((SELECT max(stream) FROM samples), 0))"
+        ).fetchone()
+        [self._row] = self._db.execute("SELECT coalesce(max(row), 0) FROM samples").fetchone()
 
     def _check(self, facts: dict[str, str]) -> None:
         """Writes what the states belong to, or compares it with what lies there."""
@@ -130,30 +140,59 @@ class Store:
         return int(self._newest)
 
     def remove(self, stream: int) -> None:
-        """Forgets a stream."""
+        """Forgets a stream; what the log holds of it does not count any more."""
         self._db.execute("DELETE FROM streams WHERE id = ?", (stream,))
         self._db.execute("DELETE FROM states WHERE stream = ?", (stream,))
-        self._db.execute("DELETE FROM samples WHERE stream = ?", (stream,))
 
-    def append(self, entries: Iterable[Entry]) -> None:
-        """Adds samples to what came since the last stored state."""
-        self._db.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", entries)
+    def append(self, entries: Sequence[Entry]) -> int:
+        """Adds samples to the log; returns the row of the first, the others follow."""
+        first = self._row + 1
+        self._row += len(entries)
+        rows = ((first + k, *entry) for k, entry in enumerate(entries))
+        self._db.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?)", rows)
+        return int(first)
 
-    def keep(self, stream: int, state: bytes) -> None:
-        """Stores a state, which holds all samples so far."""
-        self._db.execute("INSERT OR REPLACE INTO states VALUES (?, ?)", (stream, state))
-        self._db.execute("DELETE FROM samples WHERE stream = ?", (stream,))
+    @property
+    def newest_row(self) -> int:
+        """The last row of the log."""
+        return int(self._row)
 
-    def load(self, stream: int) -> tuple[bytes | None, list[Entry]]:
-        """Last stored state, None where there is none yet, and the samples since."""
-        state = self._db.execute("SELECT data FROM states WHERE stream = ?", (stream,)).fetchone()
-        query = "SELECT stream, place, length, data, times FROM samples WHERE stream = ? ORDER BY place"
-        return None if state is None else state[0], [Entry(*row) for row in self._db.execute(query, (stream,))]
+    def forget_before(self, row: int) -> None:
+        """Cuts the beginning of the log off."""
+        self._db.execute("DELETE FROM samples WHERE row < ?", (row,))
 
-    def unfinished(self) -> list[tuple[str, str]]:
-        """Clients and names of the streams with samples since their last stored state."""
-        query = "SELECT client, name FROM streams WHERE id IN (SELECT DISTINCT stream FROM samples) ORDER BY id"
-        return [(client, name) for client, name in self._db.execute(query)]
+    def keep(self, stream: int, count: int, state: bytes) -> None:
+        """Stores a state that holds the first `count` samples."""
+        self._db.execute("INSERT OR REPLACE INTO states VALUES (?, ?, ?)", (stream, count, state))
+
+    def state(self, stream: int) -> bytes | None:
+        """Last stored state, None where there is none yet."""
+        found = self._db.execute("SELECT data FROM states WHERE stream = ?", (stream,)).fetchone()
+        return None if found is None else bytes(found[0])
+
+    def unfinished(self) -> dict[int, int]:
+        """Streams with samples that their stored states lack, and the row of the first of these, oldest first."""
+        query = f"SELECT stream, min(row) FROM {LACKING} GROUP BY stream ORDER BY min(row)"
+        return {int(stream): int(row) for stream, row in self._db.execute(query)}
+
+    def tails(self, streams: Collection[int], since: int = 0) -> dict[int, list[Entry]]:
+        """The samples that the stored states of streams lack, in their order.
+
+        Args:
+            streams: Numbers of the streams.
+            since: Row of the log before which there are none.
+        """
+        found: dict[int, list[Entry]] = {stream: [] for stream in streams}
+        query = f"SELECT stream, place, length, samples.data, times FROM {LACKING} AND row >= ? ORDER BY row"
+        for row in self._db.execute(query, (since,)):
+            if row[0] in found:
+                found[row[0]].append(Entry(*row))
+        return found
+
+    def named(self, stream: int) -> tuple[str, str]:
+        """Client and name of a stream."""
+        client, name = self._db.execute("SELECT client, name FROM streams WHERE id = ?", (stream,)).fetchone()
+        return client, name
 
     def counts(self) -> dict[str, int]:
         """Streams of each client."""
