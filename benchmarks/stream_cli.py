@@ -134,8 +134,8 @@ def main() -> None:
         "",
         f"Lines of JSON with {CHANNELS} channels, each answered at once by a label and the probabilities of 3 classes. "
         "Lines a second are per second of the program's own processor time, reading and writing of JSON included, its "
-        "start not; snapshots are written every 10,000 lines. Models of s4d run the compiled loop, gru torch's own step; "
-        "a thousand states of the second model are 131 MB. The wait is from writing one line to having read its "
+        "start not; snapshots are written every 10,000 lines. Models of s4d run the compiled loop, gru torch's own "
+        "step; a thousand states of the second model are 131 MB. The wait is from writing one line to having read its "
         "answer, one line at a time through two pipes, 1 ms apart, by the clock of a shared machine "
         f"({os.cpu_count()} cores, load {load:.0f} at the end): the processor changes hands twice within it.",
         "",
