@@ -8,18 +8,20 @@ from typing import Annotated
 import typer
 
 from seqkit.cli.show import note
+from seqkit.cli.streamed import loaded
 
 __all__ = ["serve"]
 
 
 def serve(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run, or a file that an estimator's save() wrote.")],
     host: Annotated[
         str, typer.Option(help="Address to listen at; one that other machines reach needs a token.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = 8000,
     store: Annotated[
-        Path | None, typer.Option(help="SQLite file of the states; by default streams.db in the run's folder.")
+        Path | None,
+        typer.Option(help="SQLite file of the states; by default streams.db in the run's folder."),
     ] = None,
     durability: Annotated[
         str, typer.Option(help="What acknowledged samples outlive: process (kill -9) or power (slower).")
@@ -44,6 +46,9 @@ def serve(
     dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads of a step.")] = 1,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load an estimator's file: unpickling it runs code that it holds.")
+    ] = False,
 ) -> None:
     """Serve a trained model's streams over HTTP and WebSocket, with a live page; Ctrl-C stores all states."""
     from seqkit.streaming.server import Clients, Limits
@@ -52,11 +57,12 @@ def serve(
     if token is not None and token_file is not None:
         raise ValueError("--token is for one client and --token-file for several; give one of them")
     tokens = Clients.read(token_file) if token_file is not None else {} if token is None else {"": token}
+    beside = run.with_suffix(".db") if run.is_file() else run / "streams.db"
     run_server(
-        run,
+        loaded(run, trust),
         host=host,
         port=port,
-        store=run / "streams.db" if store is None else store,
+        store=beside if store is None else store,
         durability=durability,
         tokens=tokens,
         limits=Limits(resident=resident, streams=streams, body=max_body, rate=rate, burst=burst, queue=queue),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from seqkit.cli.show import count, note
+from seqkit.cli.streamed import loaded
 
 if TYPE_CHECKING:
     from seqkit.streaming.line_pool import LinePool
@@ -65,37 +66,12 @@ def stream(
 
 def _opened(run: Path, trust: bool, **options: Any) -> tuple[Any, dict[str, tuple[str, ...]]]:
     """The pool for a run or an estimator, and the names of channels and targets where they are known."""
-    from seqkit.models import load_model
+    from seqkit.models import SequenceModel
     from seqkit.streaming import StreamPool
 
-    if not run.is_file():
-        model = load_model(run)
-        _note_windows(run)
-        return StreamPool(model, **options), {"channels": model.info.channels, "targets": model.info.targets}
-    return StreamPool(_estimator(run, trust), **options), {}
-
-
-def _estimator(path: Path, trust: bool) -> Any:
-    import zipfile
-
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is neither the folder of a run nor a file that an estimator's save() wrote")
-    if not trust:
-        raise ValueError(
-            f"{path} is a saved estimator, and loading it runs code that it holds; add --trust if it is your own"
-        )
-    from seqkit.estimators import load_estimator
-
-    return load_estimator(path)
-
-
-def _note_windows(run: Path) -> None:
-    """Says where a stream differs from `seqkit predict`."""
-    from seqkit.runs import RunConfig
-
-    file = run / "config.yaml"
-    if file.is_file() and "horizon" in RunConfig.from_file(file).data.options:
-        note("this run forecasts from windows; a stream reads all samples since its first, as one long window")
+    what = loaded(run, trust)
+    info = what.info if isinstance(what, SequenceModel) else None
+    return StreamPool(what, **options), {} if info is None else {"channels": info.channels, "targets": info.targets}
 
 
 def _take_up(lines: LinePool, snapshot: Path, resume_input: bool) -> None:
