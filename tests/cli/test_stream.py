@@ -256,7 +256,7 @@ def fill(process):
     one = b'{"values": [0.25, -0.5]}\n'
     process.stdin.write(one)
     process.stdin.flush()
-    assert b"prediction" in process.stdout.readline()  # it has started
+    assert b"prediction" in (process.stdout.readline() or process.stderr.read())  # it has started
     some = one * 100  # fits into a pipe whole or not at all
     os.set_blocking(process.stdin.fileno(), False)
     times, last = 0, time.monotonic()
