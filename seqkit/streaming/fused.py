@@ -63,7 +63,9 @@ class FusedEngine(ModelEngine):
         self._short = SHORT if self._follows_steps else SHORT_DENSE
         self._names = [name for name, _ in leaves(self._tree)]
         sample = np.zeros((1, self.n_channels), self.sample_dtype)
-        self._stepper(self.start(1), None, sample)  # compiles, where this machine has not yet
+        self._stepper(self.start(1), None, sample)  # compiles here, so that no push ever does
+        if self._follows_steps:
+            self._stepper.at(2.0)
 
     @staticmethod
     def refusal(model: SequenceModel, device: str = "cpu") -> str | None:

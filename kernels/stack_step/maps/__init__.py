@@ -1,0 +1,1 @@
+"""What a block does beside its systems."""

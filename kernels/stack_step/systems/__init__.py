@@ -1,0 +1,1 @@
+"""State-space systems in rows of streams."""
