@@ -105,6 +105,8 @@ class ModelEstimator(SklearnBridge, TellsRate):
         series = panel_to_series(X, sample_rate=told or model.info.sample_rate, told=told is not None)
         check_spacing(model, series)
         rate, notes = told_rate(model, series, sample_rate=None)
+        if series.timestamps is not None:
+            rate = None  # as in a stream, the first sample counts as one training step
         for note in (*notes, *new_gaps(model, series)):
             warnings.warn(note, stacklevel=4)
         longest = int(series.lengths.max())

@@ -131,9 +131,10 @@ MEMORIES = {
 }
 
 
-def frames(u, index=None):
+def frame(u, seconds=None):
     import pandas as pd
 
+    index = None if seconds is None else pd.to_timedelta((seconds * 1e9).round().astype(np.int64), unit="ns")
     return pd.DataFrame(u, index=index)
 
 
@@ -153,8 +154,7 @@ def of_estimator(name, **settings):
     fitted.fit(X, np.where(y > 0, 7, 3) if classifier else y)
 
     def whole(u, dtype, rate, seconds):
-        index = None if seconds is None else seconds
-        given = [frames(u, index)]
+        given = [frame(u, seconds)]
         told = {} if seconds is not None else {"sample_rate": 1 / rate}
         return fitted.predict_proba(given, **told)[0] if classifier else np.atleast_1d(fitted.predict(given, **told))
 
@@ -169,7 +169,7 @@ def of_transformer(measure):
 
     def whole(u, dtype, rate, seconds):
         index = np.arange(len(u)) * rate if seconds is None and rate != 1 else seconds
-        return fitted.transform([frames(u, index)]).to_numpy().reshape(2, 5)
+        return fitted.transform([frame(u, index)]).to_numpy().reshape(2, 5)
 
     return Subject(fitted, 2, whole, dtypes=("float64",), limit={"float64": 1e-5})
 
