@@ -42,12 +42,12 @@ def refusal(model: SequenceModel) -> str | None:
             return f"it serves the mixers s4d, s4 and lssl, and this model has {type(mixer).__name__}"
     if type(model.pool) not in POOLS:
         return f"it serves the poolings mean, last, max and share, and this model has {type(model.pool).__name__}"
-    plain = [
+    plain: list[tuple[nn.Module, tuple[type, ...]]] = [
         (model.encoder, (nn.Linear,)),
         (model.readout, (nn.Identity, nn.Dropout)),
         (model.head, (ClassHead, ValueHead)),
+        (model.backbone.norm, NORMS),
     ]
-    plain += [(model.backbone.norm, NORMS)]
     for block in cast("list[ResidualBlock]", list(model.backbone.blocks)):
         plain += [(block, (ResidualBlock,)), (block.norm, NORMS), (block.out, (nn.Linear, nn.Identity))]
         plain += [(block.activation, tuple(ACTIVATIONS))]
