@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -123,4 +124,4 @@ class FeatureStream(Stream):
         if not isinstance(self.engine, FeatureEngine):
             raise ValueError("the training series have one class only, so no features were made; give two classes")
         _ = self.output  # which has its own words where there is none
-        return self.engine.features(self._states)[0]
+        return np.asarray(self.engine.features(self._states)[0])

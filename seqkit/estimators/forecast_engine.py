@@ -101,7 +101,7 @@ class ForecastEngine(TorchEngine):
     ) -> tuple[Tensor, Any]:
         if observed is not None:
             x = torch.where(observed, x, torch.nan)
-        parts = x.split([self.n_targets, self.n_known], dim=-1)
+        parts = x[..., : self.n_targets], x[..., self.n_targets :]
         y, X = (torch.cat([old, new], dim=1)[:, -old.shape[1] :] for old, new in zip(state, parts, strict=True))
         new = WindowState(y.contiguous(), X.contiguous())
         windows = self._windows(new, None)
