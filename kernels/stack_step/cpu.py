@@ -47,6 +47,10 @@ class Stepper:
         self.no_steps, self.no_mask = np.empty(0), np.empty((0, 0), dtype=np.bool_)
         self.step_rows = loops().step_rows
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels as the packed model alone; what is looked up is looked up again."""
+        return Stepper, (self.packed,)
+
     def __call__(
         self, states: Array, rows: Array | None, x: Array, steps: Array | None = None, observed: Array | None = None
     ) -> Array | None:
@@ -58,9 +62,9 @@ class Stepper:
         n = len(x)
         out = np.empty((n, self.n_outputs), self.dtype)
         if rows is None:
-            if len(self.rows) != n:
-                self.rows = np.arange(n)
             rows = self.rows
+            if len(rows) != n:
+                rows = self.rows = np.arange(n)
         steps = self.no_steps if steps is None else plain(steps)
         observed = self.no_mask if observed is None else plain(observed)
         x = plain(x)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -58,7 +57,7 @@ class FusedEngine(ModelEngine):
         stack = stack_of(self.model, shares=self.classes is not None)
         self._stepper = Stepper(pack(stack))
         self._follows_steps = self._stepper.follows_steps
-        self._at_rate = lru_cache(maxsize=RATES)(self._built)
+        self._at_rate: dict[float, Stepper] = {}
         self._newest_rate = 1.0
         self._short = SHORT if self._follows_steps else SHORT_DENSE
         self._names = [name for name, _ in leaves(self._tree)]
@@ -149,7 +148,13 @@ class FusedEngine(ModelEngine):
         return outputs
 
     def _at(self, rate: float) -> Stepper:
-        return self._stepper if rate == 1 else self._at_rate(rate)
+        if rate == 1:
+            return self._stepper
+        found = self._at_rate.get(rate)
+        if found is None:
+            found = self._built(rate)
+            self._at_rate = {**dict(list(self._at_rate.items())[1 - RATES :]), rate: found}
+        return found
 
     def _built(self, rate: float) -> Stepper:
         """The model discretised for another step."""

@@ -1,5 +1,6 @@
 """The fused engine against torch's: the same answers, the same states, and the reason where it does not serve."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,22 @@ def test_a_rate_seen_again_changes_no_bit() -> None:
         other.engine._newest_rate = 1.0  # as if another process went on
         other.push(x)
     assert (one.output == other.output).all()
+
+
+def test_only_so_many_rates_are_kept() -> None:
+    first, second = (Stream(engine) for engine in engines(model("s4")))
+    for turn in range(2 * fused.RATES):
+        time, x = turn + 0.04 * turn**2, [1.0, turn % 3]
+        np.testing.assert_allclose(second.push(x, time), first.push(x, time), rtol=0, atol=1e-12)
+    assert len(second.engine._at_rate) == fused.RATES
+
+
+def test_a_stream_travels_to_another_process() -> None:
+    stream = Stream(model(), sample_rate=20.0)
+    for x in samples(3):
+        stream.push(x)
+    other = pickle.loads(pickle.dumps(stream))
+    assert (other.push([1.0, 2.0]) == stream.push([1.0, 2.0])).all()
 
 
 def test_values_too_large_for_the_loops_are_left_to_torch() -> None:
