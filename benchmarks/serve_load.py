@@ -72,7 +72,8 @@ class Server:
         command = [sys.executable, "-m", "seqkit", "serve", str(run), "--port", str(self.port), "--store", str(store)]
         command += ["--backend", options.backend, "--store-every", str(options.store_every)]
         begin = time.perf_counter()
-        self.process = subprocess.Popen(command, env=os.environ)
+        # A session of its own, as a service has: where sessions share the cores, it does not share its client's.
+        self.process = subprocess.Popen(command, env=os.environ, start_new_session=True)
         while not self.ready():
             if self.process.poll() is not None:
                 raise SystemExit("the server did not start")
@@ -279,12 +280,10 @@ def main() -> None:
         print(f"clients {options.clients}, samples in a message {options.together}")
         print(f"streams {options.streams}, samples {len(latencies)} of {expected} in {seconds:.1f} s, wrong {wrong}")
         cuts = np.percentile(1e3 * latencies, [50, 90, 99, 99.9, 100])
-        print(
-            "ms to an answer: " + ", ".join(f"{n} {v:.1f}" for n, v in zip(["p50", "p90", "p99", "p99.9", "max"], cuts))
-        )
-        print(
-            f"server: {used:.1f} s CPU ({100 * used / seconds:.0f} % of a core), {memory:.0f} MB, {together:.1f} jobs a batch"
-        )
+        named = zip(("p50", "p90", "p99", "p99.9", "max"), cuts, strict=True)
+        print("ms to an answer: " + ", ".join(f"{name} {value:.1f}" for name, value in named))
+        share = 100 * used / seconds
+        print(f"server: {used:.1f} s CPU ({share:.0f} % of a core), {memory:.0f} MB, {together:.1f} jobs a batch")
         print(f"client: {client_cpu:.1f} s CPU; SIGTERM to the end with all states stored: {ended:.2f} s")
         if options.kill_streams:
             equal, words = killed_and_undisturbed(run, folder, options)
