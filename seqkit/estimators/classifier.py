@@ -22,6 +22,10 @@ class LSSLClassifier(ModelEstimator, BaseClassifier):  # type: ignore[misc] # sk
 
         series -> standardise -> linear encoder -> residual blocks -> pooling over time -> class probabilities
 
+    For series of more than 50 samples the default is one layer of filters, pooled by how much of the time each is above
+    several levels (`SharePool`), which starts from data; short series and `n_layers` from 2 on have gated blocks and a
+    mean.
+
     Takes every panel of sktime's: series of unequal length, missing values (NaN is "not observed"), and times from the
     index, even at another rate than in training, or uneven. Sizes that are "auto" are chosen from length, channels and
     number of the series; `sizes_` shows them. With validation series the best epoch is kept, and the probabilities are
