@@ -165,7 +165,7 @@ def main() -> None:
         *states,
         "",
         "Through Spark, `local[2]`, states in RocksDB with a checkpoint on disk, a file of JSON lines a micro-batch, "
-        "the newest answer of each stream. Samples a second are per second of processor time of all processes together, "
+        "the newest answer of each stream. Samples a second are per second of processor time of all processes, "
         "Java's included, so that other work on the machine matters little: a load divided by it is the cores that it "
         "needs. Seconds of a micro-batch are by the clock of a shared machine "
         f"(load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores at the end).",

@@ -148,7 +148,7 @@ def in_seconds(time: Any) -> float:
         1.5
     """
     if isinstance(time, np.datetime64) and not np.isnat(time):
-        return float(time.astype("datetime64[ns]").astype(np.int64)) / 1e9
+        return int(time.astype("datetime64[ns]").astype(np.int64)) / 10**9  # of whole numbers, so rounded once
     if isinstance(time, np.timedelta64):
         time = float("nan") if np.isnat(time) else float(time / np.timedelta64(1, "ns")) / 1e9
     if isinstance(time, (float, int, np.integer, np.floating)) and not isinstance(time, bool) and np.isfinite(time):

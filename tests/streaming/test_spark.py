@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from seqkit.datasets.series import SeriesSet
 from seqkit.models import SequenceModel, save_model
 from seqkit.runs.inference import run_model
 from seqkit.streaming import ModelEngine
+from seqkit.streaming.samples import in_seconds
 
 pytest.importorskip("pyspark", reason="needs pyspark: pip install 'seqkit[spark]'")
 pytest.importorskip("pandas", reason="needs pandas: pip install 'seqkit[spark]'")
@@ -100,6 +101,15 @@ def test_a_row_that_does_not_fit_is_refused(row: Row, key: str | None, words: st
     with pytest.raises(ValueError, match=words) as caught:
         check_row(row, key, stream, 6)
     assert "\n" not in str(caught.value)
+
+
+def test_dates_are_the_same_seconds_in_a_table_as_in_a_stream() -> None:
+    dates = np.datetime64("2026-01-01", "us") + 7_001 * np.arange(100)
+    table = pd.DataFrame({"values": [[1.0]] * 100, "time": dates.astype(np.int64)})
+    seconds = [row.seconds for row in in_order(table, dates=True)]
+    assert (
+        seconds == [in_seconds(one) for one in dates] == [one.item().replace(tzinfo=UTC).timestamp() for one in dates]
+    )
 
 
 def test_a_model_is_made_ready_once_in_a_process() -> None:
