@@ -56,7 +56,7 @@ class GraphEngine(ModelEngine):
         device: "cuda".
 
     Raises:
-        ValueError: another device.
+        ValueError: another device, or a model whose step waits for the device, which no graph can hold.
 
     Example:
         >>> from seqkit import DataInfo, ModelConfig
@@ -75,6 +75,12 @@ class GraphEngine(ModelEngine):
         super().__init__(model, classes=classes, dtype=dtype, device=device)
         # The form without a solve in each step, which no graph could hold.
         self._stack = stack_of(self.model, shares=self.classes is not None) if refusal(self.model) is None else None
+        try:
+            self._captured(self.start(1), 1)
+        except RuntimeError as error:
+            raise ValueError(
+                f"`backend` 'graph' does not serve this model: its step cannot be captured ({error}); use backend='torch'"
+            ) from error
 
     @staticmethod
     def refusal(model: SequenceModel, device: str = "cuda") -> str | None:

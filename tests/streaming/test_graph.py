@@ -79,6 +79,18 @@ def test_another_device_is_refused() -> None:
         Stream(model("s4d"), backend="graph")
 
 
+class Unable(Repeated):
+    def _captured(self, states: GraphStates, size: int) -> Any:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+
+def test_a_step_that_cannot_be_captured_is_refused_at_once() -> None:
+    with pytest.raises(
+        ValueError, match=r"its step cannot be captured \(operation not permitted.*; use backend='torch'"
+    ):
+        Unable(model("s4d"), device="cpu")
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("case", CASES)
 def test_graphs_equal_torch(case: str) -> None:
