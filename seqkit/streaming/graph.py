@@ -78,9 +78,8 @@ class GraphEngine(ModelEngine):
         try:
             self._captured(self.start(1), 1)
         except RuntimeError as error:
-            raise ValueError(
-                f"`backend` 'graph' does not serve this model: its step cannot be captured ({error}); use backend='torch'"
-            ) from error
+            why = f"its step cannot be captured ({str(error).splitlines()[0]})"
+            raise ValueError(f"`backend` 'graph' does not serve this model: {why}; use backend='torch'") from error
 
     @staticmethod
     def refusal(model: SequenceModel, device: str = "cuda") -> str | None:
@@ -122,6 +121,7 @@ class GraphEngine(ModelEngine):
         assert isinstance(states, GraphStates)
         return super().scan(states, np.arange(states.n) if rows is None else rows, x, steps, observed)
 
+    @torch.no_grad()
     def _captured(self, states: GraphStates, size: int) -> Captured:
         """Captures a step of `size` rows; while it warms up, all of them are the spare one."""
         index = torch.full((size,), states.n, device=self.device)
