@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import multiprocessing
 import os
@@ -153,6 +154,7 @@ async def client(port: int, streams: list[int], options: argparse.Namespace, beg
 
 def load(port: int, options: argparse.Namespace, results: multiprocessing.Queue) -> None:
     """The second process: some clients, each with its share of the streams."""
+    gc.disable()  # pauses of the client are none of the server's
 
     async def run() -> Seen:
         seen, begin = Seen(), time.perf_counter() + 0.5

@@ -25,6 +25,7 @@ __all__ = ["Keeper", "Tally"]
 log = logging.getLogger("seqkit.serve")
 
 CUT_ROWS, STORED_AT_ONCE = 2048, 8
+MOST_BYTES_AT_START = 1 << 28
 
 
 @dataclass(slots=True)
@@ -99,7 +100,7 @@ class Keeper:
         self.store_every = check_positive_int("store_every", store_every)
         self.streams_per_client = check_positive_int("streams_per_client", streams_per_client)
         self.tally = Tally()
-        self.pool = StreamPool(self.engine, capacity=_first_capacity(resident), sample_rate=sample_rate)
+        self.pool = StreamPool(self.engine, capacity=_first_capacity(self.engine, resident), sample_rate=sample_rate)
         self._held: OrderedDict[Key, Held] = OrderedDict()
         self._entries: list[Entry] = []
         self._unstored: dict[int, int] = {}  # rows of the log where streams' unstored samples begin, oldest first
@@ -449,10 +450,11 @@ def _waves(jobs: Sequence[Job]) -> Iterator[list[int]]:
     yield from waves
 
 
-def _first_capacity(resident: int) -> int:
-    """Room at the start; doubled some times it is `resident` or little more."""
-    while resident > 64:
-        resident = -(-resident // 2)
+def _first_capacity(engine: Engine, resident: int) -> int:
+    """Room at the start: all that is allowed, or what takes 256 MiB, as making room stops all streams for a while."""
+    size = sum(tensor.nbytes for tensor in engine.fresh().values())
+    while resident > 64 and resident * size > MOST_BYTES_AT_START:
+        resident = -(-resident // 2)  # doubled some times it is what is allowed, or little more
     return resident
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import ipaddress
 import logging
 import signal
@@ -115,8 +116,12 @@ def serve(
             server_header=False,
             timeout_graceful_shutdown=SECONDS_TO_FINISH,
         )
+        # What is loaded by now stays: looking through it again and again would stop all streams for a while each time.
+        gc.collect()
+        gc.freeze()
         _Server(config).run(sockets=[listening])
     finally:
+        gc.unfreeze()
         listening.close()
 
 
