@@ -22,7 +22,7 @@ LEVEL_FREE = 0.75
 SERIES = 256
 """Most series that levels are taken from."""
 
-PENALTIES = np.logspace(-3, 6, 19)
+PENALTIES = tuple(float(penalty) for penalty in np.logspace(-3, 6, 19))
 """Penalties of the ridge model to choose from."""
 
 

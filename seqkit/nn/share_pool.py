@@ -54,7 +54,7 @@ class SharePool(Pool):
     def __init__(self, d_model: int, *, levels: int = 4) -> None:
         super().__init__(d_model)
         self.levels = check_positive_int("levels", levels)
-        shares = torch.from_numpy(_shares(d_model, levels))
+        shares = _shares(d_model, levels)
         self.sharpness = nn.Parameter(torch.zeros(levels, d_model))
         self.shift = nn.Parameter(torch.zeros(levels, d_model))
         self.register_buffer("unit", torch.ones(d_model))
@@ -90,7 +90,7 @@ class SharePool(Pool):
         if not series or any(one.dim() != 2 or one.shape[1] != self.d_model for one in series):
             raise ValueError(f"`series` must hold series of {self.d_model} channels, (L, D) each, and at least one")
         self.unit.copy_(torch.cat(list(series)).double().std(dim=0, correction=0).clamp_min(1e-12))
-        shares = torch.from_numpy(_shares(self.d_model, self.levels)).to(self.level.device)
+        shares = _shares(self.d_model, self.levels).to(self.level.device)
         drawn = random.integers(len(series), size=self.d_model)
         for i in np.unique(drawn):
             alike = torch.from_numpy(np.flatnonzero(drawn == i)).to(self.level.device)
@@ -122,7 +122,7 @@ class SharePool(Pool):
         # Looking whether there is padding stalls the queue of an accelerator; a processor saves a third of its work.
         whole = x.device.type == "cpu" and not torch.compiler.is_compiling() and bool((lengths == x.shape[1]).all())
         sums, largest = self._sums(x, None if whole else inside)
-        before, highest = state.value.split([sums.shape[1], self.d_model], dim=1)
+        before, highest = state.value[:, : sums.shape[1]], state.value[:, sums.shape[1] :]
         sums = sums + before
         largest = torch.where((state.seen > 0)[:, None], torch.maximum(largest.to(highest.dtype), highest), largest)
         seen = state.seen + lengths
@@ -152,9 +152,10 @@ class SharePool(Pool):
         return f"d_model={self.d_model}, levels={self.levels}"
 
 
-def _shares(d_model: int, levels: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Share of samples below each level, (T, D)."""
-    return (np.arange(1, d_model * levels + 1) * GOLDEN % 1.0).reshape(d_model, levels).T.copy()
+def _shares(d_model: int, levels: int) -> Tensor:
+    """Share of samples below each level, (T, D), float64."""
+    count = torch.arange(1, d_model * levels + 1, dtype=torch.float64)
+    return (count * GOLDEN % 1.0).view(d_model, levels).T
 
 
 def _at(ranked: Tensor, shares: Tensor) -> Tensor:
