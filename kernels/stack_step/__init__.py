@@ -8,9 +8,7 @@ from torch import Tensor
 from seqkit.checks import check_finite, check_shape
 from seqkit.kernels.backend import choose_backend
 from seqkit.kernels.stack_step import cpu
-from seqkit.kernels.stack_step.cpu import HAS_NUMBA, Stepper
 from seqkit.kernels.stack_step.layout import Packed, load_rows, pack, rows_of
-from seqkit.kernels.stack_step.reference import stack_step_reference
 from seqkit.kernels.stack_step.stack import (
     Block,
     Dense,
@@ -22,11 +20,9 @@ from seqkit.kernels.stack_step.stack import (
     Stack,
     StackState,
     fresh,
-    pooled_width,
 )
 
 __all__ = [
-    "HAS_NUMBA",
     "Block",
     "Dense",
     "Diagonal",
@@ -37,14 +33,11 @@ __all__ = [
     "Packed",
     "Stack",
     "StackState",
-    "Stepper",
     "fresh",
     "load_rows",
     "pack",
-    "pooled_width",
     "rows_of",
     "stack_step",
-    "stack_step_reference",
 ]
 
 NO_TRITON = {"triton": "stack_step has no Triton kernels"}
@@ -107,7 +100,7 @@ def stack_step(
     if path == "reference" or not cpu.HAS_NUMBA:
         return cpu.step_plainly(packed, states, rows, x, steps, observed)
     arrays = [None if value is None else value.contiguous().numpy() for value in (rows, x, steps, observed)]
-    out = Stepper(packed)(states.numpy(), *arrays)  # type: ignore[arg-type]
+    out = cpu.Stepper(packed)(states.numpy(), *arrays)  # type: ignore[arg-type]
     if out is None:
         raise ValueError("`x` must lie within 1e15 standard deviations, got a larger value; leave it out as missing")
     return torch.from_numpy(out)

@@ -135,6 +135,12 @@ def pack(stack: Stack, rate: float = 1.0) -> Packed:
         stack: The model.
         rate: Time from sample to sample, in units of the training step, that diagonal systems are discretised with; the
             other ones come discrete.
+
+    Example:
+        >>> one, line = torch.ones(1), Linear(torch.ones(1, 1), torch.zeros(1))
+        >>> stack = Stack(0 * one, one, line, (), Norm("none", one, 0 * one, 0.0), "mean", line, one, 0 * one, False)
+        >>> pack(stack).width  # what is pooled and how many samples were, in float64, and what is held
+        32
     """
     pile = Pile(stack.mean.dtype)
     channels, inputs = len(stack.mean), stack.encoder.weight.shape[1]
@@ -223,7 +229,15 @@ def state_size(block: Block, width: int) -> int:
 
 
 def load_rows(packed: Packed, rows: Tensor) -> StackState:
-    """The states that lie in rows (n, width), as tensors of their own."""
+    """The states that lie in rows (n, width), as tensors of their own.
+
+    Example:
+        >>> one, line = torch.ones(1), Linear(torch.ones(1, 1), torch.zeros(1))
+        >>> stack = Stack(0 * one, one, line, (), Norm("none", one, 0 * one, 0.0), "mean", line, one, 0 * one, False)
+        >>> packed = pack(stack)
+        >>> load_rows(packed, torch.zeros(2, packed.width)).held.shape
+        torch.Size([2, 1])
+    """
     stack, width = packed.stack, len(packed.stack.encoder.bias)
     place, layers = int(packed.table[HELD]), []
     wide = pooled_width(stack)
@@ -245,7 +259,16 @@ def load_rows(packed: Packed, rows: Tensor) -> StackState:
 
 
 def rows_of(packed: Packed, state: StackState) -> Tensor:
-    """Rows (n, width) that hold these states; the reverse of `load_rows`."""
+    """Rows (n, width) that hold these states; the reverse of `load_rows`.
+
+    Example:
+        >>> one, line = torch.ones(1), Linear(torch.ones(1, 1), torch.zeros(1))
+        >>> stack = Stack(0 * one, one, line, (), Norm("none", one, 0 * one, 0.0), "mean", line, one, 0 * one, False)
+        >>> packed = pack(stack)
+        >>> state = load_rows(packed, torch.zeros(2, packed.width))
+        >>> rows_of(packed, state).shape
+        torch.Size([2, 32])
+    """
     stack, n, width = packed.stack, len(state.held), len(packed.stack.encoder.bias)
     parts = []
     if stack.pool != "none":

@@ -202,7 +202,14 @@ def pooled_width(stack: Stack) -> int:
 
 
 def fresh(stack: Stack, n: int) -> StackState:
-    """The state of n streams before their first sample."""
+    """The state of n streams before their first sample.
+
+    Example:
+        >>> one, line = torch.ones(1), Linear(torch.ones(1, 1), torch.zeros(1))
+        >>> stack = Stack(0 * one, one, line, (), Norm("none", one, 0 * one, 0.0), "mean", line, one, 0 * one, False)
+        >>> fresh(stack, 3).seen
+        tensor([0, 0, 0])
+    """
     channels, width = len(stack.mean), len(stack.encoder.bias)
     return StackState(
         tuple(stack.mean.new_zeros(n, width, order_of(block.system)) for block in stack.blocks),

@@ -7,7 +7,9 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from seqkit.kernels.stack_step import HAS_NUMBA, StackState, Stepper, load_rows, pack, pooled_width, rows_of
+from seqkit.kernels.stack_step import StackState, load_rows, pack, rows_of
+from seqkit.kernels.stack_step.cpu import HAS_NUMBA, Stepper
+from seqkit.kernels.stack_step.stack import pooled_width
 from seqkit.models import SequenceModel
 from seqkit.models.sequence_model import ModelState
 from seqkit.nn import BackboneState, PoolState

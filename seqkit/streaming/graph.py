@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqkit.kernels.stack_step import StackState, pooled_width, stack_step_reference
+from seqkit.kernels.stack_step import StackState
+from seqkit.kernels.stack_step.reference import stack_step_reference
+from seqkit.kernels.stack_step.stack import pooled_width
 from seqkit.models import SequenceModel
 from seqkit.streaming.engine import Array, Named
 from seqkit.streaming.engines import ModelEngine
