@@ -66,6 +66,10 @@ class Job:
         count: Samples that the stream must have before a push; None for any number.
         data: Snapshot to restore.
         replace: Whether it may take the place of a stream.
+
+    Example:
+        >>> Job("push", ("ward 3", "bed 7"), np.zeros((5, 2), np.float32)).samples
+        5
     """
 
     op: str

@@ -25,7 +25,7 @@ __all__ = ["Keeper", "Tally"]
 log = logging.getLogger("seqkit.serve")
 
 CUT_ROWS, STORED_AT_ONCE = 2048, 8
-MOST_BYTES_AT_START = 1 << 28
+MOST_BYTES_AT_START = 1 << 29
 
 
 @dataclass(slots=True)
@@ -451,7 +451,7 @@ def _waves(jobs: Sequence[Job]) -> Iterator[list[int]]:
 
 
 def _first_capacity(engine: Engine, resident: int) -> int:
-    """Room at the start: all that is allowed, or what takes 256 MiB, as making room stops all streams for a while."""
+    """Room at the start: all that is allowed, or what takes 512 MiB, as making room stops all streams for a while."""
     size = sum(tensor.nbytes for tensor in engine.fresh().values())
     while resident > 64 and resident * size > MOST_BYTES_AT_START:
         resident = -(-resident // 2)  # doubled some times it is what is allowed, or little more
