@@ -188,14 +188,19 @@ def pushed(model: SequenceModel, rows: list[dict]) -> dict[tuple[str, int], list
     return found
 
 
-def kill_after(command: list[str], commits: Path, batches: int) -> int:
-    """Starts a query and kills it, its Java and all, once it has finished some micro-batches; returns how many."""
+def numbered(folder: Path) -> int:
+    """Micro-batches that a log of Spark's knows."""
+    return len(list(folder.glob("[0-9]*")))
+
+
+def kill_after(command: list[str], checkpoint: Path, batches: int) -> int:
+    """Starts a query and kills it, its Java and all, in a micro-batch after some; returns how many it has finished."""
     with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as program:
-        while len(list(commits.glob("[0-9]*"))) < batches:
+        while not batches <= numbered(checkpoint / "commits") < numbered(checkpoint / "offsets"):
             assert program.poll() is None, "the query ended before it could be killed"
             time.sleep(0.02)
         os.killpg(program.pid, signal.SIGKILL)
-    return len(list(commits.glob("[0-9]*")))
+    return numbered(checkpoint / "commits")
 
 
 @pytest.mark.slow
@@ -205,10 +210,10 @@ def test_a_query_that_is_killed_goes_on_and_answers_as_one_left_alone(spark, tmp
     rows = write_rows(tmp_path / "input")
     names = [str(tmp_path / name) for name in ("run", "input", "killed", "killed-checkpoint")]
     command = [sys.executable, str(QUERY), *names, "1"]
-    finished = kill_after(command, tmp_path / "killed-checkpoint" / "commits", 3)
+    finished = kill_after(command, tmp_path / "killed-checkpoint", 3)
     assert 3 <= finished < 6
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    assert len(list((tmp_path / "killed-checkpoint" / "commits").glob("[0-9]*"))) == 6
+    assert numbered(tmp_path / "killed-checkpoint" / "commits") == 6
 
     # Left alone, and cut into other micro-batches.
     paths = [tmp_path / name for name in ("input", "alone", "alone-checkpoint")]
