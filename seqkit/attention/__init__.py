@@ -1,0 +1,35 @@
+"""Attention made cheap: random features (Performer), hashing (LSH), and both at once (Scatterbrain).
+
+Queries, keys and values are (B, L, H, D): batch, length, heads, size. Memory is linear in the length.
+"""
+
+from seqkit.attention.features import RandomFeatures, draw_features, log_features, pair_variance
+from seqkit.attention.hashing import AngularHash, draw_hash, hash_support
+from seqkit.attention.lsh import lsh_attention
+from seqkit.attention.performer import performer_attention
+from seqkit.attention.reference import dense_attention, dense_matrix, dense_support
+from seqkit.attention.scatterbrain import scatterbrain_attention
+from seqkit.attention.sorted_chunks import distance_vectors, draw_projections, sorted_support
+from seqkit.attention.support import Support, join_supports, local_support
+
+__all__ = [
+    "AngularHash",
+    "RandomFeatures",
+    "Support",
+    "dense_attention",
+    "dense_matrix",
+    "dense_support",
+    "distance_vectors",
+    "draw_features",
+    "draw_hash",
+    "draw_projections",
+    "hash_support",
+    "join_supports",
+    "local_support",
+    "log_features",
+    "lsh_attention",
+    "pair_variance",
+    "performer_attention",
+    "scatterbrain_attention",
+    "sorted_support",
+]
