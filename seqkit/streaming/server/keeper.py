@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,11 @@ from seqkit.streaming.pool import StreamPool
 from seqkit.streaming.server.jobs import Answer, Job, Key, RefusedError
 from seqkit.streaming.server.store import Entry, Store, StoreError
 from seqkit.streaming.server.uniform import UniformEngine
+from seqkit.streaming.server.waves import Tally, take, waves
 from seqkit.streaming.snapshot import from_bytes, to_bytes, unpack
 from seqkit.streaming.stream import answer
 
-__all__ = ["Keeper", "Tally"]
+__all__ = ["Keeper"]
 
 log = logging.getLogger("seqkit.serve")
 
@@ -35,27 +36,6 @@ class Held:
     number: int
     tail: int
     due: int
-
-
-@dataclass
-class Tally:
-    """What a keeper has done, for metrics.
-
-    Args:
-        samples: Samples taken.
-        steps: Calls of the engine.
-        evicted: Streams that left memory.
-        loaded: Streams that came back.
-        stored: States written.
-        repeated: Pushes that had been taken before.
-    """
-
-    samples: int = 0
-    steps: int = 0
-    evicted: int = 0
-    loaded: int = 0
-    stored: int = 0
-    repeated: int = 0
 
 
 class Keeper:
@@ -132,7 +112,7 @@ class Keeper:
         tally = Tally(**vars(self.tally))
         try:
             with self.store.transaction():
-                for wave in _waves(jobs):
+                for wave in waves(jobs):
                     for begin in range(0, len(wave), self.resident):
                         self._do(wave[begin : begin + self.resident], jobs, answers)
                 self._flush()
@@ -190,7 +170,7 @@ class Keeper:
         self._touched.update(jobs[k].key for k in ready)
         before = {k: self.pool.count(self._held[jobs[k].key].number) for k in ready}
         batch = [(self._held[jobs[k].key].number, jobs[k].values, jobs[k].times) for k in ready]
-        for k, failure in zip(ready, self._take(batch), strict=True):
+        for k, failure in zip(ready, take(self.pool, self.tally, batch), strict=True):
             if failure is None:
                 self._note(jobs[k], before[k])
                 answers[k] = self._answer(jobs[k].key)
@@ -214,38 +194,6 @@ class Keeper:
         if job.count + job.samples <= have:
             return False
         raise RefusedError(409, f"the stream has {have} samples and `count` is {job.count}; push on from sample {have}")
-
-    def _take(self, batch: Sequence[tuple[int, Any, Any]]) -> list[ValueError | None]:
-        """Gives samples and blocks of different streams to the pool; an error for each that does not fit."""
-        failures: list[ValueError | None] = [None] * len(batch)
-        samples = [k for k, (_, values, _) in enumerate(batch) if values.ndim == 1]
-        table = np.array([batch[k][1] for k in samples]).reshape(len(samples), self.engine.n_channels)
-        gaps: list[bool] = np.isnan(table).any(axis=1).tolist()
-        groups: dict[tuple[bool, bool], list[int]] = defaultdict(list)
-        for k, gap in zip(samples, gaps, strict=True):
-            # What a step is given decides how it is computed, so it must not depend on the others.
-            groups[batch[k][2] is not None, gap].append(k)
-        for k in set(range(len(batch))) - set(samples):
-            number, values, times = batch[k]
-            self.tally.steps += 1
-            try:
-                self.pool.push_block(number, values, times)
-            except ValueError as error:
-                failures[k] = error
-        for (timed, _), places in groups.items():
-            for part in [places, *([[k] for k in places] if len(places) > 1 else [])]:
-                self.tally.steps += 1
-                rows = [batch[k] for k in part]
-                times = np.concatenate([row[2] for row in rows]) if timed else None
-                try:
-                    self.pool.push([row[0] for row in rows], np.stack([row[1] for row in rows]), times)
-                except ValueError as error:
-                    if len(part) == 1:
-                        failures[part[0]] = error
-                else:
-                    if part is places:
-                        break  # all fitted; otherwise each is tried by itself
-        return failures
 
     def _note(self, job: Job, before: int) -> None:
         """Writes down a push that the pool has taken."""
@@ -375,7 +323,9 @@ class Keeper:
         for key, number in streams:
             self._held[key].tail = sum(entry.length for entry in tails.get(number, ()))
         for k in range(max(map(len, tails.values()))):
-            failures = self._take([self._samples(entries[k]) for entries in tails.values() if k < len(entries)])
+            failures = take(
+                self.pool, self.tally, [self._samples(entries[k]) for entries in tails.values() if k < len(entries)]
+            )
             assert not any(failures)  # they were taken before
 
     def _samples(self, entry: Entry) -> tuple[int, Array, Array | None]:
@@ -435,19 +385,6 @@ class Keeper:
         self._counts = defaultdict(int, self.store.counts())
         self._unstored, self._cut = self.store.unfinished(), 0
         self.tally = tally
-
-
-def _waves(jobs: Sequence[Job]) -> Iterator[list[int]]:
-    """Places of jobs, each stream at most once in a wave, each stream's jobs in their order."""
-    waves: list[list[int]] = []
-    seen: dict[Key, int] = defaultdict(int)
-    for k, job in enumerate(jobs):
-        depth = seen[job.key]
-        seen[job.key] += 1
-        if depth == len(waves):
-            waves.append([])
-        waves[depth].append(k)
-    yield from waves
 
 
 def _first_capacity(engine: Engine, resident: int) -> int:
