@@ -7,6 +7,7 @@ gives the function, and `from seqkit.kernels.krylov.reference import krylov_refe
 if __name__ != "seqkit.kernels":
     raise ImportError(f"this folder is the package seqkit.kernels, not {__name__}; write `import seqkit.kernels`")
 
+from seqkit.kernels.attention import attention
 from seqkit.kernels.cauchy import cauchy
 from seqkit.kernels.explain import OPERATORS, Explanation, explain
 from seqkit.kernels.krylov import krylov
@@ -21,6 +22,7 @@ from seqkit.kernels.vandermonde import vandermonde
 __all__ = [
     "OPERATORS",
     "Explanation",
+    "attention",
     "cauchy",
     "explain",
     "krylov",

@@ -42,7 +42,7 @@ class Choice(NamedTuple):
     """The path an operator takes for given tensors.
 
     Args:
-        backend: "reference", "cpu" or "triton".
+        backend: "reference", "cpu", "triton", or a further path of the operator.
         reason: Why this one, as words.
         refused: The other paths that cannot serve these tensors, each with its reason.
     """
@@ -67,7 +67,11 @@ class Question(str):
 
 
 def choose_backend(
-    backend: str, like: Tensor, refused: Mapping[str, str] | None = None, slower: str | None = None
+    backend: str,
+    like: Tensor,
+    refused: Mapping[str, str] | None = None,
+    slower: str | None = None,
+    first: Mapping[str, str] | None = None,
 ) -> str:
     """Resolves `backend` for tensors like `like`; "auto" follows the variable SEQKIT_BACKEND, then the device.
 
@@ -82,9 +86,10 @@ def choose_backend(
         like: A tensor whose device and dtype decide.
         refused: Paths that cannot serve this call for reasons of the operator's own, by name.
         slower: Why "auto" should leave Triton's kernels alone although they can serve, or None.
+        first: Further paths of the operator, which "auto" takes before all others where they can serve, and why.
 
     Returns:
-        "reference", "cpu" or "triton".
+        "reference", "cpu", "triton" or one of `first`.
 
     Raises:
         ValueError: the argument or the variable names no backend, or forces one that cannot serve.
@@ -93,9 +98,10 @@ def choose_backend(
         >>> choose_backend("reference", torch.zeros(1))
         'reference'
     """
-    name, asked = "backend", check_choice("backend", backend, BACKENDS)
+    allowed = (*BACKENDS, *(first or {}))
+    name, asked = "backend", check_choice("backend", backend, allowed)
     if asked == "auto":
-        name, asked = VARIABLE, check_choice(VARIABLE, os.environ.get(VARIABLE, "auto"), BACKENDS)
+        name, asked = VARIABLE, check_choice(VARIABLE, os.environ.get(VARIABLE, "auto"), allowed)
     reasons = dict(refused or {})
     if "triton" not in reasons:
         general = triton_refusal(like)
@@ -107,7 +113,8 @@ def choose_backend(
         words = "the argument asks for it" if name == "backend" else f"the variable {VARIABLE} asks for it"
         choice = Choice(str(asked), words, reasons)
     else:
-        choice = by_device(like, reasons, slower)
+        better = next((path for path in first or {} if path not in reasons), None)
+        choice = by_device(like, reasons, slower) if better is None else Choice(better, (first or {})[better], reasons)
     if isinstance(backend, Question):
         raise Chosen(choice)
     return choice.backend

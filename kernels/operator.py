@@ -19,7 +19,7 @@ class Path(NamedTuple):
     Args:
         forward: Takes the operator's arguments, returns its output or a tuple of them.
         backward: Takes the gradients of all outputs, then the operator's arguments; returns one new contiguous tensor
-            for each differentiable argument, in order.
+            for each differentiable argument, in order. Where the operator keeps its outputs, they come last.
     """
 
     forward: Callable[..., Any]
@@ -35,6 +35,7 @@ def define_operator(
     reference: Callable[..., Any],
     n_outputs: int = 1,
     constant: Sequence[str] = (),
+    keep_outputs: bool = False,
 ) -> Callable[..., Any]:
     """Registers `seqkit::NAME` and `seqkit::NAME_backward` and returns a function of the arguments and a backend.
 
@@ -49,6 +50,7 @@ def define_operator(
         reference: The plain definition, taking the same arguments.
         n_outputs: Number of outputs.
         constant: Names of tensors that no gradient is given for.
+        keep_outputs: Whether the backward reads the outputs, which would cost much to compute again.
 
     Returns:
         The forward op: a callable of the arguments followed by the backend's name.
@@ -69,6 +71,9 @@ def define_operator(
     is_tensor = [kind == "Tensor" for kind, _ in declared]
     wanted = [index for index, (kind, label) in enumerate(declared) if kind == "Tensor" and label not in constant]
     several = n_outputs > 1
+    n_kept = n_outputs if keep_outputs else 0
+    kept = "".join(f", Tensor output_{index}" for index in range(n_kept))
+    saved = [*is_tensor, *[True] * n_kept, False]
     grads = ", ".join(f"Tensor grad_{index}" for index in range(n_outputs))
 
     def forward(*args: Any) -> Any:
@@ -90,7 +95,7 @@ def define_operator(
         f"seqkit::{name}_backward",
         without_autocast(backward),
         mutates_args=(),
-        schema=f"({grads}, {inputs}, str backend) -> {tensors(len(wanted))}",
+        schema=f"({grads}, {inputs}{kept}, str backend) -> {tensors(len(wanted))}",
     )
 
     @op.register_fake
@@ -104,26 +109,28 @@ def define_operator(
         return found if len(found) > 1 else found[0]
 
     def save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keeps the arguments only; paths compute again what they need."""
-        ctx.save_for_backward(*(value for value, kept in zip(inputs, [*is_tensor, False], strict=True) if kept))
-        ctx.others = [value for value, kept in zip(inputs, [*is_tensor, False], strict=True) if not kept]
+        """Keeps the arguments, and outputs where asked for; paths compute again what else they need."""
+        found = output if several else (output,)
+        values = [*inputs[:-1], *found[:n_kept], inputs[-1]]
+        ctx.save_for_backward(*(value for value, keep in zip(values, saved, strict=True) if keep))
+        ctx.others = [value for value, keep in zip(values, saved, strict=True) if not keep]
 
     def differentiate(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Computes every gradient at once: they share their tables, and autograd drops what nobody asked for."""
-        values = join(ctx.saved_tensors, ctx.others, [*is_tensor, False])
+        values = join(ctx.saved_tensors, ctx.others, saved)
         found = backward_op(*(grad.contiguous() for grad in grads), *values)
         found = found if len(wanted) > 1 else (found,)
         by_index = dict(zip(wanted, found, strict=True))
-        return tuple(by_index.get(index) for index in range(len(values)))
+        return tuple(by_index.get(index) for index in range(len(declared) + 1))
 
     def differentiate_again(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Second derivatives, by differentiating the reference twice."""
-        values = join(ctx.saved_tensors, ctx.others, [*[True] * n_outputs, *is_tensor, False])
+        values = join(ctx.saved_tensors, ctx.others, [*[True] * n_outputs, *saved])
         places = [*range(n_outputs), *(n_outputs + index for index in wanted)]
         with torch.enable_grad():
             leaves = {place: values[place].detach().requires_grad_() for place in places}
             all_values = [leaves.get(place, value) for place, value in enumerate(values)]
-            output = reference(*all_values[n_outputs:-1])
+            output = reference(*all_values[n_outputs : n_outputs + len(declared)])
             first = torch.autograd.grad(
                 output if several else [output],
                 [leaves[n_outputs + index] for index in wanted],
@@ -136,9 +143,9 @@ def define_operator(
         return tuple(by_place.get(place) for place in range(len(values)))
 
     def save_again(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        kept = [*[True] * n_outputs, *is_tensor, False]
-        ctx.save_for_backward(*(value for value, keep in zip(inputs, kept, strict=True) if keep))
-        ctx.others = [value for value, keep in zip(inputs, kept, strict=True) if not keep]
+        keeps = [*[True] * n_outputs, *saved]
+        ctx.save_for_backward(*(value for value, keep in zip(inputs, keeps, strict=True) if keep))
+        ctx.others = [value for value, keep in zip(inputs, keeps, strict=True) if not keep]
 
     op.register_autograd(differentiate, setup_context=save)
     backward_op.register_autograd(differentiate_again, setup_context=save_again)

@@ -1,0 +1,220 @@
+"""Attention without its matrix: a tile of scores at a time, kept in the cache, forward and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from seqkit.kernels.attention.panels import KEYS, Blocks, Panel, blocks_of, panels, query_tiles
+from seqkit.kernels.attention.rules import Rules, Segment, segments_of
+from seqkit.kernels.attention.scores import LOG2_E, Tile, cap_, hide_, slope_, stays
+from seqkit.kernels.backend import HALF
+
+__all__ = ["attention_backward", "attention_forward"]
+
+SCORES = 2**18  # numbers of a tile of scores; more heads are taken together where series are short
+
+
+class Work(NamedTuple):
+    """The arguments by what they are used for."""
+
+    slopes: Tensor
+    seed: Tensor
+    rules: Rules
+    blocks: Blocks
+    segments: list[Segment]
+    n_key_heads: int
+    sharing: int
+
+
+def attention_forward(q: Tensor, k: Tensor, v: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+    """Returns the output (B, R, H, E) and log sum exp (B, R, H); arguments as in `attention_reference`."""
+    work = work_of(q, k, *others)
+    keys, values = by_head(k, work.blocks), by_head(v, work.blocks)
+    queries = by_shared_head(q, work.sharing).mul_(work.rules.scale * LOG2_E)
+    out = queries.new_zeros(*queries.shape[:3], v.shape[-1])
+    lse = queries.new_full(queries.shape[:3], -torch.inf)
+    for tile, found in walk(work, q.device):
+        rows = (tile.groups, slice(None), slice(tile.first, tile.end))
+        here = queries[rows].flatten(1, 2)
+        total = top = sums = None
+        for panel in found:
+            scores = torch.bmm(here, take(keys, tile, panel, work.blocks).mT)
+            shape_(scores, work, tile, panel, flipped=False)
+            peak = scores.amax(-1, keepdim=True)
+            peak = peak if top is None else torch.maximum(peak, top)
+            safe = peak.clamp_min(torch.finfo(peak.dtype).min)  # nothing visible so far: -inf - -inf is not a number
+            weights = scores.sub_(safe).exp2_()
+            new_sums = weights.sum(-1, keepdim=True)
+            if work.rules.dropout > 0:
+                weights.mul_(stays(weights, work.seed, tile, panel, work.rules, flipped=False))
+            product = torch.bmm(weights, take(values, tile, panel, work.blocks))
+            if total is None or sums is None or top is None:
+                total, sums = product, new_sums
+            else:
+                fade = torch.exp2(top - safe)
+                total, sums = total.mul_(fade).add_(product), sums.mul_(fade).add_(new_sums)
+            top = peak
+        if total is not None and sums is not None and top is not None:
+            shape = (len(here), work.sharing, -1)
+            out[rows] = (total / sums.masked_fill(sums == 0, 1)).view(*shape, v.shape[-1])
+            lse[rows] = ((top + sums.log2()) / LOG2_E).view(shape)
+    return from_heads(out, q).to(q.dtype), from_heads(lse, q)
+
+
+def attention_backward(
+    grad: Tensor, grad_lse: Tensor, q: Tensor, k: Tensor, v: Tensor, *others: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the gradients of q, k and v; the last two arguments are the outputs of `attention_forward`.
+
+    Scores are computed again, transposed, because four of the five products then read their factors row by row. The
+    logarithm of the sum and the row's own term come off within the products, as a further column beside ones.
+    """
+    out, lse = others[-2:]
+    work = work_of(q, k, *others[:-2])
+    rules = work.rules
+    keys, values = by_head(k, work.blocks), by_head(v, work.blocks)
+    key_ones, value_ones = (torch.cat([one, one.new_ones(*one.shape[:2], 1)], -1) for one in (keys, values))
+    queries = by_shared_head(q, work.sharing).mul_(rules.scale * LOG2_E)
+    grads = by_shared_head(grad, work.sharing)
+    dead = lse == -torch.inf
+    own = (grad.to(lse.dtype) * out.to(lse.dtype)).sum(-1).sub_(grad_lse).masked_fill_(dead, 0)
+    offset = by_shared_head(lse.masked_fill(dead, 1e30).unsqueeze(-1), work.sharing).mul_(LOG2_E)
+    own = by_shared_head(own.unsqueeze(-1), work.sharing)
+    fused_scores, fused_grads = rules.softcap == 0, rules.dropout == 0
+    if fused_scores:
+        queries = torch.cat([queries, -offset], -1)
+    if fused_grads:
+        grads = torch.cat([grads, -own], -1)
+    dk, dv = torch.zeros_like(keys), torch.zeros_like(values)
+    dq = queries.new_zeros(*queries.shape[:3], q.shape[-1])
+    for tile, found in walk(work, q.device):
+        rows = (tile.groups, slice(None), slice(tile.first, tile.end))
+        here, there = queries[rows].flatten(1, 2), grads[rows].flatten(1, 2)
+        plain_here, plain_there = here[..., : q.shape[-1]], there[..., : v.shape[-1]]
+        total = None
+        for panel in found:
+            some_keys = take(key_ones if fused_scores else keys, tile, panel, work.blocks)
+            weights = torch.bmm(some_keys, here.mT)
+            capped = shape_(weights, work, tile, panel, flipped=True)
+            if not fused_scores:
+                weights.sub_(offset[rows].reshape(len(weights), 1, -1))
+            weights.exp2_()
+            some_values = take(value_ones if fused_grads else values, tile, panel, work.blocks)
+            slope = torch.bmm(some_values, there.mT)
+            if fused_grads:
+                add(dv, torch.bmm(weights, plain_there), tile, panel, work.blocks)
+            else:
+                factors = stays(weights, work.seed, tile, panel, rules, flipped=True)
+                slope.mul_(factors).sub_(own[rows].reshape(len(slope), 1, -1))
+                add(dv, torch.bmm(factors.mul_(weights), plain_there), tile, panel, work.blocks)
+            slope.mul_(weights)
+            if capped is not None:
+                slope.mul_(capped.div_(rules.softcap * LOG2_E).square_().neg_().add_(1))
+            add(dk, torch.bmm(slope, plain_here), tile, panel, work.blocks)
+            product = torch.bmm(slope.mT, some_keys[..., : q.shape[-1]])
+            total = product if total is None else total.add_(product)
+        if total is not None:
+            dq[rows] = total.mul_(rules.scale).view(len(here), work.sharing, -1, q.shape[-1])
+    dk, dv = dk[:, : k.shape[1]].div_(LOG2_E), dv[:, : v.shape[1]]
+    n_rows, n_heads = k.shape[0], k.shape[2]
+    dk, dv = (one.reshape(n_rows, n_heads, *one.shape[1:]).transpose(1, 2) for one in (dk, dv))
+    return from_heads(dq, q).to(q.dtype), dk.to(k.dtype).contiguous(), dv.to(v.dtype).contiguous()
+
+
+def work_of(
+    q: Tensor,
+    k: Tensor,
+    slopes: Tensor,
+    seed: Tensor,
+    segments: Tensor,
+    row_starts: Tensor,
+    columns: Tensor,
+    partial: Tensor,
+    bits: Tensor,
+    tile_rows: int,
+    tile_columns: int,
+    *rules: Any,
+) -> Work:
+    """Reads the arguments."""
+    return Work(
+        slopes,
+        seed,
+        Rules(*rules),
+        blocks_of(row_starts, columns, partial, bits, tile_rows, tile_columns),
+        segments_of(segments, q.shape[0], q.shape[1], k.shape[1]),
+        k.shape[2],
+        q.shape[2] // max(1, k.shape[2]),
+    )
+
+
+def walk(work: Work, device: torch.device) -> Iterator[tuple[Tile, list[Panel]]]:
+    """Yields tiles of queries with the panels of keys they see, and as many heads as fill a tile of scores."""
+    segments = work.segments
+    same = len({segment[1:] for segment in segments}) == 1  # rows alike: their heads are taken together
+    for segment in segments[:1] if same else segments:
+        begin = segment.row * work.n_key_heads
+        end = begin + work.n_key_heads * (len(segments) if same else 1)
+        for first, stop in query_tiles(segment, work.blocks, work.sharing):
+            found = panels(first, stop, segment, work.rules, work.blocks, device)
+            widest = max((len(panel.keys) for panel in found), default=KEYS)
+            count = max(1, SCORES // (widest * (stop - first) * work.sharing))
+            for start in range(begin, end, count):
+                groups = slice(start, min(start + count, end))
+                yield Tile(segment, first, stop, groups, work.n_key_heads, work.sharing), found
+
+
+def shape_(scores: Tensor, work: Work, tile: Tile, panel: Panel, flipped: bool) -> Tensor | None:
+    """Caps, slopes and hides a tile of products in place; returns a copy of the capped ones where there is a cap."""
+    capped = cap_(scores, work.rules).clone() if work.rules.softcap > 0 else None
+    if work.slopes.numel():
+        slope_(scores, work.slopes, tile, panel, work.rules, flipped)
+    hide_(scores, tile, panel, flipped)
+    return capped
+
+
+def by_head(value: Tensor, blocks: Blocks) -> Tensor:
+    """Keys or values (B, T, G, D) as (B G, T, D), in whole tiles of a block mask, wide enough to sum in."""
+    value = value.float() if value.dtype in HALF else value
+    past = -value.shape[1] % blocks.width if blocks.row_starts else 0
+    out = torch.nn.functional.pad(value.transpose(1, 2), (0, 0, 0, past))
+    return out.reshape(value.shape[0] * value.shape[2], *out.shape[2:]).contiguous()
+
+
+def by_shared_head(value: Tensor, sharing: int) -> Tensor:
+    """What belongs to queries, (B, R, H, D), as a new (B G, H / G, R, D)."""
+    n_rows, length, n_heads, size = value.shape
+    wide = torch.float32 if value.dtype in HALF else value.dtype
+    out = value.new_empty(n_rows, n_heads, length, size, dtype=wide).copy_(value.transpose(1, 2))
+    return out.view(n_rows * n_heads // sharing, sharing, length, size)
+
+
+def from_heads(value: Tensor, q: Tensor) -> Tensor:
+    """The way back, (B G, H / G, R, ...) to (B, R, H, ...)."""
+    return value.reshape(q.shape[0], q.shape[2], *value.shape[2:]).transpose(1, 2).contiguous()
+
+
+def take(value: Tensor, tile: Tile, panel: Panel, blocks: Blocks) -> Tensor:
+    """The panel's keys or values of the tile's heads, (groups, T, D)."""
+    if panel.tiles is None:
+        return value[tile.groups, panel.first : panel.end]
+    by_tile = in_tiles(value, tile, blocks)
+    return by_tile.index_select(1, panel.tiles).view(len(by_tile), -1, value.shape[2])
+
+
+def add(total: Tensor, product: Tensor, tile: Tile, panel: Panel, blocks: Blocks) -> None:
+    """Adds to the panel's keys or values of the tile's heads, in place."""
+    if panel.tiles is None:
+        total[tile.groups, panel.first : panel.end].add_(product)
+        return
+    by_tile = in_tiles(total, tile, blocks)
+    by_tile.index_add_(1, panel.tiles, product.view(len(by_tile), len(panel.tiles), -1))
+
+
+def in_tiles(value: Tensor, tile: Tile, blocks: Blocks) -> Tensor:
+    """A view of the tile's heads of keys or values, (groups, tiles, numbers of one)."""
+    some = value[tile.groups]
+    return some.view(len(some), some.shape[1] // blocks.width, blocks.width * some.shape[2])
