@@ -301,18 +301,19 @@ def test_what_is_no_model_and_labels_of_other_types(spark) -> None:
 
 @pytest.mark.slow
 def test_an_idle_stream_is_forgotten(spark, tmp_path: Path) -> None:
-    (tmp_path / "input").mkdir()
     counts = {}
     for ttl in (1.0, 3600.0):
-        place = tmp_path / f"ttl{ttl}"
+        place = tmp_path / f"input{ttl}"
         place.mkdir()
+        table = spark.readStream.schema("stream string, number long, values array<float>").json(str(place))
+        made = stream_table(table, made_model(), sequence="number", ttl=ttl, backend="torch")
+        writer = made.writeStream.option("checkpointLocation", str(tmp_path / f"checkpoint{ttl}"))
+        query = writer.trigger(processingTime="0.2 seconds").format("json").start(str(tmp_path / f"out{ttl}"))
         for k in range(2):
             (place / f"{k}.json").write_text(json.dumps({"stream": "a", "number": k, "values": [1.0, 2.0]}) + "\n")
-            table = spark.readStream.schema("stream string, number long, values array<float>").json(str(place))
-            made = stream_table(table, made_model(), sequence="number", ttl=ttl, backend="torch")
-            writer = made.writeStream.option("checkpointLocation", str(tmp_path / f"checkpoint{ttl}"))
-            writer.trigger(availableNow=True).format("json").start(str(tmp_path / f"out{ttl}")).awaitTermination()
+            query.processAllAvailable()
             time.sleep(1.5)
+        query.stop()
         found = spark.read.schema("number long, count long").json(str(tmp_path / f"out{ttl}")).collect()
         counts[ttl] = [row["count"] for row in sorted(found)]
     assert counts == {1.0: [1, 1], 3600.0: [1, 2]}

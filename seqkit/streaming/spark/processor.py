@@ -58,7 +58,8 @@ class StreamProcessor(StatefulProcessor):
         self, key: Any, rows: Iterator[Any], timerValues: TimerValues
     ) -> Iterator[pd.DataFrame]:
         """Takes the rows of one stream and yields its answers."""
-        frame = pd.concat(list(rows), ignore_index=True)
+        parts = list(rows)
+        frame = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
         stream = Stream(engine_of(self._carried), sample_rate=self._sample_rate)
         kept = self._kept.get()
         newest: int | None = NONE if "sequence" in frame else None
@@ -124,25 +125,17 @@ class Answers:
         """The rows as Spark takes them."""
         engine = self._stream.engine
         found = self._rows if self._newest is None else [*self._rows, self._newest]
-        rows, counts, outputs, errors = zip(*found, strict=True)
-        table: dict[str, pd.Series[Any]] = {"stream": _objects([self._key] * len(rows))}
-        if timed:
-            table["time"] = pd.Series([row.stamp for row in rows])
-        if sequenced:
-            table["sequence"] = pd.Series([row.sequence for row in rows])
-        table["count"] = pd.Series(counts)
-        table["prediction"] = _objects(
-            [None if output is None else _plain(answer(engine, output)) for output in outputs]
-        )
-        if engine.classes is not None:
-            table["probabilities"] = _objects([None if output is None else output.tolist() for output in outputs])
-        table["error"] = _objects(list(errors))
-        return pd.DataFrame(table)
-
-
-def _objects(column: list[Any]) -> pd.Series[Any]:
-    # As objects: pandas would turn whole numbers beside nulls into floats.
-    return pd.Series(column, dtype=object)
+        names = ["stream", *["time"] * timed, *["sequence"] * sequenced, "count", "prediction"]
+        names += [*["probabilities"] * (engine.classes is not None), "error"]
+        table = []
+        for row, count, output, words in found:
+            prediction = None if output is None else _plain(answer(engine, output))
+            line = [self._key, *[row.stamp] * timed, *[row.sequence] * sequenced, count, prediction]
+            if engine.classes is not None:
+                line.append(None if output is None else output.tolist())
+            table.append([*line, words])
+        # As objects: pandas would turn whole numbers beside nulls into floats, and one block is made much faster.
+        return pd.DataFrame(table, columns=names, dtype=object)
 
 
 def _plain(value: Any) -> Any:
