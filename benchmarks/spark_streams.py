@@ -1,4 +1,4 @@
-"""Streams in Spark on this machine: samples a second, bytes of state, and what a micro-batch costs.
+"""Streams in Spark on this machine: samples a second, bytes of state, and how long a micro-batch takes.
 
     python benchmarks/spark_streams.py              # writes results/spark_streams.md
     python benchmarks/spark_streams.py --quick      # small counts; prints, writes nothing
@@ -96,8 +96,8 @@ def _descends(number: int, pid: int) -> bool:
     return False
 
 
-def through_spark(spark, model: SequenceModel, streams: int, each: int, batches: int) -> tuple[float, float, float]:
-    """Samples per second of processor time of all processes, seconds of a micro-batch, and bytes stored a stream.
+def through_spark(spark, model: SequenceModel, streams: int, each: int, batches: int) -> tuple[float, float]:
+    """Samples per second of processor time of all processes, and seconds of a micro-batch.
 
     The first half of the micro-batches does not count: workers start and load the model in it.
     """
@@ -111,15 +111,13 @@ def through_spark(spark, model: SequenceModel, streams: int, each: int, batches:
         made = stream_table(table, model, sequence="number", every="batch")
         writer = made.writeStream.option("checkpointLocation", str(folder / "checkpoint")).trigger(availableNow=True)
         query = writer.format("noop").start()
-        before, commits = 0.0, folder / "checkpoint" / "commits"
+        commits = folder / "checkpoint" / "commits"
         while query.isActive and len(list(commits.glob("[0-9]*"))) < batches // 2:
             time.sleep(0.02)
         done, before, began = len(list(commits.glob("[0-9]*"))), ticks(os.getpid()), time.perf_counter()
         query.awaitTermination()
         spent, took = ticks(os.getpid()) - before, time.perf_counter() - began
-        progress = query.lastProgress["stateOperators"][0]
-        used = progress["customMetrics"].get("rocksdbTotalSSTFilesSize", 0) / max(1, progress["numRowsTotal"])
-        return streams * each * (batches - done) / spent, took / (batches - done), used
+        return streams * each * (batches - done) / spent, took / (batches - done)
 
 
 def measure(batches: int, shapes: tuple[tuple[int, int], ...]) -> tuple[list[str], list[str]]:
@@ -135,8 +133,8 @@ def measure(batches: int, shapes: tuple[tuple[int, int], ...]) -> tuple[list[str
         states.append(f"| {words} | {size:,} | {step:,.0f} | {turn:,.0f} |")
         print(states[-1], flush=True)
         for streams, each in shapes:
-            rate, took, used = through_spark(spark, model, streams, each, batches)
-            rates.append(f"| {words} | {streams:,} | {each} | {rate:,.0f} | {took:.1f} | {used:,.0f} |")
+            rate, took = through_spark(spark, model, streams, each, batches)
+            rates.append(f"| {words} | {streams:,} | {each} | {rate:,.0f} | {took:.1f} |")
             print(rates[-1], flush=True)
     spark.stop()
     return states, rates
@@ -169,8 +167,8 @@ def main() -> None:
         "needs. Seconds of a micro-batch are by the clock of a shared machine "
         f"(load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores at the end).",
         "",
-        "| model | streams | samples of each | samples/s of one core | micro-batch, s | bytes on disk a stream |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| model | streams | samples of each | samples/s of one core | micro-batch, s |",
+        "|---|---:|---:|---:|---:|",
         *rates,
         "",
     ]
