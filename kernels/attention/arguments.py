@@ -35,13 +35,15 @@ def check_heads(q: Tensor, k: Tensor, v: Tensor) -> None:
         if value.dtype not in TYPES:
             raise TypeError(f"`{name}` must be float32, float64, bfloat16 or float16, got {value.dtype}; convert it")
         if value.dtype != q.dtype:
-            raise TypeError(f"`{name}` must have the dtype of `q` ({q.dtype}), got {value.dtype}; convert one of them")
+            raise TypeError(
+                f"`{name}` must have the precision of `q` ({q.dtype}), got {value.dtype}; convert one of them"
+            )
         if value.device != q.device:
             raise ValueError(f"`{name}` must be on {q.device} like `q`, got {value.device}; move one of them")
     check_shape("k", k, (q.shape[0], "T", "G", q.shape[3]), "give each row of `q` its keys, of the same size")
-    check_shape("v", v, (*k.shape[:3], "E"), "give each key its value")
     if k.shape[2] < 1 or q.shape[2] % k.shape[2]:
         raise ValueError(f"heads of `k` must divide those of `q`, got {k.shape[2]} for {q.shape[2]}; repeat some")
+    check_shape("v", v, (*k.shape[:3], "E"), "give each key its value")
     if q.shape[3] < 1:
         raise ValueError("`q` must have a head size of at least 1, got 0")
 

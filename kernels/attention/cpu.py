@@ -37,12 +37,13 @@ def attention_forward(q: Tensor, k: Tensor, v: Tensor, *others: Any) -> tuple[Te
     queries = by_shared_head(q, work.sharing).mul_(work.rules.scale * LOG2_E)
     out = queries.new_zeros(*queries.shape[:3], v.shape[-1])
     lse = queries.new_full(queries.shape[:3], -torch.inf)
+    room = queries.new_empty(SCORES)
     for tile, found in walk(work, q.device):
         rows = (tile.groups, slice(None), slice(tile.first, tile.end))
         here = queries[rows].flatten(1, 2)
         total = top = sums = None
         for panel in found:
-            scores = torch.bmm(here, take(keys, tile, panel, work.blocks).mT)
+            scores = product_in(room, here, take(keys, tile, panel, work.blocks).mT)
             shape_(scores, work, tile, panel, flipped=False)
             peak = scores.amax(-1, keepdim=True)
             peak = peak if top is None else torch.maximum(peak, top)
@@ -91,6 +92,7 @@ def attention_backward(
         grads = torch.cat([grads, -own], -1)
     dk, dv = torch.zeros_like(keys), torch.zeros_like(values)
     dq = queries.new_zeros(*queries.shape[:3], q.shape[-1])
+    room, second_room = queries.new_empty(2, SCORES)
     for tile, found in walk(work, q.device):
         rows = (tile.groups, slice(None), slice(tile.first, tile.end))
         here, there = queries[rows].flatten(1, 2), grads[rows].flatten(1, 2)
@@ -98,13 +100,13 @@ def attention_backward(
         total = None
         for panel in found:
             some_keys = take(key_ones if fused_scores else keys, tile, panel, work.blocks)
-            weights = torch.bmm(some_keys, here.mT)
+            weights = product_in(room, some_keys, here.mT)
             capped = shape_(weights, work, tile, panel, flipped=True)
             if not fused_scores:
                 weights.sub_(offset[rows].reshape(len(weights), 1, -1))
             weights.exp2_()
             some_values = take(value_ones if fused_grads else values, tile, panel, work.blocks)
-            slope = torch.bmm(some_values, there.mT)
+            slope = product_in(second_room, some_values, there.mT)
             if fused_grads:
                 add(dv, torch.bmm(weights, plain_there), tile, panel, work.blocks)
             else:
@@ -195,6 +197,13 @@ def by_shared_head(value: Tensor, sharing: int) -> Tensor:
 def from_heads(value: Tensor, q: Tensor) -> Tensor:
     """The way back, (B G, H / G, R, ...) to (B, R, H, ...)."""
     return value.reshape(q.shape[0], q.shape[2], *value.shape[2:]).transpose(1, 2).contiguous()
+
+
+def product_in(room: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """A batched product in memory that is kept, if it fits there: fresh pages for each cost several percent."""
+    shape = (len(left), left.shape[1], right.shape[2])
+    size = shape[0] * shape[1] * shape[2]
+    return torch.bmm(left, right, out=room[:size].view(shape)) if size <= len(room) else torch.bmm(left, right)
 
 
 def take(value: Tensor, tile: Tile, panel: Panel, blocks: Blocks) -> Tensor:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from seqkit.kernels.attention import attention, butterfly_mask
 from seqkit.kernels.cauchy import cauchy
 from seqkit.kernels.krylov import krylov
 from seqkit.kernels.legs_update import legs_update
@@ -123,6 +124,12 @@ def scan_inputs(
     }
 
 
+def attention_inputs(dtype: torch.dtype, length: int, sharing: int = 1, ends: bool = False) -> dict[str, Tensor]:
+    heads = {"q": 2, "k": 2 // sharing, "v": 2 // sharing}
+    tensors = {name: normal(2, length, count, 4, dtype=dtype) for name, count in heads.items()}
+    return {"lengths": torch.tensor([-(-length // 2), length]), **tensors} if ends else tensors
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
@@ -198,7 +205,33 @@ def scan(rule: str = "none", uneven: bool = False) -> Callable[..., tuple[Tensor
     return call
 
 
+def attend(**options: object) -> Callable[..., Tensor | tuple[Tensor, Tensor]]:
+    """Attention with options, a mask of one butterfly factor among them; lse is set to 0 where nothing is seen."""
+
+    def call(backend: str, length: int, **tensors: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        given = dict(options)
+        if given.pop("butterfly", False):
+            given["mask"] = butterfly_mask(length, 1, tile=8).to(tensors["q"].device)
+        out = attention(**tensors, backend=backend, **given)
+        return out if isinstance(out, Tensor) else (out[0], out[1].masked_fill(out[1] == -torch.inf, 0))
+
+    return call
+
+
 CASES = [
+    Case("attention", attend(causal=True), attention_inputs, halves=("q", "k", "v")),
+    Case(
+        "attention-options",
+        attend(softcap=2.0, alibi=True, window=(20, 3), return_lse=True),
+        attention_inputs,
+        (("sharing", 2), ("ends", True)),
+        "attention",
+        halves=("q", "k", "v"),
+    ),
+    Case(
+        *("attention-blocks", attend(butterfly=True, dropout=0.2, seed=3), attention_inputs, (), "attention"),
+        halves=("q", "k", "v"),
+    ),
     Case("krylov", sized(krylov), krylov_inputs, op="krylov", triton=True),
     Case("krylov-outputs", sized(krylov), krylov_inputs, (("n_outputs", 3),), "krylov", triton=True),
     Case("krylov-shared-A", sized(krylov), krylov_inputs, (("n_outputs", 2), ("shared", True)), "krylov", triton=True),
@@ -435,6 +468,11 @@ def test_opcheck(case: Case) -> None:
         if not outputs:
             C, D = C.unsqueeze(-2), D.unsqueeze(-1)
         args = (tensors["u"], tensors["A"], tensors["B"], C, tensors["state"], D)
+    elif case.op == "attention":
+        none, mask = torch.zeros(0, dtype=torch.int64), butterfly_mask(70, 1, tile=8)
+        q, k, v = (tensors[name] for name in ("q", "k", "v"))
+        numbers = (8, 8, 20, 3, True, 2.0, 0.5, 0.2)
+        args = (q, k, v, none.double(), torch.tensor(3), none, *mask[2:6], *numbers)
     else:
         args = (*tensors.values(), 70)
         if tensors.get("A") is not None and tensors["A"].dim() == 2:
@@ -516,7 +554,7 @@ def test_exports(case: Case) -> None:
 
 @by_name
 def test_unknown_backend_is_named(case: Case) -> None:
-    with pytest.raises(ValueError, match="`backend` must be one of auto, reference, cpu, triton, got 'gpu'"):
+    with pytest.raises(ValueError, match=r"`backend` must be one of auto, reference, cpu, triton(, sdpa)?, got 'gpu'"):
         case.call("gpu", 7, **case.make(torch.float32, 7))
 
 
@@ -527,7 +565,9 @@ def test_other_dtypes_are_refused(case: Case, dtype: torch.dtype) -> None:
     for name, value in tensors.items():
         if not differentiable(value) or (name in case.halves and dtype.is_floating_point):
             continue
-        allowed = "complex64 or complex128" if value.is_complex() else "float32 or float64"
+        allowed = (
+            "complex64 or complex128" if value.is_complex() else "float32( or float64|, float64, bfloat16 or float16)"
+        )
         with pytest.raises(TypeError, match=f"`{name}` must be {allowed}, got {dtype}; convert it"):
             case.call("auto", 7, **{**tensors, name: value.real.to(dtype)})
 
@@ -548,6 +588,9 @@ def test_length_must_be_at_least_one(case: Case, length: int) -> None:
 
 
 SHAPES = [
+    ("attention", {"q": (2, 7, 4)}, r"`q` must have shape \(B, L, H, D\), got \(2, 7, 4\)"),
+    ("attention", {"k": (2, 7, 2, 3)}, r"`k` must have shape \(2, T, G, 4\), got \(2, 7, 2, 3\)"),
+    ("attention", {"v": (2, 6, 2, 4)}, r"`v` must have shape \(2, 7, 2, E\), got \(2, 6, 2, 4\)"),
     ("ssm_scan", {"u": (3, 7)}, r"`u` must have shape \(B, H, L\), got \(3, 7\)"),
     ("ssm_scan", {"u": (2, 3, 0)}, r"`u` must have at least 1 sample, got 0"),
     ("ssm_scan", {"A": (4, 5)}, r"`A` must have shape \(3, N\), got \(4, 5\)"),
