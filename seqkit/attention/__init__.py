@@ -3,6 +3,7 @@
 Queries, keys and values are (B, L, H, D): batch, length, heads, size. Memory is linear in the length.
 """
 
+from seqkit.attention.estimate import AttentionEstimate, estimate_attention, split_budget
 from seqkit.attention.features import RandomFeatures, draw_features, log_features, pair_variance
 from seqkit.attention.hashing import AngularHash, draw_hash, hash_support
 from seqkit.attention.lsh import lsh_attention
@@ -14,6 +15,7 @@ from seqkit.attention.support import Support, join_supports, local_support
 
 __all__ = [
     "AngularHash",
+    "AttentionEstimate",
     "RandomFeatures",
     "Support",
     "dense_attention",
@@ -23,6 +25,7 @@ __all__ = [
     "draw_features",
     "draw_hash",
     "draw_projections",
+    "estimate_attention",
     "hash_support",
     "join_supports",
     "local_support",
@@ -32,4 +35,5 @@ __all__ = [
     "performer_attention",
     "scatterbrain_attention",
     "sorted_support",
+    "split_budget",
 ]

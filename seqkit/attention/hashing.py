@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from seqkit.attention.inputs import check_heads, inside
+from seqkit.attention.inputs import check_heads, inside, rows_at_once
 from seqkit.attention.support import Support, unique
 from seqkit.checks import check_positive_int, check_shape
 
@@ -126,11 +126,10 @@ def hash_support(
 
 def _buckets(x: Tensor, directions: Tensor) -> Tensor:
     """Bucket of each vector (B, H, L)."""
-    x = x.nan_to_num().transpose(1, 2)
-    along = x.to(torch.promote_types(x.dtype, torch.float32)) @ directions.to(
-        torch.promote_types(x.dtype, torch.float32)
-    )
-    return torch.cat((along, -along), dim=-1).argmax(-1)
+    x = x.nan_to_num().transpose(1, 2).to(torch.promote_types(x.dtype, torch.float32))
+    rows = rows_at_once(None, x.shape[2], len(x) * x.shape[1] * 2 * directions.shape[1])
+    along = (x[:, :, start : start + rows] @ directions.to(x) for start in range(0, x.shape[2], rows))
+    return torch.cat([torch.cat((one, -one), dim=-1).argmax(-1) for one in along], dim=2)
 
 
 def _window(of_queries: Tensor, of_keys: Tensor, width: int, last: int, causal: bool) -> Support:
