@@ -15,7 +15,10 @@ from seqkit.kernels.backend import PATHS, Chosen, Question, choose_backend, trit
 
 __all__ = ["OPERATORS", "Explanation", "Paths", "explain", "paths"]
 
-OPERATORS = ("cauchy", "krylov", "legs_update", "long_conv", "lti_memory", "ssm_scan", "ssm_step", "vandermonde")
+OPERATORS = (
+    *("attention", "cauchy", "krylov", "legs_update", "long_conv", "lti_memory"),
+    *("ssm_scan", "ssm_step", "vandermonde"),
+)
 
 
 class Explanation(NamedTuple):
@@ -36,7 +39,7 @@ class Explanation(NamedTuple):
     def __str__(self) -> str:
         """The chosen path first, then the others."""
         lines = [f"{self.operator} runs on {self.backend}: {self.reason}"]
-        for path in PATHS:
+        for path in dict.fromkeys((*PATHS, *self.refused)):
             if path != self.backend:
                 lines.append(f"  {path}: {self.refused.get(path, 'can be asked for by name')}")
         return "\n".join(lines)

@@ -158,7 +158,9 @@ def test_doctor_says_what_numba_and_triton_lack(monkeypatch, capfd):
     facts = json.loads(out)
     assert facts["Triton kernels"] == "none: Triton is not installed"
     assert facts["compiled loops"].startswith("none: numba ")
-    assert all("not installed" in one["refused"]["triton"] for one in facts["operators"])
+    lacking = {one["operator"]: one["refused"]["triton"] for one in facts["operators"]}
+    assert lacking.pop("attention") == "attention has no Triton kernels"
+    assert all("not installed" in why for why in lacking.values())
 
 
 MISTAKES = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from seqkit.bench.case import Case
+from seqkit.bench.cases.attention import ATTENTION
 from seqkit.bench.cases.convolution import LONG_CONV
 from seqkit.bench.cases.kernels import CAUCHY, KRYLOV, VANDERMONDE
 from seqkit.bench.cases.layer import S4D_LAYER
@@ -27,6 +28,7 @@ CASES = {
             SSM_STEP,
             LEGS_UPDATE,
             LTI_MEMORY,
+            ATTENTION,
             S4D_LAYER,
         ),
     )
