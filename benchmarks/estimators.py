@@ -184,8 +184,8 @@ def page(rows: list[dict[str, Any]]) -> str:
         f"{datetime.now(UTC):%Y-%m-%d}, one thread. Sets bundled with sktime, archive splits, defaults of each method",
         "but for the epochs named below; series of unequal length padded with zeros for sktime's. Means over the seeds",
         "that were run; an empty cell was not measured, or the time allowed a network ten epochs or fewer. Seconds are",
-        "CPU time, mean over the sets measured, on a shared machine. The sizes of LSSL were chosen by cross-validation of",
-        "training parts of these sets; how those of HiPPOFeatures were, [its own page](features.md) says.",
+        "CPU time, mean over the sets measured, on a shared machine. The sizes of LSSL were chosen by cross-validation",
+        "of training parts of these sets; how those of HiPPOFeatures were, [its own page](features.md) says.",
         "`benchmarks/estimators.py`; each measurement is in `estimators_rows.jsonl`.",
     ]
     for kind, title, names, scale, digits in (
