@@ -13,7 +13,6 @@ import argparse
 import datetime
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -26,12 +25,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import torch
 from torch import Tensor
 
+from seqkit.bench.probe import highest, start_counting
 from seqkit.kernels.attention import attention, butterfly_mask, local_mask, mask_of_tiles, strided_mask
 
 RESULTS = Path(__file__).parent / "results" / "attention.md"
 LENGTH, SIZE = 8192, 64
 TILE = 128
-MEMORY = (1024, 2048, 4096, 8192, 16384, 32768, 65536)
+MEMORY = (2048, 4096, 8192, 16384, 32768, 65536)
 DENSITIES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 Call = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -77,13 +77,13 @@ FORMS: dict[str, Call] = {"plain": plain, "sdpa": by("sdpa"), "cpu": by("cpu")}
 
 
 def grown(form: str, length: int) -> None:
-    """Prints by how many MiB a forward and a backward raise the largest resident size of this process."""
-    small = heads(64)
+    """Prints by how many MiB a forward and a backward raise the peak of this process, after smaller ones."""
+    small = heads(1024)
     torch.autograd.grad(FORMS[form](*small).sum(), small)
     tensors = heads(length)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = start_counting("cpu")
     torch.autograd.grad(FORMS[form](*tensors).sum(), tensors)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print((highest("cpu") - before) / 2**20)
 
 
 def peak(form: str, length: int) -> float | None:

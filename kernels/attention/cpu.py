@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
@@ -12,8 +13,13 @@ from seqkit.kernels.attention.panels import KEYS, Blocks, Panel, blocks_of, pane
 from seqkit.kernels.attention.rules import Rules, Segment, segments_of
 from seqkit.kernels.attention.scores import LOG2_E, Tile, cap_, hide_, slope_, stays
 from seqkit.kernels.backend import HALF
+from seqkit.kernels.threads import share
 
 __all__ = ["attention_backward", "attention_forward"]
+
+HAS_NUMBA = find_spec("numba") is not None
+if HAS_NUMBA:
+    from seqkit.kernels.attention import loops
 
 SCORES = 2**18  # numbers of a tile of scores; more heads are taken together where series are short
 
@@ -48,8 +54,7 @@ def attention_forward(q: Tensor, k: Tensor, v: Tensor, *others: Any) -> tuple[Te
             peak = scores.amax(-1, keepdim=True)
             peak = peak if top is None else torch.maximum(peak, top)
             safe = peak.clamp_min(torch.finfo(peak.dtype).min)  # nothing visible so far: -inf - -inf is not a number
-            weights = scores.sub_(safe).exp2_()
-            new_sums = weights.sum(-1, keepdim=True)
+            weights, new_sums = weigh_(scores, safe)
             if work.rules.dropout > 0:
                 weights.mul_(stays(weights, work.seed, tile, panel, work.rules, flipped=False))
             product = torch.bmm(weights, take(values, tile, panel, work.blocks))
@@ -104,7 +109,7 @@ def attention_backward(
             capped = shape_(weights, work, tile, panel, flipped=True)
             if not fused_scores:
                 weights.sub_(offset[rows].reshape(len(weights), 1, -1))
-            weights.exp2_()
+            power_(weights)
             some_values = take(value_ones if fused_grads else values, tile, panel, work.blocks)
             slope = product_in(second_room, some_values, there.mT)
             if fused_grads:
@@ -176,6 +181,31 @@ def shape_(scores: Tensor, work: Work, tile: Tile, panel: Panel, flipped: bool) 
         slope_(scores, work.slopes, tile, panel, work.rules, flipped)
     hide_(scores, tile, panel, flipped)
     return capped
+
+
+def weigh_(scores: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
+    """Turns scores (n, R, T) into 2^(scores - top), in place; returns them and their sums (n, R, 1)."""
+    if not loops_serve(scores):
+        weights = scores.sub_(top).exp2_()
+        return weights, weights.sum(-1, keepdim=True)
+    sums, flat = torch.empty_like(top), scores.view(-1, scores.shape[2])
+    arrays = flat.numpy(), top.contiguous().view(-1).numpy(), sums.view(-1).numpy()
+    share(lambda start, stop: loops.weigh(start, stop, *arrays), len(flat), 1 + 2**16 // flat.shape[1])
+    return scores, sums
+
+
+def power_(scores: Tensor) -> None:
+    """Turns scores (n, T, R) into powers of 2, in place."""
+    if not loops_serve(scores):
+        scores.exp2_()
+        return
+    array = scores.view(-1, scores.shape[2]).numpy()
+    share(lambda start, stop: loops.power(start, stop, array), len(array), 1 + 2**16 // array.shape[1])
+
+
+def loops_serve(scores: Tensor) -> bool:
+    """Whether the compiled loops do: in float32, at half of torch's time."""
+    return HAS_NUMBA and scores.dtype == torch.float32 and scores.device.type == "cpu"
 
 
 def by_head(value: Tensor, blocks: Blocks) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from seqkit.kernels.attention import alibi_slopes, attention
 
+cpu = importlib.import_module("seqkit.kernels.attention.cpu")
 panels = importlib.import_module("seqkit.kernels.attention.panels")
 
 OPTIONS: dict[str, dict] = {
@@ -86,14 +87,32 @@ def test_tiles_equal_the_whole_matrix(case: str) -> None:
         assert close(got[name], want[name], 1e-12), name
 
 
-@pytest.mark.parametrize("case", [case for case in OPTIONS if case != "long"])
-def test_single_precision(case: str) -> None:
+@pytest.mark.parametrize("loops", [True, False], ids=["loops", "torch"])
+@pytest.mark.parametrize("case", OPTIONS)
+def test_single_precision(case: str, loops: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if loops:
+        pytest.importorskip("numba")
+    else:
+        monkeypatch.setattr(cpu, "HAS_NUMBA", False)
     tensors, options = inputs(**OPTIONS[case], dtype=torch.float32)
     got = results(tensors, "cpu", **options)
     want = results([value.double() for value in tensors], "reference", **options)
     for name in want:
         assert got[name].dtype == torch.float32
         assert close(got[name].double(), want[name], 2e-5), name
+
+
+def test_compiled_powers_of_two() -> None:
+    pytest.importorskip("numba")
+    scores = torch.linspace(-140, 60, 4096).view(1, 4, 1024)
+    scores[0, 1, 7] = -torch.inf
+    exact = scores.double().exp2().masked_fill(scores < -126, 0)
+    powers = scores.clone()
+    cpu.power_(powers)
+    torch.testing.assert_close(powers.double(), exact, rtol=2e-7, atol=2.0**-126)
+    weights, sums = cpu.weigh_(scores.clone(), scores.amax(-1, keepdim=True))
+    torch.testing.assert_close(weights, (scores - scores.amax(-1, keepdim=True)).exp2(), rtol=1e-5, atol=2.0**-126)
+    torch.testing.assert_close(sums, weights.sum(-1, keepdim=True))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
