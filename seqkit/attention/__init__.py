@@ -3,6 +3,7 @@
 Queries, keys and values are (B, L, H, D): batch, length, heads, size. Memory is linear in the length.
 """
 
+from seqkit.attention.choosing import choose_share
 from seqkit.attention.estimate import AttentionEstimate, estimate_attention, split_budget
 from seqkit.attention.features import RandomFeatures, draw_features, log_features, pair_variance
 from seqkit.attention.hashing import AngularHash, draw_hash, hash_support
@@ -11,6 +12,7 @@ from seqkit.attention.performer import performer_attention
 from seqkit.attention.reference import dense_attention, dense_matrix, dense_support
 from seqkit.attention.scatterbrain import scatterbrain_attention
 from seqkit.attention.sorted_chunks import distance_vectors, draw_projections, sorted_support
+from seqkit.attention.strongest import strongest_keys
 from seqkit.attention.support import Support, join_supports, local_support
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "AttentionEstimate",
     "RandomFeatures",
     "Support",
+    "choose_share",
     "dense_attention",
     "dense_matrix",
     "dense_support",
@@ -36,4 +39,5 @@ __all__ = [
     "scatterbrain_attention",
     "sorted_support",
     "split_budget",
+    "strongest_keys",
 ]

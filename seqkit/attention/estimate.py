@@ -12,9 +12,9 @@ from torch import Tensor
 from seqkit.attention.features import RandomFeatures, draw_features, log_features
 from seqkit.attention.hashing import draw_hash, hash_support
 from seqkit.attention.inputs import Heads, prepare, rows_at_once
-from seqkit.attention.lsh import counted
 from seqkit.attention.parts import pair_logits
 from seqkit.attention.reference import dense_support
+from seqkit.attention.strongest import strongest_keys
 from seqkit.attention.support import Support, join_supports, local_support
 from seqkit.checks import check_choice, check_positive_int, check_unit_interval
 
@@ -42,12 +42,12 @@ def split_budget(budget: int, *, method: str = "scatterbrain", share: float = 0.
     features is even, since they are hyperbolic; an odd place goes to the keys.
 
     Args:
-        budget: Features and keys per query together, at least 2, and even for "performer".
+        budget: Features and keys per query together, even for features alone.
         method: "scatterbrain", "performer" or "lsh".
-        share: Part of the budget for keys, above 0 and below 1; Scatterbrain's alone.
+        share: Part of the budget for keys; 0 is Performer and 1 LSH. Scatterbrain's alone.
 
     Raises:
-        ValueError: a budget that cannot be split so, an unknown method, or a share outside of (0, 1).
+        ValueError: a budget that cannot be split so, an unknown method, or a share outside of [0, 1].
 
     Source:
         Chen et al., Scatterbrain (arXiv:2110.15343): methods are compared at equal features plus keys, and halves.
@@ -58,14 +58,14 @@ def split_budget(budget: int, *, method: str = "scatterbrain", share: float = 0.
     """
     check_positive_int("budget", budget)
     check_choice("method", method, METHODS)
-    if method == "lsh":
+    check_unit_interval("share", share, open_end=False)
+    share = {"performer": 0.0, "lsh": 1.0}.get(method, share)
+    if share == 1:
         return Split(0, budget)
-    if method == "performer":
+    if share == 0:
         if budget % 2:
             raise ValueError(f"`budget` must be even for hyperbolic features, got {budget}; take {budget + 1}")
         return Split(budget, 0)
-    if check_unit_interval("share", share) == 0:
-        raise ValueError('`share` must lie above 0 and below 1, got 0; take method="performer" for features alone')
     if budget < 3:
         raise ValueError(f"`budget` must be at least 3 for two features and a key, got {budget}")
     n_features = min(max(2, 2 * round(budget * (1 - share) / 2)), budget - 1 - (budget - 1) % 2)
@@ -97,15 +97,17 @@ class AttentionEstimate(NamedTuple):
         """The whole estimate (B, H, L, L), its rows divided by their sums; zero past the end of a series."""
         return torch.cat([estimate for estimate, _ in self.rows(exact=False)], dim=2)
 
-    def error(self, *, relative: bool = True) -> Tensor:
+    def error(self, *, relative: bool = True, positions: Tensor | None = None) -> Tensor:
         """Distance to exact attention in the Frobenius norm (B, H), row by row in memory linear in the length.
 
         Args:
             relative: Divided by the norm of exact attention.
+            positions: Rows to compare (R,); all if None. Of few rows the error costs little.
         """
         q = self.heads.q
         off, norm = q.new_zeros(2, *q.shape[:2])
-        for estimate, exact in self.rows(exact=True):
+        blocks = self.rows(exact=True) if positions is None else [self._block(positions)]
+        for estimate, exact in blocks:
             off += (estimate - exact).square().sum((-1, -2))
             norm += exact.square().sum((-1, -2))
         squared: Tensor = off / norm if relative else off
@@ -157,7 +159,7 @@ def estimate_attention(
     generator: torch.Generator,
     method: str = "scatterbrain",
     share: float = 0.5,
-    rounds: int = 2,
+    rounds: int = 8,
     scale: float | None = None,
     causal: bool = False,
     lengths: Tensor | None = None,
@@ -165,17 +167,17 @@ def estimate_attention(
     """Estimates softmax attention at a budget of memory: random features plus keys per query.
 
     Exact attention holds L numbers per query; an estimate `budget`. Keys come from angular hashing, whose buckets hold
-    about as many keys as there are places in a round. Causally, one round gives way to the last keys, so that each
-    query has itself.
+    about `budget` keys; after each round those of largest q . k are kept (`strongest_keys`), so rounds take time, and
+    memory for one round more while they last. Causally the search starts from the last keys.
 
     Args:
         q: Queries (B, L, H, D).
         k: Keys (B, L, H, D).
         budget: Features and keys per query together.
-        generator: Where features and hashes come from, one after the other.
+        generator: Where hashes and features come from, one after the other.
         method: "scatterbrain", or one of its halves alone: "performer", "lsh".
-        share: Part of the budget for keys; Scatterbrain's alone.
-        rounds: Independent hashes that share the keys.
+        share: Part of the budget for keys; Scatterbrain's alone. `choose_share` finds one for the data.
+        rounds: Independent hashes that keys are chosen from.
         scale: Factor of q . k; 1 / sqrt(D) if None.
         causal: Each position sees itself and earlier ones only.
         lengths: Samples of each series (B,).
@@ -201,21 +203,18 @@ def estimate_attention(
     split = split_budget(budget, method=method, share=share)
     check_positive_int("rounds", rounds)
     heads = prepare(q, k, k[..., :0], scale, lengths)
-    dtype, device = heads.q.dtype, q.device
-    features = None
-    if split.n_features:
-        features = draw_features(split.n_features, q.shape[3], generator=generator, dtype=dtype, device=device)
-    if not split.n_keys:
-        return AttentionEstimate(heads, features, None, causal)
-    length, n_keys = q.shape[1], min(split.n_keys, q.shape[1])
-    found, rounds = [], min(rounds, n_keys)
-    for turn in range(rounds):
-        width = n_keys // rounds + (turn < n_keys % rounds)
-        if causal and turn == 0:
-            found.append(local_support(length, width, causal=True, device=q.device))
-            continue
+    dtype, device, size, length = heads.q.dtype, q.device, q.shape[3], q.shape[1]
+    support, features = None, None
+    if split.n_keys:
+        # Found before features are drawn, and as widely for any split: one seed gives one search.
+        n_keys, width = min(split.n_keys, length), min(budget, length)
+        support = local_support(length, n_keys, causal=True, device=device) if causal else None
         n_buckets = max(2, 2 * math.ceil(length / width / 2))
-        hashed = draw_hash(n_buckets, q.shape[3], generator=generator, dtype=dtype, device=device)
-        found.append(hash_support(q, k, hashed, width, causal=causal, lengths=lengths))
-    support = counted(join_supports(*found), heads.q, heads.live, causal)
+        for _ in range(rounds):
+            hashed = draw_hash(n_buckets, size, generator=generator, dtype=dtype, device=device)
+            found = hash_support(q, k, hashed, width, causal=causal, lengths=lengths)
+            candidates = found if support is None else join_supports(support, found)
+            support = strongest_keys(q, k, candidates, n_keys, causal=causal, lengths=lengths)
+    if split.n_features:
+        features = draw_features(split.n_features, size, generator=generator, dtype=dtype, device=device)
     return AttentionEstimate(heads, features, support, causal)

@@ -7,10 +7,13 @@ import torch
 from torch import Tensor
 
 from seqkit.attention import (
+    choose_share,
     dense_matrix,
     dense_support,
     estimate_attention,
+    local_support,
     split_budget,
+    strongest_keys,
 )
 
 METHODS = ("scatterbrain", "performer", "lsh")
@@ -111,7 +114,15 @@ def test_unbiased_before_division() -> None:
 
 @pytest.mark.parametrize(
     ("budget", "share", "expected"),
-    [(64, 0.5, (32, 32)), (9, 0.5, (4, 5)), (10, 0.01, (8, 2)), (10, 0.99, (2, 8)), (3, 0.5, (2, 1))],
+    [
+        (64, 0.5, (32, 32)),
+        (9, 0.5, (4, 5)),
+        (10, 0.01, (8, 2)),
+        (10, 0.99, (2, 8)),
+        (3, 0.5, (2, 1)),
+        (8, 0.0, (8, 0)),
+        (8, 1.0, (0, 8)),
+    ],
 )
 def test_split(budget: int, share: float, expected: tuple[int, int]) -> None:
     assert split_budget(budget, share=share) == expected
@@ -133,8 +144,44 @@ def test_bad_inputs_are_named() -> None:
         estimate_attention(q, k, 11, method="performer", generator=generator())
     with pytest.raises(ValueError, match="`budget` must be at least 3"):
         estimate_attention(q, k, 2, generator=generator())
-    for share in (0.0, 1.0):
+    for share in (-0.1, 1.1):
         with pytest.raises(ValueError, match="`share` must lie"):
             estimate_attention(q, k, 12, share=share, generator=generator())
     with pytest.raises(ValueError, match="`rounds` must be a whole number"):
         estimate_attention(q, k, 12, rounds=0, generator=generator())
+    with pytest.raises(ValueError, match="`shares` must hold at least one"):
+        choose_share(q, k, 12, shares=(), generator=generator())
+    with pytest.raises(ValueError, match="`n_rows` must be a whole number"):
+        choose_share(q, k, 12, n_rows=0, generator=generator())
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_error_of_some_rows(causal: bool) -> None:
+    q, k = queries_and_keys()
+    found = estimate_attention(q, k, 12, causal=causal, lengths=LENGTHS, generator=generator())
+    ours = found.matrix()
+    exact = normalised(dense_matrix(q, k, causal=causal, lengths=LENGTHS))
+    rows = torch.tensor([3, 17, 30])
+    distance = (ours - exact)[:, :, rows].square().sum((-1, -2)).sqrt()
+    assert (found.error(relative=False, positions=rows) - distance).abs().max() < 1e-12
+
+
+def test_flat_attention_wants_features_and_sharp_attention_keys() -> None:
+    q, k = (x / x.norm(dim=-1, keepdim=True) for x in queries_and_keys(256))
+    q = 0.7 * k.flip(1) + 0.3 * q
+    flat, sharp = (choose_share(q, k, 64, scale=scale, generator=generator()) for scale in (0.1, 200.0))
+    assert flat <= 0.25
+    assert sharp >= 0.5
+
+
+def test_strongest_keys_are_kept() -> None:
+    q, k = queries_and_keys()
+    everything = local_support(L, 2 * L)
+    for causal in (False, True):
+        kept = strongest_keys(q, k, everything, 5, causal=causal, lengths=LENGTHS)
+        matrix = dense_support(kept, L)
+        assert torch.equal(matrix.sum(-1), kept.valid.sum(-1))
+        weights = dense_matrix(q, k, causal=causal, lengths=LENGTHS)
+        best = weights.topk(5, dim=-1).values.sum(-1)
+        inside = torch.arange(L) < LENGTHS[:, None, None]
+        assert (((weights * matrix).sum(-1) - best) * inside).abs().max() < 1e-12 * best.max()
