@@ -113,15 +113,15 @@ def attention_backward(
             some_values = take(value_ones if fused_grads else values, tile, panel, work.blocks)
             slope = product_in(second_room, some_values, there.mT)
             if fused_grads:
-                add(dv, torch.bmm(weights, plain_there), tile, panel, work.blocks)
+                add_product(dv, weights, plain_there, tile, panel, work.blocks)
             else:
                 factors = stays(weights, work.seed, tile, panel, rules, flipped=True)
                 slope.mul_(factors).sub_(own[rows].reshape(len(slope), 1, -1))
-                add(dv, torch.bmm(factors.mul_(weights), plain_there), tile, panel, work.blocks)
+                add_product(dv, factors.mul_(weights), plain_there, tile, panel, work.blocks)
             slope.mul_(weights)
             if capped is not None:
                 slope.mul_(capped.div_(rules.softcap * LOG2_E).square_().neg_().add_(1))
-            add(dk, torch.bmm(slope, plain_here), tile, panel, work.blocks)
+            add_product(dk, slope, plain_here, tile, panel, work.blocks)
             product = torch.bmm(slope.mT, some_keys[..., : q.shape[-1]])
             total = product if total is None else total.add_(product)
         if total is not None:
@@ -244,13 +244,13 @@ def take(value: Tensor, tile: Tile, panel: Panel, blocks: Blocks) -> Tensor:
     return by_tile.index_select(1, panel.tiles).view(len(by_tile), -1, value.shape[2])
 
 
-def add(total: Tensor, product: Tensor, tile: Tile, panel: Panel, blocks: Blocks) -> None:
-    """Adds to the panel's keys or values of the tile's heads, in place."""
+def add_product(total: Tensor, left: Tensor, right: Tensor, tile: Tile, panel: Panel, blocks: Blocks) -> None:
+    """Adds a product to the panel's keys or values of the tile's heads, in place."""
     if panel.tiles is None:
-        total[tile.groups, panel.first : panel.end].add_(product)
+        total[tile.groups, panel.first : panel.end].baddbmm_(left, right)
         return
     by_tile = in_tiles(total, tile, blocks)
-    by_tile.index_add_(1, panel.tiles, product.view(len(by_tile), len(panel.tiles), -1))
+    by_tile.index_add_(1, panel.tiles, torch.bmm(left, right).view(len(by_tile), len(panel.tiles), -1))
 
 
 def in_tiles(value: Tensor, tile: Tile, blocks: Blocks) -> Tensor:
