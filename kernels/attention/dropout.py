@@ -16,6 +16,7 @@ def mix(x: Tensor) -> Tensor:
     Source: the function `lowbias32` of C. Wellons' search of integer hashes ("Prospecting for Hash Functions", 2018).
 
     Example:
+        >>> import torch
         >>> int(mix(torch.tensor(1)))
         1753845952
     """
@@ -35,6 +36,7 @@ def kept(seed: Tensor, heads: Tensor, queries: Tensor, keys: Tensor, dropout: fl
         dropout: Share of weights to drop.
 
     Example:
+        >>> import torch
         >>> at = torch.arange(3)
         >>> kept(torch.tensor(0), at, at, at, 0.5).shape
         torch.Size([3, 3, 3])

@@ -50,6 +50,7 @@ def segments_of(table: Tensor, batch_size: int, n_queries: int, n_keys: int) -> 
     """Reads the table (S, 5) of segments; an empty one means that every row of the batch is one.
 
     Example:
+        >>> import torch
         >>> segments_of(torch.zeros(0, 5, dtype=torch.int64), 1, 3, 4)
         [Segment(row=0, first_query=0, end_query=3, first_key=0, end_key=4)]
     """
@@ -79,6 +80,7 @@ def hidden(queries: Tensor, keys: Tensor, segment: Segment, rules: Rules) -> Ten
     """Says which keys (T,) queries (R,) of a segment do not see, (R, T).
 
     Example:
+        >>> import torch
         >>> hidden(torch.arange(2), torch.arange(3), Segment(0, 0, 2, 0, 3), Rules(-1, 0, True, 0.0, 1.0, 0.0)).int()
         tensor([[0, 0, 1],
                 [0, 0, 0]], dtype=torch.int32)
