@@ -210,13 +210,14 @@ def report(found: Errors, seeds: int, seconds: float, picture: str) -> str:
         f"{datetime.now(UTC):%Y-%m-%d}, {machine}, {versions}. `benchmarks/scatterbrain.py`, {seconds:.0f} s CPU time.",
         "",
         f"Relative Frobenius error of the softmax matrix, mean of {seeds} seeds ± half of its 95 % interval; the "
-        f"least of the first three in bold. {LENGTH} positions, size {SIZE}, queries and keys of norm one, logits beta q.k.",
+        f"least of the first three in bold. {LENGTH} positions, size {SIZE}, queries and keys of norm one, logits "
+        "beta q . k.",
         "",
         "Memory is the number of features plus keys per query, equal for all: Performer has features alone, LSH keys "
         "alone, Scatterbrain half of each. Keys come from 8 rounds of hashing into buckets of about as many keys as "
-        "the budget, after each of which the strongest are kept, for LSH and Scatterbrain alike. Share chosen: the part "
-        "of the budget for keys is the best of 0, 1/4, 1/2, 3/4 and 1 on 32 rows (`choose_share`), its mean shown. Ratios "
-        "are of mean errors, to the smaller of Performer's and LSH's, with intervals by the jackknife.",
+        "the budget, after each of which the strongest are kept, for LSH and Scatterbrain alike. Share chosen: the "
+        "part of the budget for keys is the best of 0, 1/4, 1/2, 3/4 and 1 on 32 rows (`choose_share`), its mean "
+        "shown. Ratios are of mean errors, to the smaller of Performer's and LSH's, with intervals by the jackknife.",
         "",
         f"![error against beta and memory]({picture})",
         "",

@@ -228,6 +228,22 @@ def test_lower_precision(form: str, dtype: torch.dtype, limit: float, causal: bo
     assert error(ours.double(), truth) < limit
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 8.0, 64.0])
+def test_sharp_attention_in_float32(scale: float, causal: bool) -> None:
+    # The features' part is a difference of sums; queries lie near one key each, so some logits are as large as `scale`.
+    random = generator(10)
+    q, k = (x / x.norm(dim=-1, keepdim=True) for x in torch.randn(2, 1, 200, 1, 16, generator=random))
+    q = torch.nn.functional.normalize(q + 3 * k.flip(1), dim=-1)
+    v = torch.randn(1, 200, 1, V, generator=random)
+    features = draw_features(24, 16, generator=random)
+    support = hash_support(q, k, draw_hash(16, 16, rounds=2, generator=random), 12, causal=causal)
+    options = {"features": features, "support": support, "scale": scale, "causal": causal}
+    truth = dense_attention(q.double(), k.double(), v.double(), **options)
+    ours = scatterbrain_attention(q, k, v, **options)
+    assert error(ours.double(), truth) < 2e-5
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_one_shared_support_serves_all_heads(form: str) -> None:
     q, k, v, needs = case(form)
