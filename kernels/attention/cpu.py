@@ -36,6 +36,28 @@ class Work(NamedTuple):
     sharing: int
 
 
+class Saved(NamedTuple):
+    """What the backward reads, by head; keys and values may have a column of ones, queries and gradients one beside.
+
+    Args:
+        queries: (B G, H / G, R, D) or one column more.
+        keys: (B G, T, D) or one more.
+        values: (B G, T, E) or one more.
+        grads: Gradients of the output, (B G, H / G, R, E) or one more.
+        offset: lse in base 2, (B G, H / G, R, 1); large where nothing is seen.
+        own: Output times its gradient, less that of lse, (B G, H / G, R, 1).
+        room: Memory for two tiles of scores, (2, n).
+    """
+
+    queries: Tensor
+    keys: Tensor
+    values: Tensor
+    grads: Tensor
+    offset: Tensor
+    own: Tensor
+    room: Tensor
+
+
 def attention_forward(q: Tensor, k: Tensor, v: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
     """Returns the output (B, R, H, E) and log sum exp (B, R, H); arguments as in `attention_reference`."""
     work = work_of(q, k, *others)
@@ -74,62 +96,73 @@ def attention_forward(q: Tensor, k: Tensor, v: Tensor, *others: Any) -> tuple[Te
 def attention_backward(
     grad: Tensor, grad_lse: Tensor, q: Tensor, k: Tensor, v: Tensor, *others: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the gradients of q, k and v; the last two arguments are the outputs of `attention_forward`.
-
-    Scores are computed again, transposed, because four of the five products then read their factors row by row. The
-    logarithm of the sum and the row's own term come off within the products, as a further column beside ones.
-    """
+    """Returns the gradients of q, k and v; the last two arguments are the outputs of `attention_forward`."""
     out, lse = others[-2:]
     work = work_of(q, k, *others[:-2])
-    rules = work.rules
-    keys, values = by_head(k, work.blocks), by_head(v, work.blocks)
-    key_ones, value_ones = (torch.cat([one, one.new_ones(*one.shape[:2], 1)], -1) for one in (keys, values))
-    queries = by_shared_head(q, work.sharing).mul_(rules.scale * LOG2_E)
-    grads = by_shared_head(grad, work.sharing)
-    dead = lse == -torch.inf
-    own = (grad.to(lse.dtype) * out.to(lse.dtype)).sum(-1).sub_(grad_lse).masked_fill_(dead, 0)
-    offset = by_shared_head(lse.masked_fill(dead, 1e30).unsqueeze(-1), work.sharing).mul_(LOG2_E)
-    own = by_shared_head(own.unsqueeze(-1), work.sharing)
-    fused_scores, fused_grads = rules.softcap == 0, rules.dropout == 0
-    if fused_scores:
-        queries = torch.cat([queries, -offset], -1)
-    if fused_grads:
-        grads = torch.cat([grads, -own], -1)
-    dk, dv = torch.zeros_like(keys), torch.zeros_like(values)
-    dq = queries.new_zeros(*queries.shape[:3], q.shape[-1])
-    room, second_room = queries.new_empty(2, SCORES)
+    saved = saved_for(grad, grad_lse, q, k, v, out, lse, work)
+    dq = saved.queries.new_zeros(*saved.queries.shape[:3], q.shape[-1])
+    dk, dv = (saved.keys.new_zeros(*saved.keys.shape[:2], one.shape[-1]) for one in (k, v))
     for tile, found in walk(work, q.device):
-        rows = (tile.groups, slice(None), slice(tile.first, tile.end))
-        here, there = queries[rows].flatten(1, 2), grads[rows].flatten(1, 2)
-        plain_here, plain_there = here[..., : q.shape[-1]], there[..., : v.shape[-1]]
         total = None
         for panel in found:
-            some_keys = take(key_ones if fused_scores else keys, tile, panel, work.blocks)
-            weights = product_in(room, some_keys, here.mT)
-            capped = shape_(weights, work, tile, panel, flipped=True)
-            if not fused_scores:
-                weights.sub_(offset[rows].reshape(len(weights), 1, -1))
-            power_(weights)
-            some_values = take(value_ones if fused_grads else values, tile, panel, work.blocks)
-            slope = product_in(second_room, some_values, there.mT)
-            if fused_grads:
-                add_product(dv, weights, plain_there, tile, panel, work.blocks)
-            else:
-                factors = stays(weights, work.seed, tile, panel, rules, flipped=True)
-                slope.mul_(factors).sub_(own[rows].reshape(len(slope), 1, -1))
-                add_product(dv, factors.mul_(weights), plain_there, tile, panel, work.blocks)
-            slope.mul_(weights)
-            if capped is not None:
-                slope.mul_(capped.div_(rules.softcap * LOG2_E).square_().neg_().add_(1))
-            add_product(dk, slope, plain_here, tile, panel, work.blocks)
-            product = torch.bmm(slope.mT, some_keys[..., : q.shape[-1]])
-            total = product if total is None else total.add_(product)
+            part = panel_back(saved, work, tile, panel, dk, dv)
+            total = part if total is None else total.add_(part)
         if total is not None:
-            dq[rows] = total.mul_(rules.scale).view(len(here), work.sharing, -1, q.shape[-1])
+            rows = (tile.groups, slice(None), slice(tile.first, tile.end))
+            dq[rows] = total.mul_(work.rules.scale).view(len(total), work.sharing, -1, q.shape[-1])
     dk, dv = dk[:, : k.shape[1]].div_(LOG2_E), dv[:, : v.shape[1]]
     n_rows, n_heads = k.shape[0], k.shape[2]
     dk, dv = (one.reshape(n_rows, n_heads, *one.shape[1:]).transpose(1, 2) for one in (dk, dv))
     return from_heads(dq, q).to(q.dtype), dk.to(k.dtype).contiguous(), dv.to(v.dtype).contiguous()
+
+
+def saved_for(
+    grad: Tensor, grad_lse: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, work: Work
+) -> Saved:
+    """Arranges what the backward reads.
+
+    lse comes off the scores, and the row's own term y . dy - dlse off the weights' gradients, within the products that
+    make them: as a further column beside ones. Not where something happens in between, a cap or dropout.
+    """
+    keys, values = by_head(k, work.blocks), by_head(v, work.blocks)
+    queries = by_shared_head(q, work.sharing).mul_(work.rules.scale * LOG2_E)
+    grads = by_shared_head(grad, work.sharing)
+    dead = lse == -torch.inf
+    terms = (grad.to(lse.dtype) * out.to(lse.dtype)).sum(-1).sub_(grad_lse).masked_fill_(dead, 0)
+    offset = by_shared_head(lse.masked_fill(dead, 1e30).unsqueeze(-1), work.sharing).mul_(LOG2_E)
+    own = by_shared_head(terms.unsqueeze(-1), work.sharing)
+    if work.rules.softcap == 0:
+        queries, keys = torch.cat([queries, -offset], -1), torch.cat([keys, torch.ones_like(keys[..., :1])], -1)
+    if work.rules.dropout == 0:
+        grads, values = torch.cat([grads, -own], -1), torch.cat([values, torch.ones_like(values[..., :1])], -1)
+    return Saved(queries, keys, values, grads, offset, own, queries.new_empty(2, SCORES))
+
+
+def panel_back(saved: Saved, work: Work, tile: Tile, panel: Panel, dk: Tensor, dv: Tensor) -> Tensor:
+    """Adds a panel's share to dk and dv, and returns that of dq, (groups, sharing R, D), before the scale.
+
+    Scores are computed again, transposed, because four of the five products then read their factors row by row.
+    """
+    rows = (tile.groups, slice(None), slice(tile.first, tile.end))
+    queries, grads = saved.queries[rows].flatten(1, 2), saved.grads[rows].flatten(1, 2)
+    keys, values = take(saved.keys, tile, panel, work.blocks), take(saved.values, tile, panel, work.blocks)
+    weights = product_in(saved.room[0], keys, queries.mT)
+    capped = shape_(weights, work, tile, panel, flipped=True)
+    if work.rules.softcap > 0:
+        weights.sub_(saved.offset[rows].reshape(len(weights), 1, -1))
+    power_(weights)
+    slopes = product_in(saved.room[1], values, grads.mT)
+    used = weights
+    if work.rules.dropout > 0:
+        factors = stays(weights, work.seed, tile, panel, work.rules, flipped=True)
+        slopes.mul_(factors).sub_(saved.own[rows].reshape(len(slopes), 1, -1))
+        used = factors.mul_(weights)
+    add_product(dv, used, grads[..., : dv.shape[-1]], tile, panel, work.blocks)
+    slopes.mul_(weights)
+    if capped is not None:
+        slopes.mul_(capped.div_(work.rules.softcap * LOG2_E).square_().neg_().add_(1))
+    add_product(dk, slopes, queries[..., : dk.shape[-1]], tile, panel, work.blocks)
+    return torch.bmm(slopes.mT, keys[..., : dk.shape[-1]])
 
 
 def work_of(
