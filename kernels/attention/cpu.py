@@ -73,17 +73,14 @@ def attention_forward(q: Tensor, k: Tensor, v: Tensor, *others: Any) -> tuple[Te
         for panel in found:
             scores = product_in(room, here, take(keys, tile, panel, work.blocks).mT)
             shape_(scores, work, tile, panel, flipped=False)
-            peak = scores.amax(-1, keepdim=True)
-            peak = peak if top is None else torch.maximum(peak, top)
-            safe = peak.clamp_min(torch.finfo(peak.dtype).min)  # nothing visible so far: -inf - -inf is not a number
-            weights, new_sums = weigh_(scores, safe)
+            weights, peak, new_sums = weigh_(scores, top)
             if work.rules.dropout > 0:
                 weights.mul_(stays(weights, work.seed, tile, panel, work.rules, flipped=False))
             product = torch.bmm(weights, take(values, tile, panel, work.blocks))
             if total is None or sums is None or top is None:
                 total, sums = product, new_sums
             else:
-                fade = torch.exp2(top - safe)
+                fade = torch.exp2(top - finite(peak))
                 total, sums = total.mul_(fade).add_(product), sums.mul_(fade).add_(new_sums)
             top = peak
         if total is not None and sums is not None and top is not None:
@@ -216,15 +213,27 @@ def shape_(scores: Tensor, work: Work, tile: Tile, panel: Panel, flipped: bool) 
     return capped
 
 
-def weigh_(scores: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
-    """Turns scores (n, R, T) into 2^(scores - top), in place; returns them and their sums (n, R, 1)."""
+def weigh_(scores: Tensor, top: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Turns scores (n, R, T) into 2^(scores - peak), in place; returns them, their peaks and sums (n, R, 1).
+
+    The peak is the largest score of a row, and of `top` where there is one.
+    """
     if not loops_serve(scores):
-        weights = scores.sub_(top).exp2_()
-        return weights, weights.sum(-1, keepdim=True)
-    sums, flat = torch.empty_like(top), scores.view(-1, scores.shape[2])
-    arrays = flat.numpy(), top.contiguous().view(-1).numpy(), sums.view(-1).numpy()
+        peak = scores.amax(-1, keepdim=True)
+        peak = peak if top is None else torch.maximum(peak, top)
+        weights = scores.sub_(finite(peak)).exp2_()
+        return weights, peak, weights.sum(-1, keepdim=True)
+    flat = scores.view(-1, scores.shape[2])
+    before = scores.new_full((len(flat),), -torch.inf) if top is None else top.view(-1)
+    peak, sums = scores.new_empty(2, *scores.shape[:2], 1)
+    arrays = flat.numpy(), before.numpy(), peak.view(-1).numpy(), sums.view(-1).numpy()
     share(lambda start, stop: loops.weigh(start, stop, *arrays), len(flat), 1 + 2**16 // flat.shape[1])
-    return scores, sums
+    return scores, peak, sums
+
+
+def finite(peak: Tensor) -> Tensor:
+    """Peaks that can be taken off: where nothing is visible so far, -inf - -inf is not a number."""
+    return peak.clamp_min(torch.finfo(peak.dtype).min)
 
 
 def power_(scores: Tensor) -> None:

@@ -11,6 +11,7 @@ __all__ = ["power", "weigh"]
 
 FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums may be reordered; NaN and infinity keep their meaning
 LOWEST = np.float32(-126)  # below, powers leave float32's normal range, and 0 stands for them
+SMALLEST = np.finfo(np.float32).min
 ONE = np.float32(1)
 ZERO = np.float32(0)
 # Of Cephes' exp2f (Moshier): 2^f = 1 + f (C0 + f (C1 + ...)) for |f| <= 1/2, to 2e-7.
@@ -21,19 +22,32 @@ C3, C4, C5 = np.float32(9.618437357674640e-3), np.float32(1.339887440266574e-3),
 @numba.njit(inline="always")
 def exp2(x: Any) -> Any:
     """2^x in float32 for x below 128."""
-    low = max(x, LOWEST)
+    low = LOWEST if x < LOWEST else x
     whole = np.rint(low)
     f = low - whole
     part = ONE + f * (C0 + f * (C1 + f * (C2 + f * (C3 + f * (C4 + f * C5)))))
     scale = np.int32((np.int32(whole) + 127) << 23).view(np.float32)
-    return part * scale if x > LOWEST else ZERO
+    return ZERO if x < LOWEST else part * scale
+
+
+@numba.njit(nogil=True, fastmath={"nnan", "nsz", "reassoc"})
+def highest(row: Any, so_far: Any) -> Any:
+    """The largest number of a row and one more; which of them counts beside NaN is open."""
+    for t in range(row.shape[0]):
+        so_far = max(so_far, row[t])
+    return so_far
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
-def weigh(start: int, stop: int, scores: Any, top: Any, sums: Any) -> None:
-    """Sets rows start .. stop - 1 of scores (R, T) to 2^(scores - top) and `sums` (R,) to their sums."""
+def weigh(start: int, stop: int, scores: Any, before: Any, peaks: Any, sums: Any) -> None:
+    """Sets rows start .. stop - 1 of scores (R, T) to 2^(scores - peak), and their peaks and sums (R,).
+
+    The peak is the largest score of a row and of `before` (R,); -inf where there is none, and then all powers are 0.
+    """
     for r in range(start, stop):
-        row, high, total = scores[r], top[r], ZERO
+        row, total = scores[r], ZERO
+        peaks[r] = highest(row, before[r])
+        high = max(peaks[r], SMALLEST)
         for t in range(row.shape[0]):
             weight = exp2(row[t] - high)
             row[t] = weight

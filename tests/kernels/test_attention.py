@@ -110,9 +110,15 @@ def test_compiled_powers_of_two() -> None:
     powers = scores.clone()
     cpu.power_(powers)
     torch.testing.assert_close(powers.double(), exact, rtol=2e-7, atol=2.0**-126)
-    weights, sums = cpu.weigh_(scores.clone(), scores.amax(-1, keepdim=True))
-    torch.testing.assert_close(weights, (scores - scores.amax(-1, keepdim=True)).exp2(), rtol=1e-5, atol=2.0**-126)
+    highest = scores.amax(-1, keepdim=True)
+    weights, peak, sums = cpu.weigh_(scores.clone(), None)
+    assert torch.equal(peak, highest)
+    torch.testing.assert_close(weights, (scores - highest).exp2(), rtol=1e-5, atol=2.0**-126)
     torch.testing.assert_close(sums, weights.sum(-1, keepdim=True))
+    assert torch.equal(cpu.weigh_(scores.clone(), torch.full_like(highest, 10.0))[1], highest.clamp_min(10.0))
+    spoiled = torch.tensor([[[1.0, torch.nan, 0.0]]])
+    cpu.power_(spoiled)
+    assert spoiled.isnan().tolist() == [[[False, True, False]]]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
