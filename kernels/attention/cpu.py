@@ -218,15 +218,13 @@ def weigh_(scores: Tensor, top: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
 
     The peak is the largest score of a row, and of `top` where there is one.
     """
+    peak = scores.amax(-1, keepdim=True)
+    peak = peak if top is None else torch.maximum(peak, top)
     if not loops_serve(scores):
-        peak = scores.amax(-1, keepdim=True)
-        peak = peak if top is None else torch.maximum(peak, top)
         weights = scores.sub_(finite(peak)).exp2_()
         return weights, peak, weights.sum(-1, keepdim=True)
-    flat = scores.view(-1, scores.shape[2])
-    before = scores.new_full((len(flat),), -torch.inf) if top is None else top.view(-1)
-    peak, sums = scores.new_empty(2, *scores.shape[:2], 1)
-    arrays = flat.numpy(), before.numpy(), peak.view(-1).numpy(), sums.view(-1).numpy()
+    sums, flat = torch.empty_like(peak), scores.view(-1, scores.shape[2])
+    arrays = flat.numpy(), finite(peak).view(-1).numpy(), sums.view(-1).numpy()
     share(lambda start, stop: loops.weigh(start, stop, *arrays), len(flat), 1 + 2**16 // flat.shape[1])
     return scores, peak, sums
 

@@ -11,7 +11,6 @@ __all__ = ["power", "weigh"]
 
 FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums may be reordered; NaN and infinity keep their meaning
 LOWEST = np.float32(-126)  # below, powers leave float32's normal range, and 0 stands for them
-SMALLEST = np.finfo(np.float32).min
 ONE = np.float32(1)
 ZERO = np.float32(0)
 # Of Cephes' exp2f (Moshier): 2^f = 1 + f (C0 + f (C1 + ...)) for |f| <= 1/2, to 2e-7.
@@ -30,24 +29,11 @@ def exp2(x: Any) -> Any:
     return ZERO if x < LOWEST else part * scale
 
 
-@numba.njit(nogil=True, fastmath={"nnan", "nsz", "reassoc"})
-def highest(row: Any, so_far: Any) -> Any:
-    """The largest number of a row and one more; which of them counts beside NaN is open."""
-    for t in range(row.shape[0]):
-        so_far = max(so_far, row[t])
-    return so_far
-
-
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
-def weigh(start: int, stop: int, scores: Any, before: Any, peaks: Any, sums: Any) -> None:
-    """Sets rows start .. stop - 1 of scores (R, T) to 2^(scores - peak), and their peaks and sums (R,).
-
-    The peak is the largest score of a row and of `before` (R,); -inf where there is none, and then all powers are 0.
-    """
+def weigh(start: int, stop: int, scores: Any, top: Any, sums: Any) -> None:
+    """Sets rows start .. stop - 1 of scores (R, T) to 2^(scores - top) and `sums` (R,) to their sums."""
     for r in range(start, stop):
-        row, total = scores[r], ZERO
-        peaks[r] = highest(row, before[r])
-        high = max(peaks[r], SMALLEST)
+        row, high, total = scores[r], top[r], ZERO
         for t in range(row.shape[0]):
             weight = exp2(row[t] - high)
             row[t] = weight
