@@ -258,6 +258,9 @@ def draw(found: Errors, path: Path) -> None:
                     x, list(map(mean, values)), list(map(interval, values)), label=WORDS[name], color=colour, lw=1.2
                 )
             axis.set(xscale="log", yscale="log", xlabel=label, title=title)
+            ticks = BUDGETS if x is BUDGETS else (0.25, 1, 4, 16)
+            axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axis.set_xticks([], minor=True)
             axis.grid(alpha=0.3)
         row[0].set_ylabel("relative error")
     axes[0][0].legend(fontsize=8)
