@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import lightning as L
@@ -13,7 +13,7 @@ from rich.console import Console
 from torch import Tensor
 from torch.nn import functional as F
 
-from seqkit.batch import DataInfo
+from seqkit.batch import Batch, DataInfo
 from seqkit.checks import check_positive
 from seqkit.datasets.batching import loader, training_loader
 from seqkit.datasets.series import SeriesSet
@@ -23,7 +23,7 @@ from seqkit.estimators.sizes import Sizes
 from seqkit.estimators.start import start_from
 from seqkit.estimators.watch import CallFunctions, TimeLimit
 from seqkit.models import SequenceModel
-from seqkit.nn import ClassHead, ValueHead
+from seqkit.nn import ClassHead, SharePool, ValueHead
 from seqkit.runs.fitting import fit_task
 from seqkit.runs.inference import run_model
 from seqkit.tasks.callbacks import History, Progress, SeededSteps
@@ -97,8 +97,9 @@ def learn(
 ) -> Learned:
     """Trains a model on series.
 
-    With validation series the weights of the best epoch are kept, and the scores of classes are divided by the
-    temperature that makes these series most likely; without, the weights of the last step stay as they are.
+    With validation series the weights of the best epoch are kept, or of a start from data that no epoch betters, and
+    the scores of classes are divided by the temperature that makes these series most likely; without, the weights of
+    the last step stay as they are.
 
     Args:
         series: Series with targets.
@@ -142,6 +143,8 @@ def learn(
         input_noise=sizes.input_noise,
         class_weight=manner.class_weight,
     )
+    if held_out is not None and isinstance(model.pool, SharePool):
+        _count_start(history, task, loader(held_out, info, batch_size=4 * sizes.batch_size))
     fit_task(
         task,
         epochs=sizes.epochs,
@@ -188,6 +191,16 @@ def _fresh(train: SeriesSet, info: DataInfo, sizes: Sizes, manner: Manner) -> Se
         model.head.set_statistics(*_target_statistics(train))
     start_from(model, train, manner.seed, manner.class_weight)
     return model
+
+
+@torch.no_grad()
+def _count_start(history: History, task: SequenceTask, held_out: Iterable[Batch]) -> None:
+    """Lets the weights before the first step compete: a start from data may be better than any epoch."""
+    task.eval()
+    found = [(float(task.loss(batch)[0]), len(batch.lengths)) for batch in held_out]
+    task.train()
+    history.best_loss = sum(loss * count for loss, count in found) / sum(count for _, count in found)
+    history.best_weights = {key: value.detach().clone() for key, value in task.model.state_dict().items()}
 
 
 def _target_statistics(train: SeriesSet) -> Statistics:

@@ -19,6 +19,9 @@ __all__ = ["LEVEL_FREE", "start_from"]
 LEVEL_FREE = 0.75
 """Share of filters whose answer to a constant is 0."""
 
+SMALL = 0.1
+"""Range of most series, in deviations of the set, below which they count as small."""
+
 SERIES = 256
 """Most series that levels are taken from."""
 
@@ -63,10 +66,26 @@ def start_from(model: SequenceModel, train: SeriesSet, seed: int, class_weight: 
     for mixer in model.backbone.mixers():
         if isinstance(mixer, StateSpaceMixer):
             _forget_level(mixer)
+    _start_level(model, train)
     random = np.random.default_rng([seed, 2])
     few = train.select(np.sort(random.permutation(len(train))[:SERIES]).tolist())
     model.pool.set_levels(_courses(model, few), random)
     _start_head(model, train, class_weight)
+
+
+def _start_level(model: SequenceModel, train: SeriesSet) -> None:
+    """Moves the zero of channels where most series are small beside the set's deviation to where these begin.
+
+    From the set's mean such a series would begin with a step that is far larger than itself; any step of the
+    encoder's bias would bring it back, so that this stays 0.
+    """
+    norm = model.input_norm
+    firsts = np.stack([one[0] for one in train.values])
+    swings = np.stack([np.ptp(one, axis=0) for one in train.values])
+    for c in np.flatnonzero((~np.isnan(firsts)).any(axis=0) & (~np.isnan(swings)).any(axis=0)):
+        if np.nanmedian(swings[:, c]) < SMALL * float(norm.std[c]):
+            norm.mean[c] = float(np.nanmedian(firsts[:, c]))
+            model.encoder.bias.requires_grad_(False)
 
 
 def _courses(model: SequenceModel, series: SeriesSet) -> list[Tensor]:

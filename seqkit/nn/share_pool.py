@@ -20,8 +20,8 @@ BAND = 0.15
 """Share of samples on either side of a level by which its width is measured."""
 STEEP = 4.0
 """How many times a level's slope fits into its width at the start."""
-NARROWEST = 1e-5
-"""Least width of a level, in deviations of its channel: a channel that mostly rests has levels close to its rest."""
+NARROWEST = 1e-8
+"""Least width of a level, in deviations of its channel: some series of a set may be this small beside others."""
 FARTHEST = 3.0
 """Deviations at which a pooled value is held: a series unlike all others is not extrapolated to."""
 

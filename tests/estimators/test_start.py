@@ -108,3 +108,20 @@ def test_values_class_weights_and_two_series():
     LSSLClassifier(d_model=8, epochs=1, class_weight={"b": 0.0}, random_state=0).fit(X, labels).predict(X)
     few = LSSLClassifier(d_model=8, epochs=1, random_state=0).fit(X[:2], np.array(["a", "b"]))
     assert np.isfinite(few.predict_proba(X)).all()
+
+
+def test_a_start_that_no_epoch_betters_is_kept():
+    X, y = bumps()
+    given = {"d_model": 16, "random_state": 0, "validation": 0.3, "epochs": 2}
+    begun = LSSLClassifier(learning_rate=1e-12, **given).fit(X, y)
+    spoilt = LSSLClassifier(learning_rate=10.0, **given).fit(X, y)
+    np.testing.assert_allclose(spoilt.predict_proba(X), begun.predict_proba(X), atol=1e-4)
+
+
+def test_small_series_beside_large_ones_and_far_from_zero():
+    X, y = bumps(n=80)
+    X *= 10.0 ** -(np.arange(len(X)) // 2 % 4)[:, None, None]
+    model = LSSLClassifier(d_model=64, random_state=0, epochs=3).fit(X[:60], y[:60])
+    assert model.score(X[60:], y[60:]) >= 0.8
+    higher = LSSLClassifier(d_model=64, random_state=0, epochs=3).fit(X[:60] + 64, y[:60])
+    assert higher.score(X[60:] + 64, y[60:]) >= 0.8
