@@ -223,6 +223,9 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, default=None, help="JSON lines to add each result to, and to go on from")
     parser.add_argument("--out", type=Path, default=None)
     args = parser.parse_args()
+    known = {**contenders(0, False), **contenders(0, True)}
+    if unknown := [method for method in args.methods if method not in known]:
+        parser.error(f"there is no method {unknown[0]!r}; the methods are {', '.join(known)}")
     rows = kept(args.keep)
     for name in everything if "all" in args.sets else args.sets:
         regression = name in features.REGRESSION
