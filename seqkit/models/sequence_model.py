@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,20 +10,16 @@ from torch import Tensor, nn
 from seqkit.batch import DataInfo
 from seqkit.checks import check_finite, check_lengths, check_positive, check_shape
 from seqkit.models.config import ModelConfig
+from seqkit.models.parts import check_classes, mixed_parts, pooled_parts
 from seqkit.nn import (
     Backbone,
     BackboneState,
     ClassHead,
     InputNorm,
-    Perceptron,
     Pool,
     PoolState,
-    ResidualBlock,
-    SharePool,
     ValueHead,
-    build_pool,
     check_observed,
-    get_mixer,
     hold,
     hold_step,
     last_of,
@@ -120,14 +116,13 @@ class SequenceModel(nn.Module):
             ValueError: sizes or options that the mixer refuses, classes that do not fit the kind of target, or
                 sequence targets for a model without a mixer.
         """
-        _check_classes(info)
+        check_classes(info)
         with torch.random.fork_rng(devices=[], enabled=seed is not None), torch.device("cpu"):
             if seed is not None:
                 # Not torch.manual_seed, which would seed the accelerators' generators as well.
                 torch.default_generator.manual_seed(seed)
-            return cls(
-                info=info, config=config, **(_pooled(config, info) if config.mixer is None else _mixed(config, info))
-            )
+            parts = pooled_parts(config, info) if config.mixer is None else mixed_parts(config, info)
+            return cls(info=info, config=config, **parts)
 
     @property
     def uses_rate(self) -> bool:
@@ -372,83 +367,3 @@ class SequenceModel(nn.Module):
 
     def _channel_advice(self) -> str:
         return f"the model was trained on {self.info.n_channels} channels"
-
-
-def _mixed(config: ModelConfig, info: DataInfo) -> dict[str, Any]:
-    """Parts of a model that looks along time by mixers."""
-    mixer = get_mixer(cast("str", config.mixer))
-    pool = None if info.task == "sequence" else build_pool(config.pool, config.d_model)
-    drops_pooled = isinstance(pool, SharePool)
-    blocks = [
-        ResidualBlock(
-            mixer(config.d_model, **config.options),
-            norm=config.norm,
-            activation=config.activation,
-            output=config.output,
-            dropout=0.0 if drops_pooled else config.dropout,
-        )
-        for _ in range(config.n_layers)
-    ]
-    reads_missing = info.missing if config.reads_missing is None else config.reads_missing
-    encoder = _encoder(info.n_channels, config.d_model, reads_missing=reads_missing)
-    backbone = Backbone(blocks, norm=config.norm)
-    return {
-        "encoder": encoder,
-        "backbone": backbone,
-        "pool": pool,
-        "readout": nn.Dropout(config.dropout) if drops_pooled else None,
-        "head": _head(config.d_model if pool is None else pool.width, info),
-        "reads_missing": reads_missing,
-    }
-
-
-def _encoder(n_channels: int, d_model: int, *, reads_missing: bool) -> nn.Linear:
-    """A linear map; what is missing weighs nothing at the start, so that training starts from held values."""
-    encoder = nn.Linear(n_channels, d_model)
-    if reads_missing:
-        values = encoder.weight.detach()
-        encoder.weight = nn.Parameter(torch.cat([values, torch.zeros_like(values)], dim=1))
-        encoder.in_features = 2 * n_channels
-    return encoder
-
-
-def _pooled(config: ModelConfig, info: DataInfo) -> dict[str, Any]:
-    """Parts of a model that only pools."""
-    if info.task == "sequence":
-        raise ValueError(
-            f"{config.name} has one output for a whole series, and {info.name} has a target for each sample; choose a "
-            "model with a mixer, such as s4d"
-        )
-    pool = build_pool(config.pool, info.n_channels, **config.options)
-    readout = Perceptron(
-        pool.width,
-        config.d_model,
-        n_layers=config.n_layers,
-        norm=config.norm,
-        activation=config.activation,
-        output=config.output,
-        dropout=config.dropout,
-    )
-    return {
-        "encoder": nn.Identity(),
-        "backbone": Backbone([], norm="none"),
-        "pool": pool,
-        "readout": readout,
-        "head": _head(config.d_model, info),
-    }
-
-
-def _head(width: int, info: DataInfo) -> ClassHead | ValueHead:
-    return ClassHead(width, info.n_outputs) if info.classes else ValueHead(width, info.n_outputs)
-
-
-def _check_classes(info: DataInfo) -> None:
-    """The kind of target and the classes decide on head and loss together, so they must not contradict each other."""
-    if info.task == "classification" and len(info.classes) < 2:
-        raise ValueError(
-            f"a classification needs at least two classes, got {list(info.classes)}; give `classes`, or data with more"
-        )
-    if info.task == "regression" and info.classes:
-        raise ValueError(
-            f"a regression has no classes, got {list(info.classes)}; leave `classes` empty or set task='classification'"
-        )
