@@ -1,0 +1,23 @@
+"""Structured matrices: few parameters, fast products, and the member of each family nearest to a dense matrix.
+
+`StructuredLinear` is a drop-in for `nn.Linear`; families are known by name.
+"""
+
+from seqkit.structured.dense import Dense
+from seqkit.structured.linear import StructuredLinear
+from seqkit.structured.low_rank import LowRank
+from seqkit.structured.matrix import StructuredMatrix
+from seqkit.structured.project import project
+from seqkit.structured.registry import get_structure, register_structure, structure_names, structure_options
+
+__all__ = [
+    "Dense",
+    "LowRank",
+    "StructuredLinear",
+    "StructuredMatrix",
+    "get_structure",
+    "project",
+    "register_structure",
+    "structure_names",
+    "structure_options",
+]
