@@ -5,9 +5,11 @@ Queries, keys and values are (B, L, H, D): batch, length, heads, size. Memory is
 
 from seqkit.attention.choosing import choose_share
 from seqkit.attention.estimate import AttentionEstimate, estimate_attention, split_budget
+from seqkit.attention.exact import Attention, AttentionState
 from seqkit.attention.features import RandomFeatures, draw_features, log_features, pair_variance
 from seqkit.attention.hashing import AngularHash, draw_hash, hash_support
 from seqkit.attention.lsh import lsh_attention
+from seqkit.attention.mixer import AttentionMixer
 from seqkit.attention.performer import performer_attention
 from seqkit.attention.reference import dense_attention, dense_matrix, dense_support
 from seqkit.attention.scatterbrain import scatterbrain_attention
@@ -17,7 +19,10 @@ from seqkit.attention.support import Support, join_supports, local_support
 
 __all__ = [
     "AngularHash",
+    "Attention",
     "AttentionEstimate",
+    "AttentionMixer",
+    "AttentionState",
     "RandomFeatures",
     "Support",
     "choose_share",

@@ -47,8 +47,9 @@ class Mixer(nn.Module, ABC):
         torch.Size([1, 4])
     """
 
-    uses_rate: ClassVar[bool] = True
-    """Whether the layer has a notion of the sampling step; one without it refuses a `rate` other than 1."""
+    uses_rate: bool = True
+    """Whether the layer has a notion of the sampling step, for all of a class or by its options; one without it refuses
+    a `rate` other than 1."""
 
     slow_parameters: ClassVar[tuple[str, ...]] = ()
     """Own parameters that train with the smaller learning rate and no weight decay (A, B and dt)."""

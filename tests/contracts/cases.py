@@ -2,7 +2,8 @@
 
 import torch
 
-import seqkit.ssm  # noqa: F401  registers its mixers
+import seqkit.attention
+import seqkit.ssm  # noqa: F401  both register their mixers
 from seqkit.nn import get_mixer
 
 D = 6
@@ -33,6 +34,16 @@ CASES |= {
     "lmu": ("lmu", {"order": 6, "window": 15.0}),
     "lmu-zoh-2": ("lmu", {"order": 5, "window": 20.0, "memory_channels": 2, "discretization": "zero_order_hold"}),
 }
+CASES |= {
+    "attention": ("attention", {"n_heads": 3, "window": 16}),
+    "attention-grouped-none": ("attention", {"n_heads": 2, "n_kv_heads": 1, "positions": "none", "window": 20}),
+    "attention-learned": ("attention", {"positions": "learned", "max_length": 64, "bias": False}),
+    "attention-two-sided": ("attention", {"causal": False, "n_heads": 2, "window": 8}),
+}
+TWO_SIDED = ("attention-two-sided",)
+CANNOT_STREAM = ("attention-learned", *TWO_SIDED)
+# What has no recurrence may compute in half precision where autocast says so.
+WITHOUT_RECURRENCE = tuple(case for case in CASES if case.startswith("attention"))
 # The whole past counts evenly, whatever its unit of time: one rate is as good as another, uneven times are not.
 WITHOUT_UNIT = ("hippo_rnn", "hippo_rnn-reciprocal-2")
 LIMIT = {torch.float32: 1e-4, torch.float64: 1e-9}

@@ -107,7 +107,7 @@ def of_memory(**options):
     return Subject(memory, 2, whole, timed=not counts, gaps=not counts, options={"n_channels": 2})
 
 
-MIXERS = {f"mixer {case}": lambda case=case: of_mixer(case) for case in cases.CASES}
+MIXERS = {f"mixer {case}": lambda case=case: of_mixer(case) for case in cases.CASES if case not in cases.CANNOT_STREAM}
 MODELS = {f"model {name}": lambda name=name: of_model(name) for name in model_names()}
 MODELS |= {f"pool {name}": lambda name=name: of_model("s4d", pool=name) for name in pool_names()}
 MODELS |= {

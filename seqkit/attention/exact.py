@@ -1,0 +1,176 @@
+"""Exact attention over a sliding window as a mixer."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from seqkit.attention.cache import KeyCache, empty_cache, in_order, one_more, seen_slots, some_more
+from seqkit.attention.mixer import AttentionMixer
+from seqkit.checks import check_positive_int
+from seqkit.kernels.attention import attention
+from seqkit.nn.mixer import State, register_mixer
+
+__all__ = ["Attention", "AttentionState"]
+
+
+class AttentionState(NamedTuple):
+    """What exact attention remembers of each stream.
+
+    Args:
+        turns: Rotary turns of the newest sample, (B, F) float64; 0 with other positions.
+        keys: The last W keys, turned, (B, G, W, D); see `KeyCache`.
+        values: Their values, (B, G, W, D).
+        count: Samples so far, (B,) float64, below 2 W.
+    """
+
+    turns: Tensor
+    keys: Tensor
+    values: Tensor
+    count: Tensor
+
+
+@register_mixer("attention")
+class Attention(AttentionMixer):
+    """Softmax attention over the last `window` samples, exact, by the kernel that never makes the whole matrix.
+
+        y_i = sum_j p_ij v_j,   p_ij = softmax over i - window < j <= i of q_i . k_j / sqrt(size of a head)
+
+    Args:
+        d_model: Channels D of input and output.
+        n_heads: Heads H, which divide D; None for heads of nearly 32 channels.
+        n_kv_heads: Heads of keys and values, which divide H; None for H.
+        positions: "rotary", "learned" or "none"; see `AttentionMixer`.
+        max_length: Longest series with learned positions.
+        causal: Whether a sample reads none after it. What is not causal cannot stream.
+        window: Samples that one reads: its own and those before it (and as many after it where not causal). It counts
+            samples, not time, whatever the rate: a stream's memory is that of `window` samples. None for all, which
+            cannot stream.
+        dropout: Share of weights set to zero in training, in [0, 1).
+        bias: Whether the linear maps have a bias.
+
+    Raises:
+        ValueError: sizes or choices that do not fit; see `AttentionMixer`.
+
+    Source:
+        Dao et al. 2022, FlashAttention (arXiv:2205.14135), for the kernel; the window is Beltagy et al. 2020
+        (arXiv:2004.05150), section 3.1.
+
+    Cost: O(L min(L, window) D) time and O(L D) memory; a step reads and copies its cache, O(window D).
+
+    Example:
+        >>> mixer = Attention(8, n_heads=2, window=16)
+        >>> mixer(torch.zeros(1, 100, 8)).shape
+        torch.Size([1, 100, 8])
+        >>> mixer.initial_state(3).keys.shape
+        torch.Size([3, 2, 16, 4])
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        *,
+        n_heads: int | None = None,
+        n_kv_heads: int | None = None,
+        positions: str = "rotary",
+        max_length: int = 1024,
+        causal: bool = True,
+        window: int | None = 1024,
+        dropout: float = 0.0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            d_model,
+            n_heads=n_heads,
+            n_kv_heads=n_kv_heads,
+            positions=positions,
+            max_length=max_length,
+            causal=causal,
+            dropout=dropout,
+            bias=bias,
+        )
+        self.window = None if window is None else check_positive_int("window", window)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, lengths: Tensor | None) -> Tensor:
+        # Causality already hides the padding, which lies after all that counts; so the shortest form serves.
+        y = attention(
+            q,
+            k,
+            v,
+            causal=self.causal,
+            lengths=None if self.causal else lengths,
+            window=None if self.window is None or self.window >= q.shape[1] else self.window - 1,
+            **dropped(self),
+        )
+        return cast("Tensor", y)
+
+    def _state(self, turns: Tensor, batch_size: int) -> AttentionState:
+        sizes = self.n_kv_heads, cast("int", self.window), self.head_size, self.head_size
+        return AttentionState(turns, *empty_cache(self.out.weight, batch_size, *sizes))
+
+    def _attend_step(self, q: Tensor, k: Tensor, v: Tensor, state: State) -> tuple[Tensor, KeyCache]:
+        cache = one_more(KeyCache(*state[1:]), k, v)
+        return read_cache(q, cache, self.dropout if self.training else 0.0), cache
+
+    def _attend_block(
+        self, q: Tensor, k: Tensor, v: Tensor, state: State, lengths: Tensor | None
+    ) -> tuple[Tensor, KeyCache]:
+        cache = KeyCache(*state[1:])
+        keys, values, held = in_order(cache, k, v)
+        ends = torch.full_like(held, q.shape[1]) if lengths is None else lengths.to(held)
+        window = cast("int", self.window) - 1
+        y = attention(
+            q.to(keys.dtype),
+            keys,
+            values,
+            causal=True,
+            window=window,
+            lengths=ends,
+            key_lengths=held + ends,
+            **dropped(self),
+        )
+        return cast("Tensor", y), some_more(cache, k, v, lengths)
+
+    def _refusal(self) -> str | None:
+        why = super()._refusal()
+        if why is None and self.window is None:
+            return "it reads all of the past, which has no bound; set `window`"
+        return why
+
+    def extra_repr(self) -> str:
+        """Sizes and choices."""
+        return f"{super().extra_repr()}, window={self.window}"
+
+
+def dropped(mixer: AttentionMixer) -> dict[str, float | int]:
+    """The kernel's options for dropout, with a seed of torch's own generator, in training."""
+    if not mixer.training or mixer.dropout == 0:
+        return {}
+    return {"dropout": mixer.dropout, "seed": torch.randint(2**62, ())}
+
+
+def read_cache(q: Tensor, cache: KeyCache, dropout: float = 0.0) -> Tensor:
+    """What one query of each stream reads of its cache.
+
+    Args:
+        q: (B, H, D).
+        cache: Keys and values of G heads, which divide H.
+        dropout: Share of weights set to zero.
+
+    Returns:
+        (B, H, E), in the dtype of the cache.
+
+    Example:
+        >>> cache = empty_cache(torch.zeros(1), 1, 1, 4, 2, 2)
+        >>> read_cache(torch.zeros(1, 1, 2), one_more(cache, torch.ones(1, 1, 2), torch.ones(1, 1, 2)))
+        tensor([[[1., 1.]]])
+    """
+    queries = q.to(cache.keys.dtype).unflatten(1, (cache.keys.shape[1], -1))
+    scores = queries @ cache.keys.mT / math.sqrt(q.shape[2])
+    hidden = ~seen_slots(cache)[:, None, None]
+    weights = F.dropout(scores.masked_fill(hidden, -torch.inf).softmax(-1), dropout)
+    return (weights @ cache.values).flatten(1, 2)
