@@ -41,8 +41,8 @@ class StructuredMatrix(nn.Module, ABC):
     allows_complex: ClassVar[bool] = True
     """Whether complex dtypes are offered."""
 
-    exact_fit: ClassVar[bool] = True
-    """Whether `fit` finds the nearest member in closed form; where it does not, it is iterative and may end near it."""
+    exact_fit: bool = True
+    """Whether `fit` finds the nearest member; where it does not, it ends at a member that may only be near it."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
