@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from seqkit.kernels.attention import attention, butterfly_mask
+from seqkit.kernels.butterfly import butterfly
 from seqkit.kernels.cauchy import cauchy
 from seqkit.kernels.krylov import krylov
 from seqkit.kernels.legs_update import legs_update
@@ -130,6 +131,16 @@ def attention_inputs(dtype: torch.dtype, length: int, sharing: int = 1, ends: bo
     return {"lengths": torch.tensor([-(-length // 2), length]), **tensors} if ends else tensors
 
 
+def butterfly_inputs(
+    dtype: torch.dtype, length: int, stacks: tuple[int, ...] = (), blocks: int = 1, wide: bool = False, rows: int = 3
+) -> dict[str, Tensor]:
+    """Vectors of the next power of two, at least 2; factors that keep their size on average."""
+    n_levels = max(1, (length - 1).bit_length())
+    dtype = dtype.to_complex() if wide else dtype
+    twiddle = normal(*stacks, blocks, n_levels, 1 << n_levels >> 1, 2, 2, dtype=dtype)
+    return {"x": normal(rows, 1 << n_levels, dtype=dtype), "twiddle": twiddle / 2**0.5}
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
@@ -174,6 +185,10 @@ def legs_timed(backend: str, length: int, u: Tensor, state: Tensor) -> Tensor:
     return legs_update(
         u, state.shape[-1], state, seen=2.5, timestamps=2.5 + rise.cumsum(-1), every=every, backend=backend
     )
+
+
+def butterflies(first: str) -> Callable[..., Tensor]:
+    return lambda backend, length, **tensors: butterfly(**tensors, first=first, backend=backend)
 
 
 def step(backend: str, length: int, **tensors: Tensor) -> tuple[Tensor, ...]:
@@ -231,6 +246,12 @@ CASES = [
     Case(
         *("attention-blocks", attend(butterfly=True, dropout=0.2, seed=3), attention_inputs, (), "attention"),
         halves=("q", "k", "v"),
+    ),
+    Case("butterfly", butterflies("increasing"), butterfly_inputs, (("rows", 9),), "butterfly"),
+    Case("butterfly-blocks", butterflies("decreasing"), butterfly_inputs, (("blocks", 2),), "butterfly"),
+    Case(
+        *("butterfly-complex-stacks", butterflies("decreasing"), butterfly_inputs),
+        *((("stacks", (2,)), ("blocks", 2), ("wide", True), ("rows", 2)), "butterfly"),
     ),
     Case("krylov", sized(krylov), krylov_inputs, op="krylov", triton=True),
     Case("krylov-outputs", sized(krylov), krylov_inputs, (("n_outputs", 3),), "krylov", triton=True),
@@ -468,11 +489,14 @@ def test_opcheck(case: Case) -> None:
         if not outputs:
             C, D = C.unsqueeze(-2), D.unsqueeze(-1)
         args = (tensors["u"], tensors["A"], tensors["B"], C, tensors["state"], D)
+    elif case.op == "butterfly":
+        x, twiddle = tensors.values()
+        args = (x, twiddle if twiddle.dim() == 6 else twiddle.unsqueeze(0), False)
     elif case.op == "attention":
         none, mask = torch.zeros(0, dtype=torch.int64), butterfly_mask(70, 1, tile=8)
         q, k, v = (tensors[name] for name in ("q", "k", "v"))
         numbers = (8, 8, 20, 3, True, 2.0, 0.5, 0.2)
-        args = (q, k, v, none.double(), torch.tensor(3), none, *mask[2:6], *numbers)
+        args = (q, k, v, none.double(), torch.tensor(3), none, *mask[2:], *numbers)
     else:
         args = (*tensors.values(), 70)
         if tensors.get("A") is not None and tensors["A"].dim() == 2:
@@ -591,6 +615,10 @@ SHAPES = [
     ("attention", {"q": (2, 7, 4)}, r"`q` must have shape \(B, L, H, D\), got \(2, 7, 4\)"),
     ("attention", {"k": (2, 7, 2, 3)}, r"`k` must have shape \(2, T, G, 4\), got \(2, 7, 2, 3\)"),
     ("attention", {"v": (2, 6, 2, 4)}, r"`v` must have shape \(2, 7, 2, E\), got \(2, 6, 2, 4\)"),
+    ("butterfly", {"x": ()}, r"`x` must have a power of two of at least 2 numbers .*, got \(\)"),
+    ("butterfly", {"x": (2, 12)}, r"`x` must have a power of two of at least 2 numbers .*, got \(2, 12\)"),
+    ("butterfly", {"x": (2, 16)}, r"`twiddle` must have shape \(K, 4, 8, 2, 2\) or \(S, K, 4, 8, 2, 2\) to fit `x`"),
+    ("butterfly-blocks", {"twiddle": (0, 3, 4, 2, 2)}, r"`twiddle` must have shape .*, got \(0, 3, 4, 2, 2\)"),
     ("ssm_scan", {"u": (3, 7)}, r"`u` must have shape \(B, H, L\), got \(3, 7\)"),
     ("ssm_scan", {"u": (2, 3, 0)}, r"`u` must have at least 1 sample, got 0"),
     ("ssm_scan", {"A": (4, 5)}, r"`A` must have shape \(3, N\), got \(4, 5\)"),
