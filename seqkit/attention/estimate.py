@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seqkit.attention.features import RandomFeatures, draw_features, log_features
 from seqkit.attention.hashing import draw_hash, hash_support
-from seqkit.attention.inputs import Heads, prepare, rows_at_once
+from seqkit.attention.inputs import Heads, prepare, rows_at_once, shared
 from seqkit.attention.parts import pair_logits
 from seqkit.attention.reference import dense_support
 from seqkit.attention.strongest import strongest_keys
@@ -127,7 +127,7 @@ class AttentionEstimate(NamedTuple):
 
     def _block(self, at: Tensor, exact: bool = True) -> tuple[Tensor, Tensor]:
         """Rows at positions `at`: (B, H, C, L) estimated and exact."""
-        q, k, _, live = self.heads
+        q, k, _, live, _ = self.heads
         own = q[:, :, at]
         true = own @ k.mT
         logits = torch.full_like(true, -torch.inf)
@@ -202,7 +202,8 @@ def estimate_attention(
     """
     split = split_budget(budget, method=method, share=share)
     check_positive_int("rounds", rounds)
-    heads = prepare(q, k, k[..., :0], scale, lengths)
+    heads = prepare(q, k, k[..., :0], scale, lengths, causal=causal)
+    heads = heads._replace(k=shared(heads.k, q.shape[2]))
     dtype, device, size, length = heads.q.dtype, q.device, q.shape[3], q.shape[1]
     support, features = None, None
     if split.n_keys:

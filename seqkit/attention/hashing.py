@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from seqkit.attention.inputs import check_heads, inside, rows_at_once
+from seqkit.attention.inputs import both_inside, check_heads, rows_at_once
 from seqkit.attention.support import Support, unique
 from seqkit.checks import check_positive_int, check_shape
 
@@ -18,15 +20,22 @@ class AngularHash(NamedTuple):
     """Directions of an angular hash; see `draw_hash`.
 
     Args:
-        directions: (R, D, N / 2) for R rounds and N buckets.
+        directions: (R, D, N / 2) for R rounds and N buckets, or those of several smaller hashes beside each other.
+        sizes: Buckets of each of these hashes, whose product is N; one hash if empty.
     """
 
     directions: Tensor
+    sizes: tuple[int, ...] = ()
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Buckets of each of the hashes that make up one round."""
+        return self.sizes or (2 * self.directions.shape[2],)
 
     @property
     def n_buckets(self) -> int:
         """Number of buckets N of each round."""
-        return 2 * self.directions.shape[2]
+        return math.prod(self.parts)
 
 
 def draw_hash(
@@ -40,8 +49,12 @@ def draw_hash(
 ) -> AngularHash:
     """Draws a hash by direction: the bucket of x is the largest entry of [x R, -x R] for a random matrix R.
 
+    More than 2 D buckets come from several such hashes at once, of about equally many buckets, at most 2 D each: in D
+    dimensions there are no more directions that are far apart, and the time per vector would grow with the buckets, so
+    with the length for buckets of one size.
+
     Args:
-        n_buckets: Buckets N of each round, even.
+        n_buckets: Buckets N of each round, even; beyond 2 D the next larger product of even numbers.
         head_dim: Size D of a query or key.
         generator: Where the numbers come from; draw the features of an estimate from others.
         rounds: Independent hashes R; more of them find more of the near keys.
@@ -57,16 +70,30 @@ def draw_hash(
     Example:
         >>> draw_hash(8, 4, rounds=2, generator=torch.Generator().manual_seed(0)).directions.shape
         torch.Size([2, 4, 4])
+        >>> draw_hash(1024, 64, generator=torch.Generator().manual_seed(0)).parts
+        (32, 32)
     """
     check_positive_int("n_buckets", n_buckets)
     check_positive_int("head_dim", head_dim)
     check_positive_int("rounds", rounds)
     if n_buckets % 2:
         raise ValueError(f"`n_buckets` must be even, a direction and its opposite, got {n_buckets}")
+    sizes = _sizes(n_buckets, 2 * head_dim)
     drawn = torch.randn(
-        rounds, head_dim, n_buckets // 2, generator=generator, dtype=torch.float64, device=generator.device
+        rounds, head_dim, sum(sizes) // 2, generator=generator, dtype=torch.float64, device=generator.device
     )
-    return AngularHash(drawn.to(device=device, dtype=dtype or torch.get_default_dtype()))
+    return AngularHash(drawn.to(device=device, dtype=dtype or torch.get_default_dtype()), sizes)
+
+
+def _sizes(n_buckets: int, most: int) -> tuple[int, ...]:
+    """Even numbers, none above `most`, as few and as even as can be, whose product is at least `n_buckets`."""
+    count = next(count for count in itertools.count(1) if most**count >= n_buckets)
+    sizes = []
+    for left in range(count, 0, -1):
+        # Rounded before it is rounded up: a root of a power must be whole.
+        sizes.append(2 * math.ceil(round(n_buckets ** (1 / left), 9) / 2))
+        n_buckets = -(-n_buckets // sizes[-1])
+    return tuple(sizes)
 
 
 @torch.no_grad()
@@ -78,20 +105,23 @@ def hash_support(
     *,
     causal: bool = False,
     lengths: Tensor | None = None,
+    key_lengths: Tensor | None = None,
 ) -> Support:
     """For each query and round, `width` keys of its bucket; keys of several rounds count once.
 
     Two-sided: keys are sorted by bucket and position. A bucket of more than `width` keys gives those nearest to the
-    query's position; one of fewer is filled up by the keys sorted next to it, so that no place is wasted. Causal: the
-    last `width` keys of the bucket up to the query's own position and no others, so that later keys change nothing.
+    query's position (its share of the way, where keys are more or fewer than queries); one of fewer is filled up by the
+    keys sorted next to it, so that no place is wasted. Causal: the last `width` keys of the bucket up to the query's
+    own position and no others, so that later keys change nothing.
 
     Args:
         q: Queries (B, L, H, D).
-        k: Keys (B, L, H, D).
+        k: Keys (B, T, G, D); T is L where causal, and G divides H.
         hashed: As `draw_hash` gives it.
         width: Keys per query and round.
         causal: Only keys up to the query's own position.
         lengths: Samples of each series (B,); keys past the end are in no bucket.
+        key_lengths: Keys of each series (B,), where they differ from `lengths`.
 
     Returns:
         A support with `width` times the rounds places, shape (B, H, L, R * width).
@@ -99,7 +129,8 @@ def hash_support(
     Raises:
         ValueError: shapes do not fit, or `width` is no whole number of at least 1.
 
-    Cost: O(L (D N + log L) R) time, O(L R width) memory. Nothing is differentiated.
+    Cost: O(L (D S + log L) R) time, where S is the sum of the hash's `parts`; O(L R width) memory. Nothing is
+    differentiated.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
@@ -109,37 +140,60 @@ def hash_support(
         torch.Size([1, 2, 64, 16])
     """
     check_positive_int("width", width)
-    check_heads(q, k)
+    check_heads(q, k, causal=causal)
     check_shape("hashed.directions", hashed.directions, ("R", q.shape[3], "N"), "draw the hash for this `head_dim`")
-    length, last = q.shape[1], hashed.n_buckets
-    width = min(width, length)
-    live = inside(lengths, length, q)
-    found = []
-    for directions in hashed.directions:
-        of_queries, of_keys = (_buckets(x, directions) for x in (q, k))
-        if live is not None:
-            of_keys = of_keys.masked_fill(~live, last)
-        found.append(_window(of_queries, of_keys, width, last, causal))
-    support = unique(torch.cat([one.keys for one in found], -1), torch.cat([one.valid for one in found], -1))
+    live, key_live = both_inside(q, k, lengths, key_lengths)
+    moved = (x.nan_to_num().transpose(1, 2) for x in (q, k))
+    of_queries, of_keys = (buckets(x, hashed) for x in moved)
+    if key_live is not None:
+        of_keys = of_keys.masked_fill(~key_live[:, None], hashed.n_buckets)
+    place = torch.arange(q.shape[1], device=q.device) * k.shape[1] // q.shape[1]
+    support = same_bucket(of_queries, of_keys, place, width, hashed.n_buckets, causal)
     return support if live is None else Support(support.keys, support.valid & live[..., None])
 
 
-def _buckets(x: Tensor, directions: Tensor) -> Tensor:
-    """Bucket of each vector (B, H, L)."""
-    x = x.nan_to_num().transpose(1, 2).to(torch.promote_types(x.dtype, torch.float32))
-    rows = rows_at_once(None, x.shape[2], len(x) * x.shape[1] * 2 * directions.shape[1])
-    along = (x[:, :, start : start + rows] @ directions.to(x) for start in range(0, x.shape[2], rows))
-    return torch.cat([torch.cat((one, -one), dim=-1).argmax(-1) for one in along], dim=2)
+def buckets(x: Tensor, hashed: AngularHash) -> Tensor:
+    """Bucket of each vector x (B, H, L, D) in each round (B, R, H, L)."""
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    halves = [size // 2 for size in hashed.parts]
+    rows = rows_at_once(None, x.shape[2], len(x) * x.shape[1] * 2 * sum(halves))
+    rounds = []
+    for directions in hashed.directions.to(x):
+        found = []
+        for start in range(0, x.shape[2], rows):
+            number = x.new_zeros((), dtype=torch.int64)
+            for along in (x[:, :, start : start + rows] @ directions).split(halves, -1):
+                number = number * 2 * along.shape[-1] + torch.cat((along, -along), dim=-1).argmax(-1)
+            found.append(number)
+        rounds.append(torch.cat(found, dim=2))
+    return torch.stack(rounds, 1)
 
 
-def _window(of_queries: Tensor, of_keys: Tensor, width: int, last: int, causal: bool) -> Support:
-    """Keys of one round, from one list of keys sorted by bucket and position; bucket `last` holds what is no key."""
-    length = of_queries.shape[-1]
-    position = torch.arange(length, device=of_queries.device)
-    keys = (of_keys * length + position).sort(dim=-1).values
+def same_bucket(of_queries: Tensor, of_keys: Tensor, place: Tensor, width: int, last: int, causal: bool) -> Support:
+    """For each query, `width` keys of its bucket in each round, each once.
+
+    Args:
+        of_queries: Buckets of the queries (B, R, H, L).
+        of_keys: Buckets of the keys (B, R, G, T); `last` for what is no key.
+        place: Place of each query among the keys (L,), or (B, 1, 1, L).
+        width: Keys per query and round.
+        last: Number of buckets.
+        causal: Only keys up to the query's place.
+    """
+    of_keys, width = of_keys.repeat_interleave(of_queries.shape[2] // of_keys.shape[2], 2), min(width, of_keys.shape[3])
+    found = _window(of_queries, of_keys, place, width, last, causal)
+    return unique(*(x.permute(0, 2, 3, 1, 4).flatten(-2) for x in found))
+
+
+def _window(
+    of_queries: Tensor, of_keys: Tensor, place: Tensor, width: int, last: int, causal: bool
+) -> tuple[Tensor, Tensor]:
+    """Keys of each round, from lists of keys sorted by bucket and position: indices and which of them count."""
+    length = of_keys.shape[-1]
+    keys = (of_keys * length + torch.arange(length, device=of_keys.device)).sort(dim=-1).values
     places = torch.arange(width, device=of_queries.device)
     begin = torch.searchsorted(keys, of_queries * length)
-    here = torch.searchsorted(keys, of_queries * length + position, right=True)
+    here = torch.searchsorted(keys, of_queries * length + place, right=True)
     if causal:
         rank = here[..., None] - width + places
         valid = rank >= begin[..., None]
@@ -154,4 +208,4 @@ def _window(of_queries: Tensor, of_keys: Tensor, width: int, last: int, causal: 
         valid = rank < count[..., None]
     rank = rank.clamp(0, length - 1)
     index = keys.gather(-1, rank.flatten(-2)).view_as(rank) % length
-    return Support(index, valid)
+    return index, valid

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seqkit.attention.inputs import finish, prepare, recomputed, rows_at_once
+from seqkit.attention.dropping import Drop, drop_of, factors
+from seqkit.attention.inputs import Heads, finish, prepare, recomputed, rows_at_once
 from seqkit.attention.parts import Part, divide, pair_part
 from seqkit.attention.support import Support
 from seqkit.checks import check_shape
@@ -24,6 +25,9 @@ def lsh_attention(
     scale: float | None = None,
     causal: bool = False,
     lengths: Tensor | None = None,
+    key_lengths: Tensor | None = None,
+    dropout: float = 0.0,
+    seed: int | Tensor | None = None,
     chunk: int | None = None,
 ) -> Tensor:
     """Softmax attention over the keys that a support gives each query, and no others.
@@ -34,19 +38,22 @@ def lsh_attention(
 
     Args:
         q: Queries (B, L, H, D).
-        k: Keys (B, L, H, D).
-        v: Values (B, L, H, V).
+        k: Keys (B, T, G, D); T is L where causal. G divides H: H / G heads in turn share keys and values.
+        v: Values (B, T, G, V).
         support: Keys of each query, as `hash_support`, `sorted_support`, `local_support` or `join_supports` give them.
         scale: Factor of q . k; 1 / sqrt(D) if None.
         causal: Keys after the query do not count, whatever the support says.
         lengths: Samples of each series (B,); what lies past the end changes nothing, and its output is zero.
+        key_lengths: Keys of each series (B,), where they differ from `lengths`.
+        dropout: Share of the weights above the fraction bar that are set to 0, the rest divided by 1 - dropout.
+        seed: Whole number that says which, needed with dropout; as in `seqkit.kernels.attention`.
         chunk: Rows computed at once; chosen by size if None.
 
     Returns:
         (B, L, H, V), in the dtype of `q`; half precision is computed in float32.
 
     Raises:
-        ValueError: shapes, dtypes or lengths do not fit.
+        ValueError: shapes, dtypes or lengths do not fit, or dropout comes without a seed.
 
     Source:
         Kitaev et al., Reformer (arXiv:2001.04451). Differs: queries and keys are not shared, and any support serves.
@@ -60,53 +67,59 @@ def lsh_attention(
         >>> lsh_attention(q, k, v, local_support(50, 9)).shape
         torch.Size([2, 50, 4, 8])
     """
-    heads = prepare(q, k, v, scale, lengths)
-    support = counted(support, heads.q, heads.live, causal)
+    heads = prepare(q, k, v, scale, lengths, key_lengths, causal)
+    support, drop = counted(support, heads, causal), drop_of(dropout, seed, q)
     length, size = q.shape[1], len(q) * q.shape[2] * support.width * (q.shape[3] + v.shape[3])
     rows = rows_at_once(chunk, length, size)
-    out = [
-        recomputed(_chunk, heads.q[:, :, part], heads.k, heads.v, support.keys[:, :, part], support.valid[:, :, part])
-        for part in (slice(start, start + rows) for start in range(0, length, rows))
-    ]
+    out = []
+    for start in range(0, length, rows):
+        part = slice(start, start + rows)
+        mine = heads.q[:, :, part], heads.k, heads.v, support.keys[:, :, part], support.valid[:, :, part]
+        out.append(recomputed(_chunk, start, drop, *mine))
     return finish(torch.cat(out, 2), q, heads.live)
 
 
-def counted(support: Support, q: Tensor, live: Tensor | None, causal: bool) -> Support:
+def counted(support: Support, heads: Heads, causal: bool) -> Support:
     """The support for every head, less the keys that do not exist, lie past the end, or come after the query.
 
     Raises:
         ValueError: the support is of another length, batch or number of heads.
     """
-    batch, heads, length, _ = q.shape
+    batch, n_heads, length, _ = heads.q.shape
     check_shape("support.valid", support.valid, tuple(support.keys.shape))
     sizes = tuple(support.keys.shape[:3])
-    if support.keys.dim() != 4 or sizes[2] != length or sizes[0] not in (1, batch) or sizes[1] not in (1, heads):
+    if support.keys.dim() != 4 or sizes[2] != length or sizes[0] not in (1, batch) or sizes[1] not in (1, n_heads):
         raise ValueError(
-            f"`support.keys` must have shape ({batch} or 1, {heads} or 1, {length}, W), got "
+            f"`support.keys` must have shape ({batch} or 1, {n_heads} or 1, {length}, W), got "
             f"{tuple(support.keys.shape)}; make the support for these series"
         )
-    index, valid = (x.to(q.device).expand(batch, heads, -1, -1) for x in support)
-    valid = valid & (index >= 0) & (index < length)
-    index = index.clamp(0, length - 1)
+    n_keys = heads.k.shape[2]
+    index, valid = (x.to(heads.q.device).expand(batch, n_heads, -1, -1) for x in support)
+    valid = valid & (index >= 0) & (index < n_keys)
+    index = index.clamp(0, n_keys - 1)
     if causal:
-        valid = valid & (index <= torch.arange(length, device=q.device)[:, None])
-    if live is not None:
-        valid = valid & (index < live.sum(-1)[..., None, None])
+        valid = valid & (index <= torch.arange(length, device=index.device)[:, None])
+    if heads.key_live is not None:
+        valid = valid & (index < heads.key_live.sum(-1)[..., None, None])
     return Support(index, valid)
 
 
 def gather(x: Tensor, index: Tensor) -> Tensor:
-    """Rows of x (B, H, L, N) at index (B, H, C, W): (B, H, C, W, N)."""
-    batch, heads, length, size = x.shape
-    first = length * torch.arange(batch * heads, device=x.device).view(batch, heads, 1, 1)
-    return x.reshape(-1, size).index_select(0, (index + first).flatten()).view(*index.shape, size)
+    """Rows of x (B, G, T, N) at index (B, H, C, W), each head of x for H / G heads of the index: (B, H, C, W, N)."""
+    batch, groups, length, size = x.shape
+    heads = index.shape[1]
+    row = torch.arange(batch * heads, device=x.device).view(batch, heads, 1, 1) // (heads // groups)
+    return x.reshape(-1, size).index_select(0, (index + length * row).flatten()).view(*index.shape, size)
 
 
-def exact_part(q: Tensor, k: Tensor, values: Tensor, index: Tensor, valid: Tensor) -> Part:
-    """The keys of the support, exactly; `values` (B, H, C, W, V) are gathered already."""
+def exact_part(
+    start: int, drop: Drop | None, q: Tensor, k: Tensor, values: Tensor, index: Tensor, valid: Tensor
+) -> Part:
+    """The keys of the support, exactly, for rows from `start`; `values` (B, H, C, W, V) are gathered already."""
     logits = (q[..., None, :] @ gather(k, index).mT).squeeze(-2)
-    return pair_part(logits.masked_fill(~valid, -torch.inf), values)
+    factor = None if drop is None else factors(drop, start, index, *q.shape[:3], q.dtype)
+    return pair_part(logits.masked_fill(~valid, -torch.inf), values, factor)
 
 
-def _chunk(q: Tensor, k: Tensor, v: Tensor, index: Tensor, valid: Tensor) -> Tensor:
-    return divide(exact_part(q, k, gather(v, index), index, valid))
+def _chunk(start: int, drop: Drop | None, q: Tensor, k: Tensor, v: Tensor, index: Tensor, valid: Tensor) -> Tensor:
+    return divide(exact_part(start, drop, q, k, gather(v, index), index, valid))

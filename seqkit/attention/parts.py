@@ -7,7 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["FeatureState", "Part", "add_keys", "divide", "pair_logits", "pair_part", "state_part"]
+from seqkit.attention.inputs import shared
+
+__all__ = ["FeatureState", "Part", "add_keys", "divide", "no_keys", "pair_logits", "pair_part", "state_part"]
 
 
 class Part(NamedTuple):
@@ -28,9 +30,9 @@ class FeatureState(NamedTuple):
     """All keys so far, as features: feature r of key j counts exp(log phi_r(k_j) - peak_r).
 
     Args:
-        peak: Largest logarithm of each feature among the keys (B, H, M), without a gradient.
-        total: Sums over keys (B, H, M), each at least 1.
-        values: Sums of features times values (B, H, M, V).
+        peak: Largest logarithm of each feature among the keys (B, G, M), without a gradient; 0 before the first key.
+        total: Sums over keys (B, G, M), each at least 1, or 0 before the first key.
+        values: Sums of features times values (B, G, M, V).
     """
 
     peak: Tensor
@@ -38,28 +40,33 @@ class FeatureState(NamedTuple):
     values: Tensor
 
 
-def add_keys(state: FeatureState | None, log_keys: Tensor, values: Tensor) -> FeatureState:
-    """Adds keys, given by the logarithms of their features (B, H, C, M), and their values (B, H, C, V).
+def no_keys(batch_size: int, heads: int, n_features: int, size: int, like: Tensor) -> FeatureState:
+    """The state before the first key, for values of `size`, with the dtype and device of `like`."""
+    zeros = like.new_zeros(batch_size, heads, n_features)
+    return FeatureState(zeros, zeros, like.new_zeros(batch_size, heads, n_features, size))
 
-    A key that does not count has logarithms of minus infinity; the first keys ever added must hold one that counts.
+
+def add_keys(state: FeatureState, log_keys: Tensor, values: Tensor) -> FeatureState:
+    """Adds keys, given by the logarithms of their features (B, G, C, M), and their values (B, G, C, V).
+
+    A key that does not count has logarithms of minus infinity.
     """
-    peak = log_keys.detach().amax(-2)
-    if state is not None:
-        peak = torch.maximum(peak, state.peak)
-    weights = (log_keys - peak[..., None, :]).exp()
-    total, summed = weights.sum(-2), weights.mT @ values
-    if state is not None:
-        kept = (state.peak - peak).exp()
-        total, summed = total + kept * state.total, summed + kept[..., None] * state.values
-    return FeatureState(peak, total, summed)
+    before = state.peak.masked_fill(state.total.detach() == 0, -torch.inf)
+    peak = torch.maximum(log_keys.detach().amax(-2), before)
+    peak = peak.masked_fill(peak.isneginf(), 0)
+    weights, kept = (log_keys - peak[..., None, :]).exp(), (before - peak).exp()
+    total = weights.sum(-2) + kept * state.total
+    return FeatureState(peak, total, weights.mT @ values + kept[..., None] * state.values)
 
 
 def state_part(state: FeatureState, log_queries: Tensor) -> tuple[Part, Tensor]:
     """Reads a state with queries, given by the logarithms of their features (B, H, C, M).
 
     Returns:
-        The part, whose mass is at least 1 before it is scaled, and the queries' weights of features (B, H, C, M).
+        The part, whose mass is at least 1 before it is scaled, or 0 without keys, and the queries' weights of features
+        (B, H, C, M).
     """
+    state = FeatureState(*(shared(x, log_queries.shape[1]) for x in state))
     logits = log_queries + state.peak[..., None, :]
     scale = logits.detach().amax(-1, keepdim=True)
     weights = (logits - scale).exp()
@@ -78,14 +85,20 @@ def pair_logits(log_queries: Tensor, log_keys: Tensor) -> Tensor:
     return products.clamp(min=torch.finfo(products.dtype).tiny).log() + of_query + of_key.mT
 
 
-def pair_part(logits: Tensor, values: Tensor) -> Part:
-    """Weights exp(logits) (B, H, C, K) with values (B, H, K, V), or each row's own (B, H, C, K, V)."""
+def pair_part(logits: Tensor, values: Tensor, factor: Tensor | None = None) -> Part:
+    """Weights exp(logits) (B, H, C, K) with values (B, H, K, V), or each row's own (B, H, C, K, V).
+
+    Args:
+        logits: Logarithms of weights; minus infinity where a key does not count.
+        values: Values of the keys.
+        factor: Factors of the weights in the sum of values but not in the mass, (B, H, C, K); none if None.
+    """
     scale = logits.detach().amax(-1, keepdim=True)
     scale = scale.masked_fill(scale.isinf(), 0)
     weights = (logits - scale).exp()
+    mass, used = weights.sum(-1, keepdim=True), weights if factor is None else weights * factor
     own = values.dim() > weights.dim()
-    summed = (weights[..., None, :] @ values).squeeze(-2) if own else weights @ values
-    return Part(summed, weights.sum(-1, keepdim=True), scale)
+    return Part((used[..., None, :] @ values).squeeze(-2) if own else used @ values, mass, scale)
 
 
 def divide(*parts: Part) -> Tensor:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from seqkit.attention.features import RandomFeatures
-from seqkit.attention.inputs import check_heads, inside
+from seqkit.attention.inputs import both_inside, check_heads, inside, shared
 from seqkit.attention.support import Support
+from seqkit.kernels.attention.dropout import kept
 
 __all__ = ["dense_attention", "dense_matrix", "dense_support"]
 
 
 def dense_support(support: Support, length: int) -> Tensor:
-    """A support as a matrix (B, H, L, L) of truth values.
+    """A support as a matrix (B, H, L, T) of truth values.
 
     Args:
         support: Keys of each query.
-        length: Positions L.
+        length: Number of keys T.
 
     Example:
         >>> from seqkit.attention import local_support
@@ -40,6 +42,7 @@ def dense_matrix(
     scale: float | None = None,
     causal: bool = False,
     lengths: Tensor | None = None,
+    key_lengths: Tensor | None = None,
 ) -> Tensor:
     """The matrix before rows are divided by their sums.
 
@@ -49,15 +52,16 @@ def dense_matrix(
 
     Args:
         q: Queries (B, L, H, D).
-        k: Keys (B, L, H, D).
+        k: Keys (B, T, G, D); T is L where causal, and G divides H.
         features: Random features, or None.
         support: Keys of each query, or None.
         scale: Factor of q . k; 1 / sqrt(D) if None.
         causal: Only keys up to the query's own position.
         lengths: Samples of each series (B,).
+        key_lengths: Keys of each series (B,), where they differ from `lengths`.
 
     Returns:
-        (B, H, L, L).
+        (B, H, L, T).
 
     Raises:
         ValueError: shapes, dtypes or lengths do not fit.
@@ -67,17 +71,17 @@ def dense_matrix(
         >>> dense_matrix(q, k, causal=True)[0, 0].tolist()
         [[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [1.0, 1.0, 1.0]]
     """
-    check_heads(q, k)
+    check_heads(q, k, causal=causal)
     factor = math.sqrt(1 / math.sqrt(q.shape[3]) if scale is None else scale)
-    length = q.shape[1]
-    q, k = (factor * x.transpose(1, 2) for x in (q, k))
+    _, seen = both_inside(q, k, lengths, key_lengths)
+    n_keys, heads = k.shape[1], q.shape[2]
+    q, k = (factor * shared(x.transpose(1, 2), heads) for x in (q, k))
     matrix = (q @ k.mT).exp()
     if features is not None:
         low_rank = _features(q, features) @ _features(k, features).mT
-        matrix = low_rank if support is None else torch.where(dense_support(support, length), matrix, low_rank)
+        matrix = low_rank if support is None else torch.where(dense_support(support, n_keys), matrix, low_rank)
     elif support is not None:
-        matrix = matrix * dense_support(support, length)
-    seen = inside(lengths, length, q)
+        matrix = matrix * dense_support(support, n_keys)
     if seen is not None:
         matrix = matrix.masked_fill(~seen[..., None, :], 0)
     return matrix.tril() if causal else matrix
@@ -93,18 +97,24 @@ def dense_attention(
     scale: float | None = None,
     causal: bool = False,
     lengths: Tensor | None = None,
+    key_lengths: Tensor | None = None,
+    dropout: float = 0.0,
+    seed: int = 0,
 ) -> Tensor:
     """Attention with the rows of `dense_matrix` divided by their sums; rows without a key, and past the end, are zero.
 
     Args:
         q: Queries (B, L, H, D).
-        k: Keys (B, L, H, D).
-        v: Values (B, L, H, V).
+        k: Keys (B, T, G, D); T is L where causal, and G divides H.
+        v: Values (B, T, G, V).
         features: Random features, or None.
         support: Keys of each query, or None.
         scale: Factor of q . k; 1 / sqrt(D) if None.
         causal: Only keys up to the query's own position.
         lengths: Samples of each series (B,).
+        key_lengths: Keys of each series (B,), where they differ from `lengths`.
+        dropout: Share of exact weights, those that are not features', set to 0 above the fraction bar.
+        seed: Whole number that says which.
 
     Returns:
         (B, L, H, V).
@@ -122,12 +132,23 @@ def dense_attention(
         >>> dense_attention(q, k, v, causal=True).shape
         torch.Size([1, 5, 2, 4])
     """
-    check_heads(q, k, v)
-    matrix = dense_matrix(q, k, features=features, support=support, scale=scale, causal=causal, lengths=lengths)
+    check_heads(q, k, v, causal=causal)
+    options: Any = {"scale": scale, "causal": causal, "lengths": lengths, "key_lengths": key_lengths}
+    matrix = dense_matrix(q, k, features=features, support=support, **options)
     mass = matrix.sum(-1, keepdim=True)
-    out = matrix @ v.transpose(1, 2) / torch.where(mass > 0, mass, 1)
+    if dropout:
+        exact = features is None if support is None else dense_support(support, k.shape[1])
+        matrix = torch.where(torch.as_tensor(exact), matrix * _factors(matrix, dropout, seed), matrix)
+    out = matrix @ shared(v.transpose(1, 2), q.shape[2]) / torch.where(mass > 0, mass, 1)
     live = inside(lengths, q.shape[1], q)
     return (out if live is None else out.masked_fill(~live[..., None], 0)).transpose(1, 2)
+
+
+def _factors(matrix: Tensor, dropout: float, seed: int) -> Tensor:
+    batch, heads, rows, keys = matrix.shape
+    number = torch.arange(batch * heads).view(batch, heads)
+    stays = kept(torch.tensor(seed), number, torch.arange(rows), torch.arange(keys), dropout)
+    return stays.to(matrix) / (1 - dropout)
 
 
 def _features(x: Tensor, features: RandomFeatures) -> Tensor:

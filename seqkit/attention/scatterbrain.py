@@ -5,12 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seqkit.attention.features import RandomFeatures, check_features, log_features
-from seqkit.attention.inputs import finish, prepare, recomputed, rows_at_once
+from seqkit.attention.band import band_rows, remainder
+from seqkit.attention.dropping import Drop, drop_of
+from seqkit.attention.features import RandomFeatures, check_features
+from seqkit.attention.inputs import Heads, finish, prepare, recomputed, rows_at_once
 from seqkit.attention.lsh import counted, exact_part, gather
-from seqkit.attention.parts import FeatureState, Part, add_keys, divide, pair_logits, pair_part, state_part
-from seqkit.attention.performer import all_keys
-from seqkit.attention.support import Support
+from seqkit.attention.parts import FeatureState, divide, no_keys
+from seqkit.attention.performer import all_keys, logarithms
+from seqkit.attention.support import Support, join_supports, local_support
+from seqkit.checks import check_positive_int
 from seqkit.kernels.backend import without_autocast
 
 __all__ = ["scatterbrain_attention"]
@@ -22,37 +25,50 @@ def scatterbrain_attention(
     k: Tensor,
     v: Tensor,
     features: RandomFeatures,
-    support: Support,
+    support: Support | None = None,
     *,
+    window: int | None = None,
     scale: float | None = None,
     causal: bool = False,
     lengths: Tensor | None = None,
+    key_lengths: Tensor | None = None,
+    dropout: float = 0.0,
+    seed: int | Tensor | None = None,
     chunk: int | None = None,
 ) -> Tensor:
-    """Softmax attention that is exact on a support and estimated by random features elsewhere.
+    """Softmax attention that is exact on a support and in a window, and estimated by random features elsewhere.
 
         o_i = sum_j A_ij v_j / sum_j A_ij,   A_ij = exp(scale q_i . k_j) on S, phi(q_i) . phi(k_j) elsewhere
 
     Before the division the estimate of A is unbiased, and its error is the features' alone without the pairs of the
     support. The features' part is the sum over all keys less what the support has of it; a remainder within rounding of
-    zero counts as zero. Causally, pairs within a chunk are left out rather than taken away.
+    zero counts as zero. Causally, pairs of the window are left out rather than taken away, as are those within a chunk:
+    with a window alone there is no difference of sums.
 
     Args:
         q: Queries (B, L, H, D).
-        k: Keys (B, L, H, D).
-        v: Values (B, L, H, V).
+        k: Keys (B, T, G, D); T is L where causal or with a window. G divides H: H / G heads in turn share keys and
+            values.
+        v: Values (B, T, G, V).
         features: As `draw_features` gives them for D, the same for all heads; from other random numbers than a hash.
-        support: Keys of each query, as `hash_support`, `sorted_support`, `local_support` or `join_supports` give them.
+        support: Keys of each query, as `hash_support`, `sorted_support`, `local_support` or `join_supports` give them;
+            None for a window alone.
+        window: The last keys up to the query where causal, or those around it, that are exact too; none if None.
         scale: Factor of q . k; 1 / sqrt(D) if None.
         causal: Each position sees itself and earlier ones only, whatever the support says.
         lengths: Samples of each series (B,); what lies past the end changes nothing, and its output is zero.
+        key_lengths: Keys of each series (B,), where they differ from `lengths`.
+        dropout: Share of the exact weights above the fraction bar that are set to 0, the rest divided by 1 - dropout.
+            What features say of such a pair stays away, so that the sums are right in the mean.
+        seed: Whole number that says which, needed with dropout; as in `seqkit.kernels.attention`.
         chunk: Rows computed at once; chosen by size if None.
 
     Returns:
         (B, L, H, V), in the dtype of `q`; half precision is computed in float32.
 
     Raises:
-        ValueError: shapes, dtypes or lengths do not fit.
+        ValueError: shapes, dtypes or lengths do not fit, dropout comes without a seed, or there is neither a support
+            nor a window.
 
     Source:
         Chen et al., Scatterbrain (arXiv:2110.15343), section 4. Differs: causal too, any length and mask, scales per
@@ -69,29 +85,66 @@ def scatterbrain_attention(
         >>> support = hash_support(q, k, draw_hash(6, 8, generator=generator), 8)
         >>> scatterbrain_attention(q, k, v, features, support).shape
         torch.Size([2, 50, 4, 8])
+        >>> scatterbrain_attention(q, k, v, features, window=16, causal=True).shape
+        torch.Size([2, 50, 4, 8])
     """
-    heads = prepare(q, k, v, scale, lengths)
+    heads = prepare(q, k, v, scale, lengths, key_lengths, causal)
     check_features(features, q.shape[3])
-    support = counted(support, heads.q, heads.live, causal)
-    log_queries, log_keys = log_features(heads.q, features), log_features(heads.k, features)
-    if heads.live is not None:
-        log_keys = log_keys.masked_fill(~heads.live[..., None], -torch.inf)
-    length, size = q.shape[1], len(q) * q.shape[2] * support.width * (q.shape[3] + v.shape[3] + features.n_features)
-    rows = rows_at_once(chunk, length, size)
-    state = None if causal else all_keys(log_keys, heads.v, rows)
-    out = []
-    for start in range(0, length, rows):
+    drop, support = drop_of(dropout, seed, q), exact_keys(q, k, support, window, causal)
+    support = None if support is None else counted(support, heads, causal)
+    logs = logarithms(heads, features)
+    width = (0 if support is None else support.width) + (window or 0)
+    size = len(q) * q.shape[2] * width * (q.shape[3] + v.shape[3] + features.n_features)
+    rows = rows_at_once(chunk, q.shape[1], size)
+    state = no_keys(*heads.k.shape[:2], features.n_features, v.shape[3], heads.v)
+    if causal:
+        return finish(band_rows(heads, *logs, window or 0, support, state, rows, drop=drop), q, heads.live)
+    assert support is not None
+    return finish(_two_sided(heads, *logs, support, state, rows, drop), q, heads.live)
+
+
+def exact_keys(q: Tensor, k: Tensor, support: Support | None, window: int | None, causal: bool) -> Support | None:
+    """The support with the keys around each query; causally the window is no part of it.
+
+    Raises:
+        ValueError: there is neither of them, or a window for keys that are not those of the queries' positions.
+    """
+    if window is None:
+        if support is None:
+            raise ValueError("`support` or `window` must be given, got neither; performer_attention needs none")
+        return support
+    check_positive_int("window", window)
+    if causal:
+        return support
+    if q.shape[1] != k.shape[1]:
+        raise ValueError(
+            f"`window` must be None where `k` has another length ({k.shape[1]}) than `q` ({q.shape[1]}): keys have no "
+            "place among the queries; give a support"
+        )
+    around = local_support(q.shape[1], window, device=q.device)
+    return around if support is None else join_supports(support, around)
+
+
+def _two_sided(
+    heads: Heads,
+    log_queries: Tensor,
+    log_keys: Tensor,
+    support: Support,
+    state: FeatureState,
+    rows: int,
+    drop: Drop | None,
+) -> Tensor:
+    state, out = all_keys(state, log_keys, heads.v, rows), []
+    for start in range(0, heads.q.shape[2], rows):
         part = slice(start, start + rows)
         mine = [x[:, :, part] for x in (heads.q, log_queries, support.keys, support.valid)]
-        whole = (heads.k, log_keys, heads.v)
-        out.append(recomputed(_chunk, start if causal else None, *mine, *whole, *(state or ())))
-        if causal:
-            state = add_keys(state, log_keys[:, :, part], heads.v[:, :, part])
-    return finish(torch.cat(out, 2), q, heads.live)
+        out.append(recomputed(_chunk, start, drop, *mine, heads.k, log_keys, heads.v, *state))
+    return torch.cat(out, 2)
 
 
 def _chunk(
-    start: int | None,
+    start: int,
+    drop: Drop | None,
     q: Tensor,
     log_queries: Tensor,
     index: Tensor,
@@ -101,35 +154,7 @@ def _chunk(
     v: Tensor,
     *state: Tensor,
 ) -> Tensor:
-    """Rows of one chunk; `start` is its first position where causal, and the state then holds the keys before it."""
+    """Rows from `start`, from the state of all keys and the support."""
     values = gather(v, index)
-    parts = [exact_part(q, k, values, index, valid)]
-    if state:
-        held = valid if start is None else valid & (index < start)
-        parts.append(_remainder(FeatureState(*state), log_queries, gather(log_keys, index), values, held))
-    if start is not None:
-        parts.append(_within(start, log_queries, index, valid, log_keys, v))
-    return divide(*parts)
-
-
-def _remainder(state: FeatureState, log_queries: Tensor, log_keys: Tensor, values: Tensor, held: Tensor) -> Part:
-    """The state less those of its keys that the support has, `held`, given with their values for each row."""
-    whole, weights = state_part(state, log_queries)
-    # Masked before the exponential: a key that the state does not hold may exceed its peak by any factor.
-    logits = (log_keys - state.peak[:, :, None, None]).masked_fill(~held[..., None], -torch.inf)
-    known = (weights[..., None, :] @ logits.exp().mT).squeeze(-2)
-    left = whole.mass - known.sum(-1, keepdim=True)
-    nothing = left.detach() <= 32 * torch.finfo(left.dtype).eps * whole.mass.detach()
-    summed = whole.values - (known[..., None, :] @ values).squeeze(-2)
-    return Part(summed.masked_fill(nothing, 0), left.masked_fill(nothing, 0), whole.scale)
-
-
-def _within(start: int, log_queries: Tensor, index: Tensor, valid: Tensor, log_keys: Tensor, v: Tensor) -> Part:
-    """Pairs of one chunk up to the diagonal by features, without those of the support."""
-    rows = log_queries.shape[2]
-    log_keys, values = log_keys[:, :, start : start + rows], v[:, :, start : start + rows]
-    column = (index - start).masked_fill(~valid | (index < start), rows)
-    exact = torch.zeros(*index.shape[:3], rows + 1, dtype=torch.bool, device=v.device).scatter(-1, column, True)
-    position = torch.arange(rows, device=v.device)
-    seen = (position <= position[:, None]) & log_keys.isfinite().all(-1)[..., None, :] & ~exact[..., :rows]
-    return pair_part(pair_logits(log_queries, log_keys).masked_fill(~seen, -torch.inf), values)
+    exact = exact_part(start, drop, q, k, values, index, valid)
+    return divide(exact, remainder(FeatureState(*state), log_queries, gather(log_keys, index), values, valid))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seqkit.attention.inputs import check_heads, inside
+from seqkit.attention.inputs import both_inside, check_heads, shared
 from seqkit.attention.support import Support, unique
 from seqkit.checks import check_positive_int, check_shape
 
@@ -45,7 +45,9 @@ def draw_projections(
     return drawn.to(device=device, dtype=dtype or torch.get_default_dtype())
 
 
-def distance_vectors(q: Tensor, k: Tensor, live: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def distance_vectors(
+    q: Tensor, k: Tensor, live: Tensor | None = None, key_live: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Longer queries and keys, all of one norm, whose distance falls as the product q . k grows.
 
         Q = [q, 0, sqrt(r^2 - |q|^2)],   K = [k, sqrt(r^2 - |k|^2), 0],   r^2 = max |q|^2 + max |k|^2
@@ -54,11 +56,12 @@ def distance_vectors(q: Tensor, k: Tensor, live: Tensor | None = None) -> tuple[
 
     Args:
         q: Queries (..., L, D).
-        k: Keys (..., L, D).
-        live: Which positions count for the maxima (..., L); all if None.
+        k: Keys (..., T, D).
+        live: Which queries count for the maxima (..., L); all if None.
+        key_live: Which keys count for the maxima (..., T); all if None.
 
     Returns:
-        Q and K, (..., L, D + 2).
+        Q, (..., L, D + 2), and K, (..., T, D + 2).
 
     Source:
         Daras et al., SMYRF (arXiv:2010.05315), after Neyshabur and Srebro 2015.
@@ -71,26 +74,39 @@ def distance_vectors(q: Tensor, k: Tensor, live: Tensor | None = None) -> tuple[
         True
     """
     squares = [x.square().sum(-1, keepdim=True) for x in (q, k)]
-    counted = squares if live is None else [x.masked_fill(~live[..., None], 0) for x in squares]
+    counted = [
+        x if seen is None else x.masked_fill(~seen[..., None], 0)
+        for x, seen in zip(squares, (live, key_live), strict=True)
+    ]
     radius = sum(x.amax(-2, keepdim=True) for x in counted)
     rest_q, rest_k = ((radius - x).clamp(min=0).sqrt() for x in squares)
     return torch.cat((q, torch.zeros_like(rest_q), rest_q), -1), torch.cat((k, rest_k, torch.zeros_like(rest_k)), -1)
 
 
 @torch.no_grad()
-def sorted_support(q: Tensor, k: Tensor, projections: Tensor, width: int, *, lengths: Tensor | None = None) -> Support:
+def sorted_support(
+    q: Tensor,
+    k: Tensor,
+    projections: Tensor,
+    width: int,
+    *,
+    lengths: Tensor | None = None,
+    key_lengths: Tensor | None = None,
+) -> Support:
     """For each query and round, the chunk of `width` keys that has the query's rank among the queries.
 
     Queries and keys of one norm (`distance_vectors`) are projected onto one direction and sorted, each for themselves;
-    the query of rank r meets the keys of ranks in its chunk of `width`. The last chunk is moved back so that it is as
+    the query of rank r meets the keys of ranks in its chunk of `width` (its rank's share of the way, where
+    there are more keys or fewer). The last chunk is moved back so that it is as
     large as the others. Two-sided only: a later key moves all chunks.
 
     Args:
         q: Queries (B, L, H, D).
-        k: Keys (B, L, H, D).
+        k: Keys (B, T, G, D); G divides H.
         projections: As `draw_projections` gives them, (R, D + 2).
         width: Keys per query and round.
         lengths: Samples of each series (B,); keys past the end are in no chunk.
+        key_lengths: Keys of each series (B,), where they differ from `lengths`.
 
     Returns:
         A support with `width` times the rounds places, shape (B, H, L, R * width).
@@ -113,20 +129,26 @@ def sorted_support(q: Tensor, k: Tensor, projections: Tensor, width: int, *, len
     check_positive_int("width", width)
     check_heads(q, k)
     check_shape("projections", projections, ("R", q.shape[3] + 2), "draw them for this `head_dim`")
-    batch, length = q.shape[:2]
-    width, live = min(width, length), inside(lengths, length, q)
+    live, key_live = both_inside(q, k, lengths, key_lengths)
     q, k = (x.nan_to_num().transpose(1, 2).to(torch.promote_types(x.dtype, torch.float32)) for x in (q, k))
-    count = torch.full((batch, 1, 1), length, device=q.device) if live is None else live.sum(-1, keepdim=True)
+    k, width = shared(k, q.shape[1]), min(width, k.shape[2])
+    counts = [
+        torch.full((len(x), 1, 1), x.shape[2], device=x.device) if seen is None else seen.sum(-1, keepdim=True)
+        for x, seen in ((q, live), (k, key_live))
+    ]
     places = torch.arange(width, device=q.device)
     found = []
     for direction in projections.to(q):
-        scores = [x @ direction for x in distance_vectors(q, k, live)]
-        if live is not None:
-            scores = [x.masked_fill(~live, torch.inf) for x in scores]
-        rank, order = scores[0].argsort(dim=-1, stable=True).argsort(dim=-1), scores[1].argsort(dim=-1, stable=True)
-        start = torch.minimum(rank - rank % width, count - width).clamp(min=0)
+        scores = [x @ direction for x in distance_vectors(q, k, live, key_live)]
+        of_queries, of_keys = (
+            x if seen is None else x.masked_fill(~seen, torch.inf)
+            for x, seen in zip(scores, (live, key_live), strict=True)
+        )
+        rank, order = of_queries.argsort(dim=-1, stable=True).argsort(dim=-1), of_keys.argsort(dim=-1, stable=True)
+        rank = rank * counts[1] // counts[0]
+        start = torch.minimum(rank - rank % width, counts[1] - width).clamp(min=0)
         seen = start[..., None] + places
-        index = order.gather(-1, seen.clamp(max=length - 1).flatten(-2)).view_as(seen)
-        found.append((index, seen < count[..., None]))
+        index = order.gather(-1, seen.clamp(max=k.shape[2] - 1).flatten(-2)).view_as(seen)
+        found.append((index, seen < counts[1][..., None]))
     support = unique(*(torch.cat(part, -1) for part in zip(*found, strict=True)))
     return support if live is None else Support(support.keys, support.valid & live[..., None])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seqkit.attention.inputs import check_heads, prepare, rows_at_once
+from seqkit.attention.inputs import prepare, rows_at_once
 from seqkit.attention.lsh import counted, gather
 from seqkit.attention.support import Support
 from seqkit.checks import check_positive_int
@@ -15,7 +15,14 @@ __all__ = ["strongest_keys"]
 
 @torch.no_grad()
 def strongest_keys(
-    q: Tensor, k: Tensor, support: Support, n_keys: int, *, causal: bool = False, lengths: Tensor | None = None
+    q: Tensor,
+    k: Tensor,
+    support: Support,
+    n_keys: int,
+    *,
+    causal: bool = False,
+    lengths: Tensor | None = None,
+    key_lengths: Tensor | None = None,
 ) -> Support:
     """Keeps the keys of each query that have the largest q . k among those of a support.
 
@@ -24,11 +31,12 @@ def strongest_keys(
 
     Args:
         q: Queries (B, L, H, D).
-        k: Keys (B, L, H, D).
+        k: Keys (B, T, G, D); G divides H.
         support: Keys to choose from.
         n_keys: Keys W to keep per query.
         causal: Only keys up to the query's own position.
         lengths: Samples of each series (B,); keys past the end are not kept.
+        key_lengths: Keys of each series (B,), where they differ from `lengths`.
 
     Returns:
         A support of at most W places, shape (B, H, L, W).
@@ -45,9 +53,8 @@ def strongest_keys(
         [[1, 2], [1, 2], [1, 2]]
     """
     check_positive_int("n_keys", n_keys)
-    check_heads(q, k)
-    heads = prepare(q, k, k[..., :0], None, lengths)
-    support = counted(support, heads.q, heads.live, causal)
+    heads = prepare(q, k, k[..., :0], None, lengths, key_lengths, causal)
+    support = counted(support, heads, causal)
     if support.width <= n_keys:
         return support
     rows = rows_at_once(None, q.shape[1], len(q) * q.shape[2] * support.width * q.shape[3])

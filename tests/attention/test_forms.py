@@ -261,7 +261,7 @@ def test_sorted_chunks_serve_too() -> None:
 def test_bad_inputs_are_named() -> None:
     q, k, v, needs = case("scatterbrain")
     features, support = needs["features"], needs["support"]
-    with pytest.raises(ValueError, match=r"`k` must have shape"):
+    with pytest.raises(ValueError, match=r"`v` must have shape"):
         performer_attention(q, k[:, :5], v, features)
     with pytest.raises(ValueError, match=r"`v` must have the dtype"):
         performer_attention(q, k, v.float(), features)
