@@ -1,0 +1,279 @@
+"""Attention of trained models, replaced in place by a cheaper one and put back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from seqkit.attention.calibrate import Recorder, best_recipe
+from seqkit.attention.exact import Attention
+from seqkit.attention.multihead import PaddedEncoder, ReplacedMultihead, multihead_refusal
+from seqkit.attention.recipe import METHODS, Attends, Recipe
+from seqkit.checks import check_choice
+
+__all__ = ["ReplacedAttention", "Replacement", "replace", "restore"]
+
+
+class ReplacedAttention(Attention):
+    """The mixer `attention` that attends as its `recipe` says; `seqkit.attention.replace` makes it."""
+
+    recipe: Attends
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, lengths: Tensor | None) -> Tensor:
+        if self.window is not None and self.window < q.shape[1]:
+            raise ValueError(
+                f"`window` must be None or at least the length of the series for replaced attention, got {self.window} "
+                f"for {q.shape[1]} samples; its memory has a bound already"
+            )
+        if self.training and self.dropout:
+            raise ValueError(
+                f"`dropout` must be 0 to train through replaced attention, got {self.dropout}; set it, or call eval()"
+            )
+        groups = self.n_heads // self.n_kv_heads
+        k, v = (x.repeat_interleave(groups, dim=2) for x in (k, v))
+        return self.recipe.attend(q, k, v, causal=self.causal, lengths=lengths)
+
+    def _refusal(self) -> str | None:
+        return "its attention was replaced for whole series; call seqkit.attention.restore first"
+
+
+SWAPS: dict[type[nn.Module], type[nn.Module]] = {
+    nn.MultiheadAttention: ReplacedMultihead,
+    Attention: ReplacedAttention,
+    nn.TransformerEncoder: PaddedEncoder,
+}
+BACK = {new: old for old, new in SWAPS.items()}
+
+
+class Replacement(NamedTuple):
+    """What `replace` did to one module.
+
+    Args:
+        name: Of the module in the model.
+        method: "scatterbrain", "performer", "lsh", "local" or "exact".
+        memory: Share of the keys that a query's memory may hold; None where numbers were given.
+        recipe: All that the method was told, with what calibration chose; None for "exact".
+    """
+
+    name: str
+    method: str
+    memory: float | None
+    recipe: Recipe | None
+
+
+def replace(
+    model: nn.Module,
+    method: str = "scatterbrain",
+    *,
+    memory: float | None = None,
+    n_keys: int | None = None,
+    n_features: int | None = None,
+    share: float | None = None,
+    keys: str | None = None,
+    rounds: int = 8,
+    names: str | Sequence[str] = "*",
+    seed: int = 0,
+    calibration: Any = None,
+) -> list[Replacement]:
+    """Replaces the attention of a trained model in place by one of less memory, without training.
+
+    It finds `torch.nn.MultiheadAttention` and the mixer `attention` of this toolkit, keeps them and their weights where
+    they are, and changes how they attend: parameters, names in `state_dict`, hooks and optimizers stay as they were.
+    Memory is counted as in `Recipe`: keys, and features twice, per query and head.
+
+    Attention across two series (`multihead_attn` of torch's decoder layers) is left as it is, as are classes derived
+    from those two. A model with replaced attention maps whole series; it does not stream. What is saved are the
+    weights, which are the original's.
+
+    Args:
+        model: Any module that holds attention, such as a `SequenceModel`, or `model_` of a fitted estimator.
+        method: "scatterbrain", "performer" (features alone), "lsh" (hashed keys alone), "local" (the keys next to each
+            query alone), or "exact", which puts the original back.
+        memory: Share of the keys that may be held per query, in (0, 1]; 1 / 32 if no sizes are given either.
+        n_keys: Keys per query, instead of `memory`. As many as samples or more make attention exact.
+        n_features: Random features, instead of `memory`.
+        share: Part of the memory for keys, Scatterbrain's alone; 1/2 if None, or what calibration finds.
+        keys: How keys are found, "hashed", "local", "both" or "strongest" (see `find_keys`), for "scatterbrain" and
+            "lsh"; if None "both" and "hashed", or what calibration finds for "scatterbrain".
+        rounds: Independent hashes.
+        names: Pattern of module names such as "layers.1.*", or several.
+        seed: Of hashes and features; each module has its own.
+        calibration: Inputs of the model as it takes them (one tensor, a tuple, or a mapping of names): run once through
+            the exact model in evaluation mode, to choose `share` and `keys` of each module by the error of its output.
+
+    Returns:
+        What was done, in the order of the model's modules.
+
+    Raises:
+        ValueError: nothing is found, a module that cannot be replaced, or options that do not go together.
+
+    Source:
+        Chen et al., Scatterbrain (arXiv:2110.15343), where a trained vision transformer's attention is replaced.
+
+    Example:
+        >>> import torch
+        >>> layer = torch.nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
+        >>> [(one.name, one.method, one.memory) for one in replace(layer, memory=0.1)]
+        [('self_attn', 'scatterbrain', 0.1)]
+        >>> layer(torch.randn(1, 200, 16)).shape
+        torch.Size([1, 200, 16])
+        >>> restore(layer)
+        ['self_attn']
+    """
+    check_choice("method", method, (*METHODS, "exact"))
+    found = _found(model, names)
+    given = {"n_keys": n_keys, "n_features": n_features, "share": share, "keys": keys, "calibration": calibration}
+    if method == "exact":
+        for name, value in {"memory": memory, **given}.items():
+            if value is not None:
+                raise ValueError(f"`{name}` must be left out for exact attention, got {value!r}")
+        _set(model, [module for _, module in found], [None] * len(found))
+        return [Replacement(name, "exact", None, None) for name, _ in found]
+    unused = {
+        "share": method != "scatterbrain",
+        "keys": method in ("performer", "local"),
+        "calibration": method != "scatterbrain" or (share is not None and keys is not None),
+    }
+    for name, useless in unused.items():
+        if useless and given[name] is not None:
+            why = "where `share` and `keys` are given" if method == "scatterbrain" else f"for {method}"
+            raise ValueError(f"`{name}` must be left out {why}, got one")
+    if memory is None and n_keys is None and n_features is None:
+        memory = 1 / 32
+    if share is not None and memory is None:
+        raise ValueError("`share` must come with `memory`, which it divides; leave it out where sizes are given")
+    recipes = [
+        Recipe(
+            method=method,
+            memory=memory,
+            n_keys=n_keys,
+            n_features=n_features,
+            share=0.5 if share is None else share,
+            keys=keys or ("hashed" if method == "lsh" else "both"),
+            rounds=rounds,
+            seed=seed + place,
+        )
+        for place in range(len(found))
+    ]
+    modules = [module for _, module in found]
+    before = [module.__dict__.get("recipe") for module in modules]
+    try:
+        if calibration is not None:
+            choice = {"shares": share is None and memory is not None, "keys": keys is None}
+            recipes = _calibrated(model, modules, recipes, calibration, choice)
+        _set(model, modules, recipes)
+    except BaseException:
+        _set(model, modules, before)
+        raise
+    return [
+        Replacement(name, recipe.method, recipe.memory, recipe)
+        for (name, _), recipe in zip(found, recipes, strict=True)
+    ]
+
+
+def restore(model: nn.Module, *, names: str | Sequence[str] = "*") -> list[str]:
+    """Puts the original attention back, so that outputs are those from before `replace`, bit for bit.
+
+    Args:
+        model: A module in which attention was replaced.
+        names: Pattern of module names, or several.
+
+    Returns:
+        Names of the modules whose attention had been replaced; none is no error.
+
+    Example:
+        >>> restore(nn.Linear(2, 2))
+        []
+    """
+    patterns = _patterns(names)
+    found = [(name, module) for name, module in _attention(model) if _matches(name, patterns) and type(module) in BACK]
+    _set(model, [module for _, module in found], [None] * len(found))
+    return [name for name, _ in found]
+
+
+def _set(model: nn.Module, modules: Sequence[nn.Module], recipes: Sequence[Attends | None]) -> None:
+    """Gives each module its recipe, or its own class back; encoders around them follow."""
+    for module, recipe in zip(modules, recipes, strict=True):
+        kind = type(module)
+        if recipe is None:
+            module.__class__ = BACK.get(kind, kind)
+            module.__dict__.pop("recipe", None)
+        else:
+            module.__class__ = SWAPS.get(kind, kind)
+            module.recipe = recipe  # type: ignore[assignment]
+    for encoder in model.modules():
+        if type(encoder) in (nn.TransformerEncoder, PaddedEncoder):
+            inside = any(isinstance(module, ReplacedMultihead) for module in encoder.modules())
+            encoder.__class__ = PaddedEncoder if inside else nn.TransformerEncoder
+
+
+def _calibrated(
+    model: nn.Module, modules: list[nn.Module], recipes: list[Recipe], inputs: Any, choice: dict[str, bool]
+) -> list[Recipe]:
+    """Recipes chosen on what each module is given when the exact model sees `inputs`."""
+    recorders = [Recorder() for _ in modules]
+    _set(model, modules, recorders)
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            if isinstance(inputs, Mapping):
+                model(**inputs)
+            else:
+                model(*((inputs,) if isinstance(inputs, Tensor) else inputs))
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return [
+        best_recipe(recipe, recorder.calls, **choice) if recorder.calls else recipe
+        for recipe, recorder in zip(recipes, recorders, strict=True)
+    ]
+
+
+def _found(model: nn.Module, names: str | Sequence[str]) -> list[tuple[str, nn.Module]]:
+    """Attention that can be replaced, by name.
+
+    Raises:
+        ValueError: there is none, or one that matches cannot be replaced.
+    """
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f"`model` must be a torch module, got {type(model).__name__}; of a fitted estimator give `model_`"
+        )
+    there, patterns = _attention(model), _patterns(names)
+    if not there:
+        raise ValueError(
+            f"`model` must hold torch.nn.MultiheadAttention or the mixer `attention`, got {type(model).__name__} with "
+            "neither; build it with one of them"
+        )
+    found = [(name, module) for name, module in there if _matches(name, patterns)]
+    if not found:
+        raise ValueError(
+            f"`names` must match a module with attention, got {names!r}; there are {', '.join(n for n, _ in there)}"
+        )
+    for name, module in found:
+        why = multihead_refusal(module) if isinstance(module, nn.MultiheadAttention) else None
+        if why is not None:
+            raise ValueError(
+                f"`model` must hold attention that can be replaced, got {name!r}: {why}; leave it out by `names`"
+            )
+    return found
+
+
+def _attention(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """All attention of the known classes, but for that of torch's decoders across two series."""
+    across = {layer.multihead_attn for layer in model.modules() if isinstance(layer, nn.TransformerDecoderLayer)}
+    kinds = (nn.MultiheadAttention, ReplacedMultihead, Attention, ReplacedAttention)
+    return [(name, one) for name, one in model.named_modules() if type(one) in kinds and one not in across]
+
+
+def _patterns(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _matches(name: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
