@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 import pytest
 
-import seqkit.ssm  # noqa: F401 - registers its mixers
+import seqkit.attention
+import seqkit.ssm  # noqa: F401 - both register their mixers
 from seqkit.nn import Mixer, get_mixer, mixer_names
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -112,7 +113,13 @@ def disagreements(classes: list[type]) -> dict[str, dict[str, Any]]:
 def test_mixers_share_defaults() -> None:
     classes: list[type] = [get_mixer(name) for name in mixer_names()]
     assert len(classes) >= 5
-    assert disagreements(classes) == {}
+    found = disagreements(classes)
+    # A memory's window is its unit of time and must be given; that of attention counts samples.
+    attention = {cls.__name__ for cls in classes if cls.__module__.startswith("seqkit.attention")}
+    windows = found.pop("window", {})
+    assert {repr(default) for cls, default in windows.items() if cls not in attention} <= {"None"}
+    assert len({repr(default) for cls, default in windows.items() if cls in attention}) == 1
+    assert found == {}
 
 
 @pytest.mark.parametrize("name", mixer_names())

@@ -14,7 +14,7 @@ from seqkit.estimators.past import Past
 from seqkit.estimators.sizes import AUTO
 from seqkit.estimators.times import times_of
 from seqkit.models import ModelConfig
-from seqkit.models.config import PRESETS, model_options
+from seqkit.models.config import PRESETS, model_options, takes_length
 from seqkit.runs.steps import step_size_range
 
 __all__ = ["ForecastSizes", "choose_forecast_sizes", "choose_season", "choose_window"]
@@ -109,7 +109,7 @@ def choose_forecast_sizes(
     low, high = step_size_range(window)
     rule |= {"dt_min": low, "dt_max": high}
     preset, allowed = PRESETS[mixer], model_options(mixer)
-    if {**allowed, **(options or {})}.get("measure", "legt") in ("legt", "fourier"):
+    if takes_length(mixer) and {**allowed, **(options or {})}.get("measure", "legt") in ("legt", "fourier"):
         rule["window"] = float(window)  # other measures have no edge that would have to lie somewhere
     sizes = ("d_model", "n_layers", "dropout")
     own = {**preset.sizes, **preset.options}

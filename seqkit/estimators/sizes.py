@@ -7,7 +7,7 @@ from typing import Any
 
 from seqkit.checks import check_positive, check_positive_int, check_unit_interval
 from seqkit.models import ModelConfig
-from seqkit.models.config import PRESETS, model_options
+from seqkit.models.config import PRESETS, model_options, takes_length
 from seqkit.runs.steps import step_size_range
 
 __all__ = ["AUTO", "DataShape", "Sizes", "choose_sizes"]
@@ -108,7 +108,8 @@ def choose_sizes(shape: DataShape, mixer: str, given: dict[str, Any], options: d
     allowed = model_options(mixer)
     preset = PRESETS[mixer]
     rule = _rule(shape, _is_bank(shape, mixer, given, options or {}))
-    if {**allowed, **preset.options, **(options or {})}.get("measure", "legt") in ("legt", "fourier"):
+    measure = {**allowed, **preset.options, **(options or {})}.get("measure", "legt")
+    if takes_length(mixer) and measure in ("legt", "fourier"):
         rule["window"] = max(shape.length, 1.0)  # other measures have no edge that would have to lie somewhere
     fitting = {key: value for key, value in rule.items() if key in allowed or key in _MODEL_SIZES}
     own = {**preset.sizes, **preset.options}

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-import seqkit.ssm  # noqa: F401  registers the mixers and the pooling that the presets name
+import seqkit.attention
+import seqkit.ssm  # noqa: F401  both register mixers that the presets name, and a pooling
 from seqkit.checks import check_choice, check_keys, check_positive_int, check_unit_interval
 from seqkit.nn import mixer_options, norm_names, pool_names, pool_options
 from seqkit.nn.backbone import ACTIVATIONS, OUTPUTS
 
-__all__ = ["PRESETS", "ModelConfig", "Preset", "model_names", "model_options"]
+__all__ = ["PRESETS", "ModelConfig", "Preset", "model_names", "model_options", "takes_length"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class ModelConfig:
             levels must be those of whole outputs.
         norm: "layer", "rms" or "none".
         activation: "gelu", "relu", "silu" or "none".
-        output: Output map of each block: "gated", "linear" or "none".
+        output: Output map of each block: "gated", "linear" or "none"; "mlp" for a transformer's feed-forward part.
         pool: "mean", "last", "max", "legs" or "share" over time; sequence targets use none.
         options: Options of the mixer, such as `order`, `measure`, `dt_min`, or of the pooling in a model without a
             mixer; the defaults for what is not named.
@@ -126,6 +127,11 @@ class Preset:
     sizes: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def has_size(self) -> bool:
+        """Whether it says how large the model is, as one of a paper does, whatever the data."""
+        return bool({"d_model", "n_layers"} & self.sizes.keys())
+
 
 PRESETS: dict[str, Preset] = {
     "lssl": Preset("linear state-space layer, dense trained A", "lssl"),
@@ -161,6 +167,11 @@ PRESETS: dict[str, Preset] = {
         {"d_model": 256, "n_layers": 1, "dropout": 0.3, "pool": "legs"},
         {"integrals": True, "features": 24},
     ),
+    "attention": Preset(
+        "transformer: exact attention over the last samples, positions in time",
+        "attention",
+        {"output": "mlp"},
+    ),
     "lstm": Preset("long short-term memory, the classic baseline", "lstm"),
     "gru": Preset("gated recurrent units, the classic baseline", "gru"),
 }
@@ -192,6 +203,18 @@ def model_options(name: str, given: dict[str, Any] | None = None) -> dict[str, A
     """
     preset = PRESETS[check_choice("model", name, model_names())]
     return pool_options(preset.sizes["pool"], given) if preset.mixer is None else mixer_options(preset.mixer, given)
+
+
+def takes_length(name: str) -> bool:
+    """Whether a model has a `window` without a default, which should be as long as the series are.
+
+    A memory's window is its unit of time. One with a default counts the samples that attention reads.
+
+    Example:
+        >>> takes_length("lmu"), takes_length("attention"), takes_length("gru")
+        (True, False, False)
+    """
+    return model_options(name).get("window", False) is None
 
 
 def _mapping(name: str, value: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The mixer contract and registry, residual backbone, norms, holding, pooling, perceptron, heads; LSTM and GRU."""
 
 from seqkit.nn.backbone import Backbone, BackboneState, ResidualBlock
+from seqkit.nn.feed_forward import FeedForward
 from seqkit.nn.head import ClassHead, ValueHead
 from seqkit.nn.hold import check_observed, hold, hold_step, last_of
 from seqkit.nn.mixer import (
@@ -36,6 +37,7 @@ __all__ = [
     "Backbone",
     "BackboneState",
     "ClassHead",
+    "FeedForward",
     "InputNorm",
     "LastPool",
     "MaxPool",

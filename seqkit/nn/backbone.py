@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqkit.checks import check_choice, check_unit_interval
+from seqkit.nn.feed_forward import ACTIVATIONS, FeedForward
 from seqkit.nn.mixer import Mixer, State, mask_past_end
 from seqkit.nn.norm import build_norm
 
 __all__ = ["ACTIVATIONS", "OUTPUTS", "Backbone", "BackboneState", "ResidualBlock"]
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU, "none": nn.Identity}
-OUTPUTS = ("gated", "linear", "none")
+OUTPUTS = ("gated", "linear", "none", "mlp")
 
 
 class BackboneState(NamedTuple):
@@ -27,14 +27,18 @@ class BackboneState(NamedTuple):
 class ResidualBlock(nn.Module):
     """Residual block around one mixer, `x + dropout(W dropout(activation(mixer(norm(x)))))`.
 
+    With the output "mlp" it is the block of a transformer, `z = x + dropout(mixer(norm(x)))` and then
+    `z + dropout(F(norm'(z)))` with a feed-forward part F four times as wide, which has the activation.
+
     What lies past a series' end changes nothing before it, but must be finite and does not come out as 0; `Backbone`
     sees to both once for all its blocks.
 
     Args:
         mixer: The layer that looks along time; it fixes d_model.
         norm: "layer", "rms" or "none"; before the mixer.
-        activation: "gelu", "relu", "silu" or "none"; after the mixer.
-        output: "gated" for `a * sigmoid(b)` with (a, b) = W y of width 2 D, "linear" for W y, "none" for y.
+        activation: "gelu", "relu", "silu" or "none"; after the mixer, or within "mlp".
+        output: "gated" for `a * sigmoid(b)` with (a, b) = W y of width 2 D, "linear" for W y, "none" for y, "mlp" for
+            a feed-forward part with a norm and a residual of its own.
         dropout: Share of values set to zero before and after the output map, in [0, 1); once if there is no map.
 
     Raises:
@@ -42,7 +46,7 @@ class ResidualBlock(nn.Module):
 
     Source:
         Gu et al. 2021, LSSL (arXiv:2110.13985), section 4 and appendix; the gated output is the later recipe of
-        S4 (arXiv:2111.00396).
+        S4 (arXiv:2111.00396). "mlp" is Vaswani et al. 2017 (arXiv:1706.03762) with the norm first.
 
     Example:
         >>> import torch
@@ -69,19 +73,25 @@ class ResidualBlock(nn.Module):
         self.dropout = nn.Dropout(check_unit_interval("dropout", dropout))
         self.output = output
         widths = {"gated": 2 * d_model, "linear": d_model}
-        self.out: nn.Module = nn.Linear(d_model, widths[output]) if output != "none" else nn.Identity()
+        self.out: nn.Module
+        self.out_norm: nn.Module = nn.Identity()
+        if output == "mlp":
+            self.out_norm = build_norm(norm, d_model)
+            self.out = FeedForward(d_model, activation=activation, dropout=dropout)
+        else:
+            self.out = nn.Linear(d_model, widths[output]) if output != "none" else nn.Identity()
 
     def forward(
         self, x: Tensor, *, lengths: Tensor | None = None, rate: float = 1.0, timestamps: Tensor | None = None
     ) -> Tensor:
         """Maps whole series (B, L, D); arguments as in `Mixer.forward`."""
         y: Tensor = self.mixer(self.norm(x), lengths=lengths, rate=rate, timestamps=timestamps)
-        return x + self._after(y)
+        return self._after(x, y)
 
     def step(self, x_t: Tensor, state: State, *, rate: float | Tensor = 1.0) -> tuple[Tensor, State]:
         """Maps one sample (B, D)."""
         y, state = self.mixer.step(self.norm(x_t), state, rate=rate)
-        return x_t + self._after(y), state
+        return self._after(x_t, y), state
 
     def scan(
         self,
@@ -94,16 +104,19 @@ class ResidualBlock(nn.Module):
     ) -> tuple[Tensor, State]:
         """Maps a block (B, L, D) that continues from `state`."""
         y, state = self.mixer.scan(self.norm(x), state, lengths=lengths, rate=rate, timestamps=timestamps)
-        return x + self._after(y), state
+        return self._after(x, y), state
 
-    def _after(self, y: Tensor) -> Tensor:
-        if self.output != "none":
+    def _after(self, x: Tensor, y: Tensor) -> Tensor:
+        if self.output == "mlp":
+            x = x + self.dropout(y)
+            y = self.out(self.out_norm(x))
+        elif self.output != "none":
             y = self.out(self.dropout(self.activation(y)))
             if self.output == "gated":
                 y = F.glu(y, dim=-1)
         else:
             y = self.activation(y)
-        return cast("Tensor", self.dropout(y))
+        return cast("Tensor", x + self.dropout(y))
 
 
 class Backbone(nn.Module):

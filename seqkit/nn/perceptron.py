@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from seqkit.checks import check_choice, check_positive_int, check_unit_interval
 from seqkit.nn.backbone import ACTIVATIONS, OUTPUTS
+from seqkit.nn.feed_forward import FeedForward
 from seqkit.nn.norm import build_norm
 
 __all__ = ["Perceptron"]
@@ -23,7 +24,8 @@ class Perceptron(nn.Module):
         n_layers: Number of hidden layers.
         norm: "layer", "rms" or "none".
         activation: "gelu", "relu", "silu" or "none".
-        output: "gated" for `a * sigmoid(b)` with (a, b) = W y of width 2 D, "linear" for W y, "none" for y.
+        output: "gated" for `a * sigmoid(b)` with (a, b) = W y of width 2 D, "linear" for W y, "none" for y, "mlp" for
+            hidden layers `x + dropout(F(norm(x)))` with a feed-forward part F four times as wide.
         dropout: Share of values set to zero, in [0, 1).
 
     Raises:
@@ -49,19 +51,27 @@ class Perceptron(nn.Module):
         super().__init__()
         check_positive_int("n_layers", n_layers)
         self.output = check_choice("output", output, OUTPUTS)
-        self.activation = ACTIVATIONS[check_choice("activation", activation, ACTIVATIONS)]()
+        check_choice("activation", activation, ACTIVATIONS)
+        wide = output == "mlp"  # which has an activation and dropout of its own
+        self.activation = nn.Identity() if wide else ACTIVATIONS[activation]()
         self.dropout = nn.Dropout(check_unit_interval("dropout", dropout))
         self.enter = nn.Linear(check_positive_int("n_features", n_features), check_positive_int("d_model", d_model))
         self.norms = nn.ModuleList(build_norm(norm, d_model) for _ in range(n_layers))
-        width = 2 * d_model if output == "gated" else d_model
-        maps = (nn.Identity() if output == "none" else nn.Linear(d_model, width) for _ in range(n_layers))
-        self.maps = nn.ModuleList(maps)
+
+        def layer() -> nn.Module:
+            if wide:
+                return FeedForward(d_model, activation=activation, dropout=dropout)
+            width = 2 * d_model if output == "gated" else d_model
+            return nn.Identity() if output == "none" else nn.Linear(d_model, width)
+
+        self.maps = nn.ModuleList(layer() for _ in range(n_layers))
         self.norm = build_norm(norm, d_model)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps features (..., n_features) to (..., D)."""
         x = self.enter(x)
         for norm, layer in zip(self.norms, self.maps, strict=True):
-            y = layer(self.dropout(self.activation(norm(x))))
+            y = norm(x)
+            y = layer(y if self.output == "mlp" else self.dropout(self.activation(y)))
             x = x + self.dropout(F.glu(y, dim=-1) if self.output == "gated" else y)
         return cast("Tensor", self.norm(x))

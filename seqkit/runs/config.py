@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 from seqkit.checks import check_choice, check_keys, check_positive_int, nearest
 from seqkit.datasets.registry import source_names, source_options
-from seqkit.models.config import PRESETS, ModelConfig, model_names, model_options
+from seqkit.models.config import PRESETS, ModelConfig, model_names, model_options, takes_length
 from seqkit.runs.recipes import recipe, refinement
 from seqkit.runs.settings import FORMAT, SECTIONS, check_format, read_yaml
 from seqkit.runs.steps import AUTO
@@ -133,8 +133,9 @@ class RunConfig:
         defaults = recipe(data_name, sections["model"].get("name"))
         model_name = str(sections["model"].setdefault("name", defaults["model"].get("name", ModelConfig.name)))
         check_choice("model", model_name, model_names())
-        if PRESETS[model_name].sizes:  # a model of a paper has that paper's size on every data set
-            defaults["model"] = {}
+        preset = PRESETS[model_name]  # a model of a paper has that paper's size on every data set
+        kept = {} if preset.has_size else defaults["model"]
+        defaults["model"] = {key: value for key, value in kept.items() if key not in preset.sizes}
         finer = refinement(data_name, model_name)
         defaults = {name: {**values, **finer[name]} for name, values in defaults.items()}
         seed = given.get("seed", 0)
@@ -144,11 +145,11 @@ class RunConfig:
             else:
                 section, name = key.split(".", 1)
                 sections[section][name] = value
-        if sections["data"].get("horizon") is not None and not PRESETS[model_name].sizes:
+        if sections["data"].get("horizon") is not None and not preset.has_size:
             defaults["model"].setdefault("pool", "last")  # the next values depend on the last ones most
-        automatic: dict[str, Any] = {
-            key: AUTO for key in ("dt_min", "dt_max", "window") if key in model_options(model_name)
-        }
+        options = model_options(model_name)
+        chosen_by_data = ("dt_min", "dt_max", *(("window",) if takes_length(model_name) else ()))
+        automatic: dict[str, Any] = {key: AUTO for key in chosen_by_data if key in options}
         model_values = {**automatic, **defaults["model"], **sections["model"]}
         return cls(
             data=_data_config({**defaults["data"], **sections["data"]}),

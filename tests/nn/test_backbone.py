@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import seqkit.ssm  # noqa: F401  registers its mixers
-from seqkit.nn import GRU, LSTM, Backbone, ResidualBlock, get_mixer
+from seqkit.nn import GRU, LSTM, Backbone, FeedForward, Perceptron, ResidualBlock, get_mixer
 
 D = 4
 
@@ -42,10 +42,40 @@ def test_block_is_its_formula(norm, activation, output):
     assert torch.allclose(block(x), x + y, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["s4d", "lssl", "gru"])
 @pytest.mark.parametrize("norm", ["layer", "rms", "none"])
-def test_steps_and_blocks_equal_forward(name, norm):
-    backbone = stack(name, norm)
+def test_a_transformers_block_is_its_formula(norm):
+    block = ResidualBlock(GRU(D), norm=norm, activation="silu", output="mlp", dropout=0.5).eval()
+    x = torch.randn(2, 6, D)
+    normed = {"layer": lambda v: F.layer_norm(v, (D,)), "rms": lambda v: F.rms_norm(v, (D,)), "none": lambda v: v}[norm]
+    z = x + block.mixer(normed(x))
+    wide = F.silu(normed(z) @ block.out.wide.weight.T + block.out.wide.bias)
+    assert wide.shape[-1] == 4 * D
+    assert torch.allclose(block(x), z + wide @ block.out.narrow.weight.T + block.out.narrow.bias, atol=1e-5)
+    block.train()
+    block.out.dropout.p = 0.0
+    assert not torch.equal(block(x), block(x))  # around the parts as well, not only within
+
+
+@pytest.mark.parametrize("output", ["gated", "linear", "none", "mlp"])
+def test_a_perceptron_is_its_formula(output):
+    perceptron = Perceptron(5, D, n_layers=2, output=output, dropout=0.5).eval()
+    x = torch.randn(3, 5)
+    z = perceptron.enter(x)
+    for layer in perceptron.maps:
+        normed = F.layer_norm(z, (D,))
+        if output == "mlp":
+            y = layer.narrow(F.gelu(layer.wide(normed)))
+        else:
+            y = layer(F.gelu(normed))
+            y = y[..., :D] * y[..., D:].sigmoid() if output == "gated" else y
+        z = z + y
+    assert torch.allclose(perceptron(x), F.layer_norm(z, (D,)), atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "output"), [("s4d", "gated"), ("lssl", "gated"), ("gru", "gated"), ("s4d", "mlp")])
+@pytest.mark.parametrize("norm", ["layer", "rms", "none"])
+def test_steps_and_blocks_equal_forward(name, norm, output):
+    backbone = stack(name, norm, output=output)
     x = torch.randn(3, 20, D, dtype=torch.float64)
     whole = backbone(x)
     state, stepped = backbone.initial_state(3), []
@@ -119,6 +149,9 @@ def test_dropout_acts_in_training_only():
 
 
 def test_wrong_settings_are_refused():
+    for option, value in (("expansion", 0), ("dropout", 1.0), ("activation", "geul")):
+        with pytest.raises(ValueError, match=f"`{option}`"):
+            FeedForward(D, **{option: value})
     for option, value, words in (
         ("norm", "batch", "`norm` must be one of"),
         ("activation", "geul", "did you mean gelu"),

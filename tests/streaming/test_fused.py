@@ -223,8 +223,8 @@ def plain_model(name: str, **changes: Any) -> SequenceModel:
 
 
 class Shifted(ResidualBlock):
-    def _after(self, y: torch.Tensor) -> torch.Tensor:
-        return super()._after(y) + 1
+    def _after(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return super()._after(x, y) + 1
 
 
 def test_what_it_does_not_serve_is_said_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,6 +235,7 @@ def test_what_it_does_not_serve_is_said_with_the_reason(monkeypatch: pytest.Monk
     activated.backbone.blocks[0].activation = nn.GELU(approximate="tanh")
     for made, words in (
         (plain_model("gru"), "it serves the mixers s4d, s4 and lssl, and this model has GRU"),
+        (plain_model("s4d", output="mlp"), "it has no form of the part FeedForward"),
         (plain_model("hippo_legs"), "it serves models with a mixer, and this one only pools"),
         (
             plain_model("s4d", pool="legs"),

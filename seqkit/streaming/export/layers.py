@@ -98,19 +98,23 @@ class BlockForm(nn.Module):
     def __init__(self, block: ResidualBlock, *, step: float, runtime: bool) -> None:
         super().__init__()
         self.norm, self.activation, self.out, self.output = block.norm, block.activation, block.out, block.output
+        self.out_norm = block.out_norm
         self.form = form_of(block.mixer, step=step, runtime=runtime)
         self.n_states = len(block.mixer.initial_state(1))
 
     def step(self, x: Tensor, state: States, steps: Tensor | None) -> tuple[Tensor, States]:
         """One sample, (B, D)."""
         y, new = self.form.step(self.norm(x), state, steps)
-        return x + self._after(y), new
+        return self._after(x, y), new
 
     def block(self, x: Tensor, state: States) -> tuple[Tensor, States]:
         """A block, (B, L, D)."""
         y, new = self.form.block(self.norm(x), state)
-        return x + self._after(y), new
+        return self._after(x, y), new
 
-    def _after(self, y: Tensor) -> Tensor:
+    def _after(self, x: Tensor, y: Tensor) -> Tensor:
+        if self.output == "mlp":
+            x = x + y
+            return x + cast("Tensor", self.out(self.out_norm(x)))
         y = cast("Tensor", self.out(self.activation(y)))
-        return F.glu(y, dim=-1) if self.output == "gated" else y
+        return x + (F.glu(y, dim=-1) if self.output == "gated" else y)
