@@ -14,6 +14,7 @@ from seqkit.kernels.krylov import krylov
 from seqkit.kernels.legs_update import legs_update
 from seqkit.kernels.long_conv import long_conv
 from seqkit.kernels.lti_memory import lti_memory
+from seqkit.kernels.monarch import monarch
 from seqkit.kernels.ssm_scan import ssm_scan
 from seqkit.kernels.ssm_step import ssm_step
 from seqkit.kernels.vandermonde import vandermonde
@@ -125,6 +126,18 @@ def scan_inputs(
     }
 
 
+def monarch_inputs(
+    dtype: torch.dtype, length: int, blocks: tuple[int, int] = (4, 4), rank: int = 1, sizes: tuple[int, int] = (4, 4)
+) -> dict[str, Tensor]:
+    """`length` rows of k p numbers, factors of k and l blocks for slices (s, p)."""
+    (k, n_blocks), (p, s) = blocks, sizes
+    return {
+        "x": normal(length, k * p, dtype=dtype),
+        "w1": normal(k, rank * n_blocks, p, dtype=dtype),
+        "w2": normal(n_blocks, s, k * rank, dtype=dtype),
+    }
+
+
 def attention_inputs(dtype: torch.dtype, length: int, sharing: int = 1, ends: bool = False) -> dict[str, Tensor]:
     heads = {"q": 2, "k": 2 // sharing, "v": 2 // sharing}
     tensors = {name: normal(2, length, count, 4, dtype=dtype) for name, count in heads.items()}
@@ -166,6 +179,10 @@ def conv(backend: str, length: int, **tensors: Tensor) -> Tensor:
 
 def conv_both_sides(backend: str, length: int, **tensors: Tensor) -> Tensor:
     return long_conv(**tensors, causal=False, backend=backend)
+
+
+def monarch_product(backend: str, length: int, **tensors: Tensor) -> Tensor:
+    return monarch(**tensors, backend=backend)
 
 
 def legs_started(backend: str, length: int, u: Tensor, state: Tensor) -> Tensor:
@@ -300,6 +317,11 @@ CASES = [
     Case("legs_update-rows", legs_rows, legs_inputs, (("order", 9),), "legs_update", triton=True),
     Case("legs_update-timed", legs_timed, legs_inputs, (("n_series", 2),), "legs_update", triton=True),
     Case("legs_update-many", legs_rows, legs_inputs, (("n_series", 17),), "legs_update", triton=True),
+    Case("monarch", monarch_product, monarch_inputs, (), "monarch", True, ("x", "w1", "w2")),
+    Case(
+        *("monarch-slices", monarch_product, monarch_inputs, (("blocks", (3, 2)), ("rank", 2), ("sizes", (5, 7)))),
+        *("monarch", True, ("x", "w1", "w2")),
+    ),
     Case("ssm_step", step, step_inputs, (), "ssm_step", True, ("u",)),
     Case("ssm_step-own-skip", step, step_inputs, (("own", True), ("skip", True)), "ssm_step", True, ("u",)),
     Case(
@@ -497,6 +519,8 @@ def test_opcheck(case: Case) -> None:
         q, k, v = (tensors[name] for name in ("q", "k", "v"))
         numbers = (8, 8, 20, 3, True, 2.0, 0.5, 0.2)
         args = (q, k, v, none.double(), torch.tensor(3), none, *mask[2:], *numbers)
+    elif case.op == "monarch":
+        args = tuple(tensors.values())
     else:
         args = (*tensors.values(), 70)
         if tensors.get("A") is not None and tensors["A"].dim() == 2:
@@ -627,6 +651,12 @@ SHAPES = [
     ("ssm_scan", {"C": (4, 5)}, r"`C` must have shape \(3, 5\), got \(4, 5\)"),
     ("ssm_scan", {"C": (2, 4, 5)}, r"`C` must have shape \(M, 3, 5\), got \(2, 4, 5\)"),
     ("ssm_scan", {"state": (1, 3, 5)}, r"`state` must have shape \(2, 3, 5\), got \(1, 3, 5\)"),
+    ("monarch", {"x": (3, 15)}, r"`x` must have shape \(..., 16\) to fit `w1`, got \(3, 15\)"),
+    ("monarch", {"w1": (4, 16)}, r"`w1` must have shape \(k, r l, p\), got \(4, 16\)"),
+    ("monarch", {"w2": (4, 4)}, r"`w2` must have shape \(l, s, k r\), got \(4, 4\)"),
+    ("monarch", {"w2": (4, 4, 5)}, r"for one r, got \(4, 4, 4\) and \(4, 4, 5\)"),
+    ("monarch", {"w2": (3, 4, 4)}, r"for one r, got \(4, 4, 4\) and \(3, 4, 4\)"),
+    ("monarch", {"w1": (4, 0, 4)}, r"`w1` and `w2` must not be empty, got \(4, 0, 4\)"),
     ("krylov", {"A": (3, 6, 5)}, r"`A` must have shape \(..., N, N\), got \(3, 6, 5\)"),
     ("krylov", {"B": (3, 5)}, r"`B` must have shape \(..., 6\) to fit `A`, got \(3, 5\)"),
     ("krylov", {"C": (6,)}, r"`C` must have shape \(..., M, 6\) to fit `A`, got \(6,\)"),

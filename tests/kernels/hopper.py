@@ -144,6 +144,49 @@ def ssm_scan() -> None:
 
 CALLS["ssm_scan"] = ssm_scan
 
+
+def monarch() -> None:
+    from seqkit.kernels.monarch.triton import monarch_backward, monarch_forward
+
+    for blocks, size, dtype in ((64, 64, torch.float32), (4, 1024, torch.bfloat16), (3, 5, torch.float32)):
+        rank = max(1, size // blocks)
+        x = torch.zeros(1000, blocks * size, dtype=dtype)
+        w1 = torch.zeros(blocks, rank * blocks, size, dtype=dtype)
+        w2 = torch.zeros(blocks, size, blocks * rank, dtype=dtype)
+        monarch_backward(monarch_forward(x, w1, w2), x, w1, w2)
+
+
+CALLS["monarch"] = monarch
+
+def attention() -> None:
+    from seqkit.kernels.attention import alibi_slopes, butterfly_mask
+    from seqkit.kernels.attention.triton import attention_backward, attention_forward
+
+    none, seed = torch.zeros(0, dtype=torch.int64), torch.tensor(3)
+    mask = butterfly_mask(1000, 2, tile=128)
+    lists = (*mask[2:], *mask.tile)
+    packed = torch.tensor([[0, 0, 300, 0, 300], [0, 300, 1000, 300, 1000]])
+    plain = (none.float(), seed, none, *[none] * 3, none.bool(), *[none] * 3, 0, 0)
+    causal, simple = (-1, 0, True, 0.0, 0.125, 0.0), (-1, -1, True, 0.0, 0.125, 0.0)
+    everything = (alibi_slopes(4).float(), seed, packed, *lists, 20, 0, True, 5.0, 0.125, 0.1)
+    cases: list[tuple[int, torch.dtype, tuple]] = [
+        (64, torch.bfloat16, (*plain, *simple)),
+        (64, torch.float32, (*plain, *causal)),
+        (80, torch.float16, (*plain, *causal)),
+        (128, torch.bfloat16, (*plain[:3], *lists, *simple)),
+        (128, torch.bfloat16, everything),
+        (128, torch.float32, everything),
+        (256, torch.bfloat16, (*plain, *causal)),
+        (256, torch.float32, (*plain, *causal)),
+    ]
+    for size, dtype, others in cases:
+        q, k = torch.zeros(1, 1000, 4, size, dtype=dtype), torch.zeros(1, 1000, 2, size, dtype=dtype)
+        out, lse = attention_forward(q, k, k, *others)
+        attention_backward(out, lse, q, k, k, *others, out, lse)
+
+
+CALLS["attention"] = attention
+
 BINARIES = Path(triton.__file__).parent / "backends/nvidia/bin"
 
 
