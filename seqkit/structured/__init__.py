@@ -7,12 +7,14 @@ from seqkit.structured.dense import Dense
 from seqkit.structured.linear import StructuredLinear
 from seqkit.structured.low_rank import LowRank
 from seqkit.structured.matrix import StructuredMatrix
+from seqkit.structured.monarch import Monarch
 from seqkit.structured.project import project
 from seqkit.structured.registry import get_structure, register_structure, structure_names, structure_options
 
 __all__ = [
     "Dense",
     "LowRank",
+    "Monarch",
     "StructuredLinear",
     "StructuredMatrix",
     "get_structure",

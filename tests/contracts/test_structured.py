@@ -45,10 +45,26 @@ CASES = [
     Case("low_rank", 16, 16),
     Case("low_rank", 6, 9, {"rank": 2}),
     Case("low_rank", 7, 5, {"rank": 5}),
+    Case("monarch", 16, 16),
+    Case("monarch", 12, 20, {"n_blocks": (4, 5), "slice_rank": 2}),
+    Case("monarch", 14, 6, {"n_blocks": (3, 2)}),
+    Case("monarch", 13, 11),
+    Case("monarch", 16, 16, {"n_blocks": 2, "slice_rank": 3}),
+    Case("monarch", 27, 16, {"order": 3}),
+    Case("monarch", 15, 17, {"order": 4}),
 ]
 # Case -> sentence part: options and sizes that cannot be.
 IMPOSSIBLE = [
     (Case("low_rank", 4, 3, {"rank": 4}), "`rank` must be at most the smaller size, 3, got 4"),
+    (Case("monarch", 16, 16, {"n_blocks": 17}), "`n_blocks` must leave each block of the 16 in_features at least one"),
+    (Case("monarch", 16, 4, {"n_blocks": (4, 5)}), "at least one number, got (5,); use fewer"),
+    (Case("monarch", 10, 10, {"n_blocks": 7}), "at least one number, got (7,); use fewer"),
+    (Case("monarch", 16, 16, {"n_blocks": 0}), "`n_blocks` must be a whole number of at least 1, got 0"),
+    (Case("monarch", 16, 16, {"n_blocks": (1, 2, 3)}), "`n_blocks` must be a number, a pair (input, output) or None"),
+    (Case("monarch", 16, 16, {"slice_rank": 5}), "`slice_rank` must be at most the slices' smaller size"),
+    (Case("monarch", 16, 16, {"order": 1}), "`order` must be at least 2, got 1"),
+    (Case("monarch", 16, 16, {"order": 3, "n_blocks": 2}), "`n_blocks` must be None for an order above 2"),
+    (Case("monarch", 16, 16, {"order": 3, "slice_rank": 2}), "`slice_rank` must be 1 for an order above 2"),
     (Case("low_rank", 4, 3, {"rank": 0}), "`rank` must be a whole number of at least 1, got 0"),
 ]
 # What a family whose fit is iterative reaches on its own members, relative error; closed forms reach 1e-10.
