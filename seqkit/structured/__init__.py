@@ -3,20 +3,26 @@
 `StructuredLinear` is a drop-in for `nn.Linear`; families are known by name.
 """
 
+from seqkit.structured.butterflies import Butterfly, Kaleidoscope, OrthogonalKaleidoscope
 from seqkit.structured.dense import Dense
 from seqkit.structured.linear import StructuredLinear
 from seqkit.structured.low_rank import LowRank
 from seqkit.structured.matrix import StructuredMatrix
 from seqkit.structured.monarch import Monarch
+from seqkit.structured.monarch_product import factor_monarch_product
 from seqkit.structured.project import project
 from seqkit.structured.registry import get_structure, register_structure, structure_names, structure_options
 
 __all__ = [
+    "Butterfly",
     "Dense",
+    "Kaleidoscope",
     "LowRank",
     "Monarch",
+    "OrthogonalKaleidoscope",
     "StructuredLinear",
     "StructuredMatrix",
+    "factor_monarch_product",
     "get_structure",
     "project",
     "register_structure",

@@ -20,7 +20,7 @@ def fit_monarch(matrix: Tensor, digits_in: Sequence[int], digits_out: Sequence[i
     (c', a') for each a1, each of one order less: of order 1 they are free, else the same is done again to them.
 
     Where something is left to do, singular values go with the right factors, whose errors then count as they do in the
-    whole; at the end norms are shared between neighbouring stages.
+    whole; norms are shared between neighbouring stages afterwards.
 
     Args:
         matrix: Dense matrix, (out, in), double precision.
@@ -42,7 +42,11 @@ def fit_monarch(matrix: Tensor, digits_in: Sequence[int], digits_out: Sequence[i
     n_out, n_in = math.prod(digits_out), math.prod(digits_in)
     padded = matrix.new_zeros(n_out, n_in)
     padded[: matrix.shape[0], : matrix.shape[1]] = matrix
-    return take_off(padded.unsqueeze(0), digits_in, digits_out, rank)
+    stages = take_off(padded.unsqueeze(0), digits_in, digits_out, rank)
+    sizes = torch.stack([stage.norm() for stage in stages])
+    if bool((sizes > 0).all()):  # all stages of one norm; pairs of them are so in each row already
+        stages = [stage * scale for stage, scale in zip(stages, sizes.log().mean().exp() / sizes, strict=True)]
+    return stages
 
 
 def take_off(matrices: Tensor, digits_in: Sequence[int], digits_out: Sequence[int], rank: int) -> list[Tensor]:
