@@ -3,6 +3,7 @@
 Queries, keys and values are (B, L, H, D): batch, length, heads, size. Memory is linear in the length.
 """
 
+from seqkit.attention.block_sparse import BlockSparseAttention, BlockSparseState
 from seqkit.attention.choosing import choose_share
 from seqkit.attention.drop_in import Replacement, replace, restore
 from seqkit.attention.estimate import AttentionEstimate, estimate_attention, split_budget
@@ -26,6 +27,8 @@ __all__ = [
     "AttentionEstimate",
     "AttentionMixer",
     "AttentionState",
+    "BlockSparseAttention",
+    "BlockSparseState",
     "RandomFeatures",
     "Recipe",
     "Replacement",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from seqkit.attention.cache import KeyCache, empty_cache, in_order, one_more, seen_slots, some_more
+from seqkit.attention.cache import KeyCache, empty_cache, held_samples, in_order, one_more, read_cache, some_more
 from seqkit.attention.mixer import AttentionMixer
 from seqkit.checks import check_positive_int
 from seqkit.kernels.attention import attention
@@ -114,7 +112,9 @@ class Attention(AttentionMixer):
 
     def _attend_step(self, q: Tensor, k: Tensor, v: Tensor, state: State) -> tuple[Tensor, KeyCache]:
         cache = one_more(KeyCache(*state[1:]), k, v)
-        return read_cache(q, cache, self.dropout if self.training else 0.0), cache
+        seen = held_samples(cache.count, cache.keys.shape[2]) >= 0
+        share = self.dropout if self.training else 0.0
+        return read_cache(q[:, None], cache.keys, cache.values, seen[:, None], share)[:, 0], cache
 
     def _attend_block(
         self, q: Tensor, k: Tensor, v: Tensor, state: State, lengths: Tensor | None
@@ -151,26 +151,3 @@ def dropped(mixer: AttentionMixer) -> dict[str, float | int]:
     if not mixer.training or mixer.dropout == 0:
         return {}
     return {"dropout": mixer.dropout, "seed": torch.randint(2**62, ())}
-
-
-def read_cache(q: Tensor, cache: KeyCache, dropout: float = 0.0) -> Tensor:
-    """What one query of each stream reads of its cache.
-
-    Args:
-        q: (B, H, D).
-        cache: Keys and values of G heads, which divide H.
-        dropout: Share of weights set to zero.
-
-    Returns:
-        (B, H, E), in the dtype of the cache.
-
-    Example:
-        >>> cache = empty_cache(torch.zeros(1), 1, 1, 4, 2, 2)
-        >>> read_cache(torch.zeros(1, 1, 2), one_more(cache, torch.ones(1, 1, 2), torch.ones(1, 1, 2)))
-        tensor([[[1., 1.]]])
-    """
-    queries = q.to(cache.keys.dtype).unflatten(1, (cache.keys.shape[1], -1))
-    scores = queries @ cache.keys.mT / math.sqrt(q.shape[2])
-    hidden = ~seen_slots(cache)[:, None, None]
-    weights = F.dropout(scores.masked_fill(hidden, -torch.inf).softmax(-1), dropout)
-    return (weights @ cache.values).flatten(1, 2)

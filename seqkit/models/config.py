@@ -172,6 +172,11 @@ PRESETS: dict[str, Preset] = {
         "attention",
         {"output": "mlp"},
     ),
+    "block_sparse": Preset(
+        "the same with attention within a butterfly of tiles: for long series",
+        "block_sparse",
+        {"output": "mlp"},
+    ),
     "lstm": Preset("long short-term memory, the classic baseline", "lstm"),
     "gru": Preset("gated recurrent units, the classic baseline", "gru"),
 }

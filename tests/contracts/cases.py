@@ -38,12 +38,21 @@ CASES |= {
     "attention": ("attention", {"n_heads": 3, "window": 16}),
     "attention-grouped-none": ("attention", {"n_heads": 2, "n_kv_heads": 1, "positions": "none", "window": 20}),
     "attention-learned": ("attention", {"positions": "learned", "max_length": 64, "bias": False}),
+    "block_sparse": ("block_sparse", {"block_size": 4, "n_factors": 2, "n_heads": 2}),
+    "block_sparse-local-global": (
+        "block_sparse",
+        {"pattern": "local", "block_size": 3, "n_global": 1, "n_heads": 2, "n_kv_heads": 1},
+    ),
+    "block_sparse-strided": (
+        "block_sparse",
+        {"pattern": "strided", "block_size": 4, "stride": 3, "width": 0, "causal": False, "positions": "none"},
+    ),
     "attention-two-sided": ("attention", {"causal": False, "n_heads": 2, "window": 8}),
 }
-TWO_SIDED = ("attention-two-sided",)
+TWO_SIDED = ("attention-two-sided", "block_sparse-strided")
 CANNOT_STREAM = ("attention-learned", *TWO_SIDED)
 # What has no recurrence may compute in half precision where autocast says so.
-WITHOUT_RECURRENCE = tuple(case for case in CASES if case.startswith("attention"))
+WITHOUT_RECURRENCE = tuple(case for case in CASES if case.startswith(("attention", "block_sparse")))
 # The whole past counts evenly, whatever its unit of time: one rate is as good as another, uneven times are not.
 WITHOUT_UNIT = ("hippo_rnn", "hippo_rnn-reciprocal-2")
 LIMIT = {torch.float32: 1e-4, torch.float64: 1e-9}

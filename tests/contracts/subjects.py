@@ -11,6 +11,7 @@ import torch
 
 from seqkit import DataInfo, HiPPOMemory, ModelConfig
 from seqkit.models import SequenceModel, model_names
+from seqkit.models.config import takes_length
 from seqkit.nn import pool_names
 
 _spec = importlib.util.spec_from_file_location("seqkit_contract_cases", Path(__file__).with_name("cases.py"))
@@ -19,6 +20,8 @@ _spec.loader.exec_module(cases)
 
 LABELS = ("low", "mid", "high")
 RATE = 4.0
+SMALL = {"attention": {"window": 12}, "block_sparse": {"block_size": 3, "n_factors": 2}}
+"""Options of models whose state would be large."""
 
 
 @dataclass
@@ -66,11 +69,11 @@ def of_model(name, task="classification", missing=False, **sizes):
         "toy", task, n_channels=2, classes=classes, sample_rate=RATE, missing=missing,
         n_targets=2 if task == "regression" else 1,
     )  # fmt: skip
-    small = {"d_model": 6, "n_layers": 2, **sizes}
+    small = {"d_model": 6, "n_layers": 2, **SMALL.get(name, {}), **sizes}
     config = ModelConfig.preset(name, **small)
     if "order" in config.options:
         config = ModelConfig.preset(name, **{"order": 6, **small})
-    if config.options.get("measure", "legt") != "legs" and "window" in config.options:
+    if config.options.get("measure", "legt") != "legs" and takes_length(name):
         config = ModelConfig.preset(name, **{"order": 6, "window": 12.0, **small})
 
     def build():
