@@ -31,4 +31,4 @@ def models(
         for name, config in configs.items()
     ]
     table("models", ["name", "what it is", "size", "options of its mixer"], rows)
-    typer.echo("a training chooses dt_min, dt_max and window from the data, unless they are given")
+    typer.echo("a training chooses dt_min, dt_max and the window of a memory from the data, unless they are given")

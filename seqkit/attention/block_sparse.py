@@ -56,7 +56,7 @@ class BlockSparseAttention(AttentionMixer):
         width: Tiles on each side of the diagonal, local and strided; 1 if None.
         stride: Tiles from one to the next, strided; 8 if None.
         n_global: Tiles, from the first, that read all and that all read, butterfly and local; 0 if None.
-        dropout: Share of weights set to zero in training, in [0, 1).
+        attention_dropout: Share of weights set to zero in training, in [0, 1).
         bias: Whether the linear maps have a bias.
 
     Raises:
@@ -92,7 +92,7 @@ class BlockSparseAttention(AttentionMixer):
         width: int | None = None,
         stride: int | None = None,
         n_global: int | None = None,
-        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
         bias: bool = True,
     ) -> None:
         super().__init__(
@@ -102,7 +102,7 @@ class BlockSparseAttention(AttentionMixer):
             positions=positions,
             max_length=max_length,
             causal=causal,
-            dropout=dropout,
+            attention_dropout=attention_dropout,
             bias=bias,
         )
         self.pattern = block_pattern(
@@ -124,14 +124,14 @@ class BlockSparseAttention(AttentionMixer):
         cache = one_more(KeyCache(*state[1:]), k, v, first=self.pattern.first, cycle=self.pattern.cycle)
         held = held_samples(cache.count, cache.keys.shape[2], self.pattern.first)
         seen = self.pattern.sees(cache.count.long()[:, None] - 1, held)
-        share = self.dropout if self.training else 0.0
+        share = self.attention_dropout if self.training else 0.0
         return read_cache(q[:, None], cache.keys, cache.values, seen[:, None], share)[:, 0], cache
 
     def _attend_block(
         self, q: Tensor, k: Tensor, v: Tensor, state: State, lengths: Tensor | None
     ) -> tuple[Tensor, KeyCache]:
         cache, out = KeyCache(*state[1:]), []
-        share = self.dropout if self.training else 0.0
+        share = self.attention_dropout if self.training else 0.0
         for start in range(0, q.shape[1], ROWS):
             queries, keys, values = (x[:, start : start + ROWS] for x in (q, k, v))
             count = queries.shape[1]

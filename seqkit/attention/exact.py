@@ -48,7 +48,7 @@ class Attention(AttentionMixer):
         window: Samples that one reads: its own and those before it (and as many after it where not causal). It counts
             samples, not time, whatever the rate: a stream's memory is that of `window` samples. None for all, which
             cannot stream.
-        dropout: Share of weights set to zero in training, in [0, 1).
+        attention_dropout: Share of weights set to zero in training, in [0, 1).
         bias: Whether the linear maps have a bias.
 
     Raises:
@@ -78,7 +78,7 @@ class Attention(AttentionMixer):
         max_length: int = 1024,
         causal: bool = True,
         window: int | None = 1024,
-        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
         bias: bool = True,
     ) -> None:
         super().__init__(
@@ -88,7 +88,7 @@ class Attention(AttentionMixer):
             positions=positions,
             max_length=max_length,
             causal=causal,
-            dropout=dropout,
+            attention_dropout=attention_dropout,
             bias=bias,
         )
         self.window = None if window is None else check_positive_int("window", window)
@@ -113,7 +113,7 @@ class Attention(AttentionMixer):
     def _attend_step(self, q: Tensor, k: Tensor, v: Tensor, state: State) -> tuple[Tensor, KeyCache]:
         cache = one_more(KeyCache(*state[1:]), k, v)
         seen = held_samples(cache.count, cache.keys.shape[2]) >= 0
-        share = self.dropout if self.training else 0.0
+        share = self.attention_dropout if self.training else 0.0
         return read_cache(q[:, None], cache.keys, cache.values, seen[:, None], share)[:, 0], cache
 
     def _attend_block(
@@ -148,6 +148,6 @@ class Attention(AttentionMixer):
 
 def dropped(mixer: AttentionMixer) -> dict[str, float | int]:
     """The kernel's options for dropout, with a seed of torch's own generator, in training."""
-    if not mixer.training or mixer.dropout == 0:
+    if not mixer.training or mixer.attention_dropout == 0:
         return {}
-    return {"dropout": mixer.dropout, "seed": torch.randint(2**62, ())}
+    return {"dropout": mixer.attention_dropout, "seed": torch.randint(2**62, ())}

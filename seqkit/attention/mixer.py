@@ -34,7 +34,7 @@ class AttentionMixer(Mixer):
             to the input, up to `max_length`. "none" leaves order to causality.
         max_length: Longest series with learned positions.
         causal: Whether a sample reads none after it. What is not causal cannot stream.
-        dropout: Share of weights (or of what stands for them) set to zero in training, in [0, 1).
+        attention_dropout: Share of weights (or of what stands for them) set to zero in training, in [0, 1).
         bias: Whether the linear maps have a bias.
 
     Raises:
@@ -60,7 +60,7 @@ class AttentionMixer(Mixer):
         positions: str = "rotary",
         max_length: int = 1024,
         causal: bool = True,
-        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
         bias: bool = True,
     ) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class AttentionMixer(Mixer):
         self.positions = check_choice("positions", positions, POSITIONS)
         self.max_length = check_positive_int("max_length", max_length)
         self.causal = causal
-        self.dropout = check_unit_interval("dropout", dropout)
+        self.attention_dropout = check_unit_interval("attention_dropout", attention_dropout)
         self.uses_rate = positions == "rotary"
         if positions == "rotary" and self.head_size < 2:
             raise ValueError(
