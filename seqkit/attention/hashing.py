@@ -13,7 +13,7 @@ from seqkit.attention.inputs import both_inside, check_heads, rows_at_once
 from seqkit.attention.support import Support, unique
 from seqkit.checks import check_positive_int, check_shape
 
-__all__ = ["AngularHash", "draw_hash", "hash_support"]
+__all__ = ["AngularHash", "buckets", "draw_hash", "hash_support", "in_bucket", "same_bucket"]
 
 
 class AngularHash(NamedTuple):
@@ -181,31 +181,50 @@ def same_bucket(of_queries: Tensor, of_keys: Tensor, place: Tensor, width: int, 
         causal: Only keys up to the query's place.
     """
     of_keys, width = of_keys.repeat_interleave(of_queries.shape[2] // of_keys.shape[2], 2), min(width, of_keys.shape[3])
-    found = _window(of_queries, of_keys, place, width, last, causal)
+    where = (of_queries, of_keys, place, width)
+    found = in_bucket(*where) if causal else _around(*where, last)
     return unique(*(x.permute(0, 2, 3, 1, 4).flatten(-2) for x in found))
 
 
-def _window(
-    of_queries: Tensor, of_keys: Tensor, place: Tensor, width: int, last: int, causal: bool
-) -> tuple[Tensor, Tensor]:
-    """Keys of each round, from lists of keys sorted by bucket and position: indices and which of them count."""
-    length = of_keys.shape[-1]
-    keys = (of_keys * length + torch.arange(length, device=of_keys.device)).sort(dim=-1).values
-    places = torch.arange(width, device=of_queries.device)
+def in_bucket(of_queries: Tensor, of_keys: Tensor, place: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The last `width` keys of each query's bucket up to its place, in each round.
+
+    Args:
+        of_queries: Buckets of the queries (B, R, H, L).
+        of_keys: Buckets of the keys (B, R, H, T).
+        place: Place of each query among the keys, that can be broadcast to (B, R, H, L).
+        width: Keys per query.
+
+    Returns:
+        Places of keys (B, R, H, L, W), in order, and which of them count.
+    """
+    keys, length = _in_order(of_keys), of_keys.shape[-1]
     begin = torch.searchsorted(keys, of_queries * length)
     here = torch.searchsorted(keys, of_queries * length + place, right=True)
-    if causal:
-        rank = here[..., None] - width + places
-        valid = rank >= begin[..., None]
-    else:
-        end = torch.searchsorted(keys, (of_queries + 1) * length)
-        count = (of_keys < last).sum(-1, keepdim=True)
-        start = torch.maximum(
-            torch.minimum(here - width // 2, torch.maximum(begin, end - width)), torch.minimum(begin, end - width)
-        )
-        start = torch.minimum(start, count - width).clamp(min=0)
-        rank = start[..., None] + places
-        valid = rank < count[..., None]
-    rank = rank.clamp(0, length - 1)
-    index = keys.gather(-1, rank.flatten(-2)).view_as(rank) % length
-    return index, valid
+    rank = here[..., None] - width + torch.arange(width, device=keys.device)
+    return _at(keys, rank), rank >= begin[..., None]
+
+
+def _around(of_queries: Tensor, of_keys: Tensor, place: Tensor, width: int, last: int) -> tuple[Tensor, Tensor]:
+    """The `width` keys of each query's bucket nearest to its place, filled up by the keys sorted next to the bucket."""
+    keys, length = _in_order(of_keys), of_keys.shape[-1]
+    begin, end = (torch.searchsorted(keys, (of_queries + x) * length) for x in (0, 1))
+    here = torch.searchsorted(keys, of_queries * length + place, right=True)
+    count = (of_keys < last).sum(-1, keepdim=True)
+    start = torch.maximum(
+        torch.minimum(here - width // 2, torch.maximum(begin, end - width)), torch.minimum(begin, end - width)
+    )
+    rank = torch.minimum(start, count - width).clamp(min=0)[..., None] + torch.arange(width, device=keys.device)
+    return _at(keys, rank), rank < count[..., None]
+
+
+def _in_order(of_keys: Tensor) -> Tensor:
+    """Buckets and places as one number each, sorted."""
+    length = of_keys.shape[-1]
+    return (of_keys * length + torch.arange(length, device=of_keys.device)).sort(dim=-1).values
+
+
+def _at(keys: Tensor, rank: Tensor) -> Tensor:
+    """Places of the keys of some ranks."""
+    length = keys.shape[-1]
+    return keys.gather(-1, rank.clamp(0, length - 1).flatten(-2)).view_as(rank) % length

@@ -69,14 +69,19 @@ def lsh_attention(
     """
     heads = prepare(q, k, v, scale, lengths, key_lengths, causal)
     support, drop = counted(support, heads, causal), drop_of(dropout, seed, q)
-    length, size = q.shape[1], len(q) * q.shape[2] * support.width * (q.shape[3] + v.shape[3])
-    rows = rows_at_once(chunk, length, size)
+    return finish(listed_rows(heads, support, drop, chunk), q, heads.live)
+
+
+def listed_rows(heads: Heads, support: Support, drop: Drop | None = None, chunk: int | None = None) -> Tensor:
+    """Rows (B, H, L, V) over the keys of a support that is `counted`."""
+    batch, n_heads, length, size = heads.q.shape
+    rows = rows_at_once(chunk, length, batch * n_heads * support.width * (size + heads.v.shape[3]))
     out = []
     for start in range(0, length, rows):
         part = slice(start, start + rows)
         mine = heads.q[:, :, part], heads.k, heads.v, support.keys[:, :, part], support.valid[:, :, part]
         out.append(recomputed(_chunk, start, drop, *mine))
-    return finish(torch.cat(out, 2), q, heads.live)
+    return torch.cat(out, 2)
 
 
 def counted(support: Support, heads: Heads, causal: bool) -> Support:
