@@ -12,6 +12,7 @@ from seqkit.structured.monarch import Monarch
 from seqkit.structured.monarch_product import factor_monarch_product
 from seqkit.structured.project import project
 from seqkit.structured.registry import get_structure, register_structure, structure_names, structure_options
+from seqkit.structured.replace import densify, replace_linear
 
 __all__ = [
     "Butterfly",
@@ -22,10 +23,12 @@ __all__ = [
     "OrthogonalKaleidoscope",
     "StructuredLinear",
     "StructuredMatrix",
+    "densify",
     "factor_monarch_product",
     "get_structure",
     "project",
     "register_structure",
+    "replace_linear",
     "structure_names",
     "structure_options",
 ]

@@ -29,7 +29,7 @@ def parameter(
     dtype = torch.get_default_dtype() if dtype is None else dtype
     if not (dtype.is_floating_point or (dtype.is_complex and complex_too)):
         raise ValueError(f"`dtype` must be floating{' or complex' if complex_too else ''}, got {dtype}")
-    return nn.Parameter(torch.empty(*shape, device=device, dtype=dtype))
+    return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
 
 
 @torch.no_grad()

@@ -45,6 +45,15 @@ CASES = [
     Case("low_rank", 16, 16),
     Case("low_rank", 6, 9, {"rank": 2}),
     Case("low_rank", 7, 5, {"rank": 5}),
+    Case("butterfly", 16, 16),
+    Case("butterfly", 7, 5, {"first": "decreasing"}),
+    Case("butterfly", 4, 9),
+    Case("kaleidoscope", 4, 4),
+    Case("kaleidoscope", 3, 6, {"width": 2}),
+    Case("kaleidoscope", 4, 3, {"expansion": 2}),
+    Case("orthogonal_kaleidoscope", 4, 4),
+    Case("orthogonal_kaleidoscope", 4, 6, {"width": 2}),
+    Case("orthogonal_kaleidoscope", 3, 2),
     Case("monarch", 16, 16),
     Case("monarch", 12, 20, {"n_blocks": (4, 5), "slice_rank": 2}),
     Case("monarch", 14, 6, {"n_blocks": (3, 2)}),
@@ -56,6 +65,10 @@ CASES = [
 # Case -> sentence part: options and sizes that cannot be.
 IMPOSSIBLE = [
     (Case("low_rank", 4, 3, {"rank": 4}), "`rank` must be at most the smaller size, 3, got 4"),
+    (Case("butterfly", 8, 8, {"first": "up"}), "`first` must be one of increasing, decreasing, got 'up'"),
+    (Case("kaleidoscope", 8, 8, {"width": 0}), "`width` must be a whole number of at least 1, got 0"),
+    (Case("kaleidoscope", 8, 8, {"expansion": 3}), "`expansion` must be a power of two, got 3; take 2 or 4"),
+    (Case("orthogonal_kaleidoscope", 8, 8, {"width": 0}), "`width` must be a whole number of at least 1, got 0"),
     (Case("monarch", 16, 16, {"n_blocks": 17}), "`n_blocks` must leave each block of the 16 in_features at least one"),
     (Case("monarch", 16, 4, {"n_blocks": (4, 5)}), "at least one number, got (5,); use fewer"),
     (Case("monarch", 10, 10, {"n_blocks": 7}), "at least one number, got (7,); use fewer"),
@@ -68,7 +81,7 @@ IMPOSSIBLE = [
     (Case("low_rank", 4, 3, {"rank": 0}), "`rank` must be a whole number of at least 1, got 0"),
 ]
 # What a family whose fit is iterative reaches on its own members, relative error; closed forms reach 1e-10.
-FIT_LIMITS: dict[str, float] = {}
+FIT_LIMITS: dict[str, float] = {"kaleidoscope": 1e-2, "orthogonal_kaleidoscope": 1e-2}
 
 by_case = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}-{case[2]}-{len(case[3])}")
 
