@@ -4,7 +4,8 @@
 
 Matrices are generated: queries near one key each ("planted"), or queries and keys in clusters ("clustered"), all of
 norm one, with logits `beta q . k`. Errors are Frobenius, relative to exact softmax attention. The methods of one seed
-share the matrix and the hashes. The picture is written beside the table.
+share the matrix and the hashes. The picture is written beside the table. The end of the page, on the matrices of a
+trained transformer, is written by scatterbrain_trained.py and left as it is.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ BUDGETS = (16, 32, 64, 128, 256)
 BUDGET_BETAS = (1.0, 4.0, 8.0)
 METHODS = ("performer", "lsh", "scatterbrain")
 WORDS = {"performer": "Performer", "lsh": "LSH", "scatterbrain": "Scatterbrain", "chosen": "share chosen"}
+
+COLOURS = {"performer": "tab:blue", "lsh": "tab:orange", "scatterbrain": "tab:green", "chosen": "tab:red"}
+TRAINED = "## On a trained transformer"
 
 
 class Place(NamedTuple):
@@ -235,7 +239,6 @@ def report(found: Errors, seeds: int, seconds: float, picture: str) -> str:
 def draw(found: Errors, path: Path) -> None:
     figure = new_figure(13, 7)
     axes = figure.subplots(2, 1 + len(BUDGET_BETAS))
-    colours = {"performer": "tab:blue", "lsh": "tab:orange", "scatterbrain": "tab:green", "chosen": "tab:red"}
     for row, family in zip(axes, FAMILIES, strict=True):
         panels = [
             (BETAS, [Place(family, beta, BUDGET) for beta in BETAS], "beta", f"{family}, {BUDGET} features and keys")
@@ -250,7 +253,7 @@ def draw(found: Errors, path: Path) -> None:
             for beta in BUDGET_BETAS
         ]
         for axis, (x, places, label, title) in zip(row, panels, strict=True):
-            for name, colour in colours.items():
+            for name, colour in COLOURS.items():
                 if name not in found[places[0]]:
                     continue
                 values = [found[place][name] for place in places]
@@ -273,13 +276,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    began = time.process_time()
+    began, out = time.process_time(), arguments.out
     found = run(arguments.seeds)
-    picture = arguments.out.with_suffix(".png")
+    picture = out.with_suffix(".png")
     draw(found, picture)
-    arguments.out.write_text(
-        report(found, arguments.seeds, time.process_time() - began, picture.name), encoding="utf-8"
-    )
+    before = out.read_text(encoding="utf-8") if out.exists() else ""
+    page = report(found, arguments.seeds, time.process_time() - began, picture.name)
+    out.write_text(page + "".join(("\n", *before.partition(TRAINED)[1:])).rstrip() + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -29,9 +29,10 @@ class ReplacedAttention(Attention):
                 f"`window` must be None or at least the length of the series for replaced attention, got {self.window} "
                 f"for {q.shape[1]} samples; its memory has a bound already"
             )
-        if self.training and self.dropout:
+        if self.training and self.attention_dropout:
             raise ValueError(
-                f"`dropout` must be 0 to train through replaced attention, got {self.dropout}; set it, or call eval()"
+                "`attention_dropout` must be 0 to train through replaced attention, got "
+                f"{self.attention_dropout}; set it, or call eval()"
             )
         groups = self.n_heads // self.n_kv_heads
         k, v = (x.repeat_interleave(groups, dim=2) for x in (k, v))
@@ -131,7 +132,7 @@ def replace(
         for name, value in {"memory": memory, **given}.items():
             if value is not None:
                 raise ValueError(f"`{name}` must be left out for exact attention, got {value!r}")
-        _set(model, [module for _, module in found], [None] * len(found))
+        give(model, [module for _, module in found], [None] * len(found))
         return [Replacement(name, "exact", None, None) for name, _ in found]
     unused = {
         "share": method != "scatterbrain",
@@ -165,9 +166,9 @@ def replace(
         if calibration is not None:
             choice = {"shares": share is None and memory is not None, "keys": keys is None}
             recipes = _calibrated(model, modules, recipes, calibration, choice)
-        _set(model, modules, recipes)
+        give(model, modules, recipes)
     except BaseException:
-        _set(model, modules, before)
+        give(model, modules, before)
         raise
     return [
         Replacement(name, recipe.method, recipe.memory, recipe)
@@ -191,12 +192,12 @@ def restore(model: nn.Module, *, names: str | Sequence[str] = "*") -> list[str]:
     """
     patterns = _patterns(names)
     found = [(name, module) for name, module in _attention(model) if _matches(name, patterns) and type(module) in BACK]
-    _set(model, [module for _, module in found], [None] * len(found))
+    give(model, [module for _, module in found], [None] * len(found))
     return [name for name, _ in found]
 
 
-def _set(model: nn.Module, modules: Sequence[nn.Module], recipes: Sequence[Attends | None]) -> None:
-    """Gives each module its recipe, or its own class back; encoders around them follow."""
+def give(model: nn.Module, modules: Sequence[nn.Module], recipes: Sequence[Attends | None]) -> None:
+    """Gives modules of a model their recipes, or with None their own class back; encoders around them follow."""
     for module, recipe in zip(modules, recipes, strict=True):
         kind = type(module)
         if recipe is None:
@@ -216,7 +217,7 @@ def _calibrated(
 ) -> list[Recipe]:
     """Recipes chosen on what each module is given when the exact model sees `inputs`."""
     recorders = [Recorder() for _ in modules]
-    _set(model, modules, recorders)
+    give(model, modules, recorders)
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

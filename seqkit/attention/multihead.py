@@ -31,11 +31,11 @@ class ReplacedMultihead(nn.MultiheadAttention):
     recipe: Attends
 
     @property
-    def _qkv_same_embed_dim(self) -> bool:  # type: ignore[override]
+    def _qkv_same_embed_dim(self) -> bool:
         """Always false for those who ask from outside: torch's encoder layers would go round this module."""
         return False
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         query: Tensor,
         key: Tensor,
@@ -77,7 +77,7 @@ class ReplacedMultihead(nn.MultiheadAttention):
                 f"`key` must be as long as `query` for replaced attention, got {key.shape[1]} and {query.shape[1]}; "
                 "leave this module out by `names`"
             )
-        q, k, v = (x.unflatten(-1, (self.num_heads, -1)) for x in self._projected(query, key, value))
+        q, k, v = (x.view(*x.shape[:2], self.num_heads, -1) for x in self._projected(query, key, value))
         causal = is_causal or _is_causal(attn_mask, query.shape[1])
         out = self.recipe.attend(q, k, v, causal=causal, lengths=_lengths(key_padding_mask, k))
         joined: Tensor = self.out_proj(out.flatten(2))
@@ -87,10 +87,11 @@ class ReplacedMultihead(nn.MultiheadAttention):
 
     def _projected(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
         """Queries, keys and values (B, L, D), by one map or by three."""
-        if self.in_proj_weight is None:
+        whole = cast("Tensor | None", self.in_proj_weight)
+        if whole is None:
             weights = [cast("Tensor", x) for x in (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)]
         else:
-            weights = list(self.in_proj_weight.chunk(3))
+            weights = list(whole.chunk(3))
         bias: Any = (None, None, None) if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
         return [F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, bias, strict=True)]
 

@@ -138,17 +138,22 @@ class Recipe:
         n_features, n_keys = self.sizes(q.shape[1])
         if n_keys >= q.shape[1]:
             return cast("Tensor", attention(q, k, v, causal=causal, lengths=lengths))
-        features, support = self._features(q, n_features), None
-        if n_keys:
-            how, generator = "local" if self.method == "local" else self.keys, _generator(self.seed)
-            support = find_keys(
-                q, k, n_keys, how, generator=generator, rounds=self.rounds, causal=causal, lengths=lengths
-            )
+        features = self._features(q, n_features)
+        if n_keys and "local" in (self.method, self.keys):
+            return _local(q, k, v, n_keys, features, causal, lengths)
         if features is None:
-            return lsh_attention(q, k, v, cast("Support", support), causal=causal, lengths=lengths)
-        if support is None:
+            support = self._support(q, k, n_keys, causal, lengths)
+            return lsh_attention(q, k, v, support, causal=causal, lengths=lengths)
+        if not n_keys:
             return performer_attention(q, k, v, features, causal=causal, lengths=lengths)
+        support = self._support(q, k, n_keys, causal, lengths)
         return scatterbrain_attention(q, k, v, features, support, causal=causal, lengths=lengths)
+
+    def _support(self, q: Tensor, k: Tensor, n_keys: int, causal: bool, lengths: Tensor | None) -> Support:
+        generator = _generator(self.seed)
+        return find_keys(
+            q, k, n_keys, self.keys, generator=generator, rounds=self.rounds, causal=causal, lengths=lengths
+        )
 
     def _features(self, q: Tensor, n_features: int) -> RandomFeatures | None:
         """Random features from numbers that no hash uses, the same however keys are found."""
@@ -157,6 +162,16 @@ class Recipe:
         wide = torch.promote_types(q.dtype, torch.float32)
         generator = _generator(self.seed + 2**32)
         return draw_features(n_features, q.shape[3], generator=generator, dtype=wide, device=q.device)
+
+
+def _local(
+    q: Tensor, k: Tensor, v: Tensor, width: int, features: RandomFeatures | None, causal: bool, lengths: Tensor | None
+) -> Tensor:
+    """The keys of `local_support`, by the forms that need no list of them."""
+    if features is not None:
+        return scatterbrain_attention(q, k, v, features, window=width, causal=causal, lengths=lengths)
+    around = (width - 1, 0) if causal else (width // 2, (width - 1) // 2)
+    return cast("Tensor", attention(q, k, v, causal=causal, window=around, lengths=lengths))
 
 
 def _generator(seed: int) -> torch.Generator:

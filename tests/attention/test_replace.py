@@ -65,7 +65,7 @@ def model(**options: Any) -> SequenceModel:
 def _config() -> Any:
     from seqkit.models import ModelConfig
 
-    return ModelConfig.preset("gru", d_model=16, n_layers=2)
+    return ModelConfig.preset("attention", d_model=16, n_layers=2)
 
 
 def close(found: Tensor, wanted: Tensor, limit: float = 1e-12) -> None:
@@ -132,6 +132,9 @@ def test_it_is_the_named_attention_with_the_modules_own_weights(causal: bool) ->
     wanted = dense_attention(q, k, v, features=features, support=support, causal=causal)
     replace(module, "scatterbrain", n_keys=5, n_features=6, keys="local", seed=7)
     mask = torch.ones(LENGTH, LENGTH, dtype=torch.bool).triu(1) if causal else None
+    close(module(x, x, x, attn_mask=mask)[0], module.out_proj(wanted.flatten(2)))
+    wanted = dense_attention(q, k, v, support=support, causal=causal)
+    replace(module, "local", n_keys=5)
     close(module(x, x, x, attn_mask=mask)[0], module.out_proj(wanted.flatten(2)))
 
 
@@ -364,6 +367,16 @@ def test_a_mixers_window_is_not_widened_in_silence() -> None:
     replace(mixer, "performer", n_features=4)
     with pytest.raises(ValueError, match="`window` must be None or at least the length"):
         mixer(torch.zeros(1, 9, 16))
+
+
+def test_a_mixer_trains_through_it_but_not_with_attention_dropout() -> None:
+    mixer, x = Attention(16, n_heads=2, attention_dropout=0.5).double(), series(1, LENGTH, 16)
+    replace(mixer, n_keys=4, n_features=4)
+    with pytest.raises(ValueError, match="`attention_dropout` must be 0"):
+        mixer(x)
+    mixer.attention_dropout = 0.0
+    mixer(x).square().sum().backward()
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in mixer.parameters())
 
 
 def test_across_two_series_attention_stays() -> None:
