@@ -107,19 +107,11 @@ class StructuredLinear(nn.Module):
             >>> bool(torch.allclose(layer(x), layer.to_linear()(x), atol=1e-6))
             True
         """
-        weight = self.weight.detach()
-        linear = nn.utils.skip_init(
-            nn.Linear,
-            self.in_features,
-            self.out_features,
-            self.bias is not None,
-            device=weight.device,
-            dtype=weight.dtype,
-        )
-        with torch.no_grad():
-            linear.weight.copy_(weight)
-            if self.bias is not None:
-                linear.bias.copy_(self.bias)
+        bias, trains = self.bias, any(parameter.requires_grad for parameter in self.matrix.parameters())
+        linear = nn.Linear(self.in_features, self.out_features, bias is not None, device="meta")  # draws nothing
+        linear.weight = nn.Parameter(self.weight.detach().clone(), trains)
+        if bias is not None:
+            linear.bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)
         return linear.train(self.training)
 
     @property

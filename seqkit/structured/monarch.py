@@ -114,7 +114,7 @@ class Monarch(StructuredMatrix):
         missing = math.prod(digits_in) - self.in_features
         if missing:
             x = nn.functional.pad(x, (0, missing))
-        y = monarch(x, *factors) if self.order == 2 else apply_stages(x, factors, digits_in)
+        y = monarch(x, factors[0], factors[1]) if self.order == 2 else apply_stages(x, factors, digits_in)
         return y[:, : self.out_features] if math.prod(digits_out) > self.out_features else y
 
     def dense(self) -> Tensor:

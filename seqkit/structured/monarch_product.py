@@ -84,7 +84,7 @@ def shared_eigenvectors(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         C = torch.linalg.solve(A[0].expand(m, -1, -1), row[0])
         inner = torch.linalg.solve(A.unsqueeze(1), blocks)
         D = torch.linalg.solve(C.unsqueeze(0), inner, left=False).diagonal(dim1=-2, dim2=-1)
-    except torch.linalg.LinAlgError as error:
+    except RuntimeError as error:  # torch says singular so
         raise ValueError(
             "`matrix` must have invertible blocks in its first block row and column after the transposition, "
             "and one of them is singular; multiply by a known invertible Monarch matrix first"

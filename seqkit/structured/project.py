@@ -41,13 +41,24 @@ def project(
         True
     """
     check_matrix(matrix)
-    of_fit = fit_options(structure_class(structure))
-    shape = {key: value for key, value in options.items() if key not in of_fit}
-    structure_options(structure, shape)
+    shape, of_fit = split_options(structure, options)
     out_features, in_features = matrix.shape
     cuda = [matrix.device] if matrix.is_cuda else []
     with torch.random.fork_rng(devices=cuda):  # a member is drawn only to be overwritten
         member = get_structure(structure)(
             in_features, out_features, **shape, device=matrix.device, dtype=dtype or matrix.dtype
         )
-    return member.fit(matrix, **{key: options[key] for key in of_fit if key in options})
+    return member.fit(matrix, **of_fit)
+
+
+def split_options(structure: str, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parts options into those of a family and those of its fit, and refuses others.
+
+    Example:
+        >>> split_options("low_rank", {"rank": 3})
+        ({'rank': 3}, {})
+    """
+    names = fit_options(structure_class(structure))
+    shape = {key: value for key, value in options.items() if key not in names}
+    structure_options(structure, shape)
+    return shape, {key: value for key, value in options.items() if key in names}

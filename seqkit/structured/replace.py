@@ -1,0 +1,138 @@
+"""Swaps the dense layers of any module for structured ones, and back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from seqkit.structured.linear import StructuredLinear
+from seqkit.structured.project import split_options
+from seqkit.structured.registry import get_structure
+
+__all__ = ["Select", "densify", "replace_linear"]
+
+Select = Callable[[str, nn.Module], bool]
+"""Takes a layer's name and the layer; says whether it is meant."""
+
+
+def replace_linear(
+    model: nn.Module, structure: str = "monarch", *, select: Select | None = None, fresh: bool = False, **options: Any
+) -> list[str]:
+    """Replaces `nn.Linear` layers inside a module by structured ones, in place.
+
+    Biases stay the same parameters. A layer that stands in several places is replaced in all of them by one.
+
+    Args:
+        model: Module whose layers are replaced; it must not itself be the layer.
+        structure: Name of a registered family.
+        select: Which layers; None for those that the structure makes smaller. Layers of a class derived from
+            `nn.Linear`, whose owners read their weight, and layers that share their weight with another module are
+            never taken.
+        fresh: Whether to draw the new weights, as for training from the start, instead of taking the nearest to the
+            old ones. Where a family's nearest is far off, its rows are also smaller: drawing keeps their size.
+        **options: Options of the family and of its fit.
+
+    Returns:
+        Names of the replaced layers.
+
+    Raises:
+        ValueError: an unknown family or option, no layer to replace, or a weight that is not finite.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 1))
+        >>> replace_linear(model, "monarch")
+        ['0']
+        >>> model[0].matrix.density
+        0.125
+    """
+    shape, _ = split_options(structure, options)
+    chosen = select or (lambda name, layer: saves(layer, structure, shape))
+    wanted = [(name, layer) for name, layer in free_layers(model) if chosen(name, layer)]
+    if not wanted:
+        raise ValueError(
+            f"`model` must hold an nn.Linear layer to replace, got {type(model).__name__} with none that "
+            f"{'is selected' if select else f'{structure!r} makes smaller'}; give `select` or other options"
+        )
+    made: dict[int, nn.Module] = {id(layer): new_layer(layer, structure, fresh, options) for _, layer in wanted}
+    put(model, made)
+    return [name for name, _ in wanted]
+
+
+def densify(model: nn.Module, *, select: Select | None = None) -> list[str]:
+    """Replaces structured layers by `nn.Linear` layers that compute the same, in place; biases stay what they are.
+
+    Args:
+        model: Module whose layers are replaced.
+        select: Which layers; all if None.
+
+    Returns:
+        Names of the replaced layers; none is no error.
+
+    Example:
+        >>> model = nn.Sequential(StructuredLinear(16, 16, "low_rank"), nn.Tanh())
+        >>> densify(model), type(model[0]).__name__
+        (['0'], 'Linear')
+    """
+    wanted = [
+        (name, layer)
+        for name, layer in model.named_modules()
+        if name and isinstance(layer, StructuredLinear) and (select is None or select(name, layer))
+    ]
+    made: dict[int, nn.Module] = {}
+    for _, layer in wanted:
+        dense = layer.to_linear()
+        if layer.bias is not None:
+            dense.bias = layer.bias
+        made[id(layer)] = dense
+    put(model, made)
+    return [name for name, _ in wanted]
+
+
+def free_layers(model: nn.Module) -> list[tuple[str, nn.Linear]]:
+    """Linear layers whose weight is theirs alone."""
+    owners: Counter[int] = Counter()
+    for module in model.modules():
+        owners.update(id(parameter) for parameter in module.parameters(recurse=False))
+    return [
+        (name, layer)
+        for name, layer in model.named_modules()
+        if name and type(layer) is nn.Linear and owners[id(layer.weight)] == 1
+    ]
+
+
+def saves(layer: nn.Module, structure: str, shape: dict[str, Any]) -> bool:
+    """Whether a family has fewer parameters for this layer; one that cannot serve its sizes has not."""
+    try:
+        return get_structure(structure)(layer.in_features, layer.out_features, **shape, device="meta").density < 1
+    except ValueError:
+        return False
+
+
+def new_layer(layer: nn.Linear, structure: str, fresh: bool, options: dict[str, Any]) -> StructuredLinear:
+    """The structured layer for a dense one, with the same bias parameter."""
+    if fresh:
+        new = StructuredLinear(
+            layer.in_features,
+            layer.out_features,
+            structure,
+            bias=False,
+            **split_options(structure, options)[0],
+            device=layer.weight.device,
+            dtype=layer.weight.dtype,
+        ).train(layer.training)
+    else:
+        new = StructuredLinear.from_linear(layer, structure, **options)
+    new.bias = layer.bias
+    new.matrix.requires_grad_(layer.weight.requires_grad)
+    return new
+
+
+def put(model: nn.Module, made: dict[int, nn.Module]) -> None:
+    """Sets each new layer in every place where the old one stands; order and names of the children stay."""
+    for parent in list(model.modules()):
+        for name, child in list(parent._modules.items()):
+            if id(child) in made:
+                parent._modules[name] = made[id(child)]
