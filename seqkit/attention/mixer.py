@@ -69,7 +69,7 @@ class AttentionMixer(Mixer):
         self.head_size = d_model // self.n_heads
         self.positions = check_choice("positions", positions, POSITIONS)
         self.max_length = check_positive_int("max_length", max_length)
-        self.causal = causal
+        self.causal, bias = (_checked_choice(*choice) for choice in (("causal", causal), ("bias", bias)))
         self.attention_dropout = check_unit_interval("attention_dropout", attention_dropout)
         self.uses_rate = positions == "rotary"
         if positions == "rotary" and self.head_size < 2:
@@ -228,6 +228,12 @@ class AttentionMixer(Mixer):
         if self.n_kv_heads != self.n_heads:
             parts.insert(1, f"n_kv_heads={self.n_kv_heads}")
         return ", ".join([*parts, f"causal={self.causal}"])
+
+
+def _checked_choice(name: str, value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"`{name}` must be true or false, got {value!r}")
+    return value
 
 
 def _checked_heads(d_model: int, n_heads: int | None, n_kv_heads: int | None) -> tuple[int, int]:
