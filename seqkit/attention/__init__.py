@@ -11,17 +11,24 @@ from seqkit.attention.exact import Attention, AttentionState
 from seqkit.attention.features import RandomFeatures, draw_features, log_features, pair_variance
 from seqkit.attention.hashing import AngularHash, draw_hash, hash_support
 from seqkit.attention.lsh import lsh_attention
+from seqkit.attention.lsh_mixer import LSH, LSHState
 from seqkit.attention.mixer import AttentionMixer
+from seqkit.attention.online_lsh import lsh_block, lsh_state, lsh_step
+from seqkit.attention.online_performer import performer_block, performer_state, performer_step
+from seqkit.attention.online_scatterbrain import scatterbrain_block, scatterbrain_state, scatterbrain_step
 from seqkit.attention.performer import performer_attention
+from seqkit.attention.performer_mixer import Performer, PerformerState
 from seqkit.attention.recipe import Recipe
 from seqkit.attention.reference import dense_attention, dense_matrix, dense_support
 from seqkit.attention.scatterbrain import scatterbrain_attention
+from seqkit.attention.scatterbrain_mixer import Scatterbrain, ScatterbrainHashedState, ScatterbrainLocalState
 from seqkit.attention.searching import find_keys
 from seqkit.attention.sorted_chunks import distance_vectors, draw_projections, sorted_support
 from seqkit.attention.strongest import strongest_keys
 from seqkit.attention.support import Support, join_supports, local_support
 
 __all__ = [
+    "LSH",
     "AngularHash",
     "Attention",
     "AttentionEstimate",
@@ -29,9 +36,15 @@ __all__ = [
     "AttentionState",
     "BlockSparseAttention",
     "BlockSparseState",
+    "LSHState",
+    "Performer",
+    "PerformerState",
     "RandomFeatures",
     "Recipe",
     "Replacement",
+    "Scatterbrain",
+    "ScatterbrainHashedState",
+    "ScatterbrainLocalState",
     "Support",
     "choose_share",
     "dense_attention",
@@ -48,11 +61,20 @@ __all__ = [
     "local_support",
     "log_features",
     "lsh_attention",
+    "lsh_block",
+    "lsh_state",
+    "lsh_step",
     "pair_variance",
     "performer_attention",
+    "performer_block",
+    "performer_state",
+    "performer_step",
     "replace",
     "restore",
     "scatterbrain_attention",
+    "scatterbrain_block",
+    "scatterbrain_state",
+    "scatterbrain_step",
     "sorted_support",
     "split_budget",
     "strongest_keys",

@@ -47,12 +47,32 @@ CASES |= {
         "block_sparse",
         {"pattern": "strided", "block_size": 4, "stride": 3, "width": 0, "causal": False, "positions": "none"},
     ),
+    "performer": ("performer", {"n_features": 8, "n_heads": 2}),
+    "performer-grouped": ("performer", {"n_features": 6, "n_heads": 2, "n_kv_heads": 1, "positions": "none"}),
+    "performer-two-sided": ("performer", {"n_features": 8, "causal": False, "n_heads": 2}),
+    "lsh": ("lsh", {"n_buckets": 4, "bucket_size": 3, "n_heads": 2}),
+    "lsh-grouped": ("lsh", {"n_hashes": 1, "n_buckets": 6, "bucket_size": 4, "n_heads": 2, "n_kv_heads": 1}),
+    "lsh-two-sided": ("lsh", {"n_buckets": 4, "bucket_size": 3, "causal": False}),
+    "scatterbrain": ("scatterbrain", {"n_features": 8, "n_local": 5, "n_buckets": 4, "bucket_size": 3, "n_heads": 2}),
+    "scatterbrain-local": (
+        "scatterbrain",
+        {"n_features": 8, "n_local": 7, "n_hashes": 0, "n_heads": 2, "n_kv_heads": 1, "positions": "none"},
+    ),
+    "scatterbrain-two-sided": (
+        "scatterbrain",
+        {"n_features": 8, "n_local": 4, "n_buckets": 4, "bucket_size": 2, "causal": False},
+    ),
     "attention-two-sided": ("attention", {"causal": False, "n_heads": 2, "window": 8}),
 }
-TWO_SIDED = ("attention-two-sided", "block_sparse-strided")
+TWO_SIDED = ("block_sparse-strided", *(case for case in CASES if case.endswith("two-sided")))
 CANNOT_STREAM = ("attention-learned", *TWO_SIDED)
+ATTENTION = ("attention", "block_sparse", "performer", "lsh", "scatterbrain")
 # What has no recurrence may compute in half precision where autocast says so.
-WITHOUT_RECURRENCE = tuple(case for case in CASES if case.startswith(("attention", "block_sparse")))
+WITHOUT_RECURRENCE = tuple(case for case, (name, _) in CASES.items() if name in ATTENTION)
+# The compiler takes seconds for each; others differ from these in numbers alone.
+COMPILED = tuple(
+    case for case in WITHOUT_RECURRENCE if case not in ("performer-grouped", "lsh-grouped", "scatterbrain-local")
+)
 # The whole past counts evenly, whatever its unit of time: one rate is as good as another, uneven times are not.
 WITHOUT_UNIT = ("hippo_rnn", "hippo_rnn-reciprocal-2")
 LIMIT = {torch.float32: 1e-4, torch.float64: 1e-9}

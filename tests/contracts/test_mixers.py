@@ -267,9 +267,7 @@ def test_autocast_keeps_a_recurrence_in_float32(case):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # the compiler looks at it itself
-@pytest.mark.parametrize(
-    "case", ["lssl", "s4", "s4d", "gru", "hippo_rnn", "hippo_rnn-legt", "lmu", *_shared.WITHOUT_RECURRENCE]
-)
+@pytest.mark.parametrize("case", ["lssl", "s4", "s4d", "gru", "hippo_rnn", "hippo_rnn-legt", "lmu", *_shared.COMPILED])
 def test_compiles(case):
     mixer = build(case, torch.float32)
     u = torch.randn(B, 16, D)
