@@ -37,9 +37,9 @@ def rotations(angles: Tensor) -> Tensor:
     """2x2 rotations [[cos, -sin], [sin, cos]], (..., 2, 2), of angles (...) in radians.
 
     Example:
-        >>> rotations(torch.tensor(0.0))
-        tensor([[1., 0.],
-                [0., 1.]])
+        >>> rotations(torch.tensor(math.pi / 2)).round().abs()
+        tensor([[0., 1.],
+                [1., 0.]])
     """
     cos, sin = angles.cos(), angles.sin()
     return torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)

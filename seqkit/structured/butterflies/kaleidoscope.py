@@ -86,7 +86,7 @@ class Kaleidoscope(StructuredMatrix):
         return multiply(x, self.twiddle, self.out_features)
 
     def assign(self, matrix: Tensor, steps: int = 300, starts: int = 3) -> None:
-        """Descends from the nearest butterfly and from `starts` random rotations, and keeps the best."""
+        """Descends from `starts` random rotations and from the nearest butterfly, and keeps the best."""
         size = float(matrix.abs().square().sum())
         if size == 0:
             self.twiddle.zero_()
@@ -100,11 +100,11 @@ class Kaleidoscope(StructuredMatrix):
         gain = (size * 2 * self.twiddle.shape[3] / matrix.numel()) ** 0.5  # of which a corner has the matrix's norm
 
         def first_values() -> Iterator[list[Tensor]]:
-            yield [self.from_butterfly(matrix)]
             for _ in range(starts):
                 factors = matrix.new_empty(self.twiddle.shape)
                 random_factors(factors, gain, generator)
                 yield [factors]
+            yield [self.from_butterfly(matrix)]  # often a local minimum, but never worse than a butterfly
 
         self.twiddle.copy_(best_descent(dense, first_values(), matrix, steps)[0])
 
