@@ -33,7 +33,7 @@ class ScatterbrainLocalState(NamedTuple):
         turns: Rotary turns of the newest sample, (B, F) float64; 0 with other positions.
         keys: The last W keys, turned, (B, G, W, D); see `KeyCache`.
         values: Their values, (B, G, W, D).
-        count: Samples so far, (B,) float64, below 2 W.
+        n_seen: Samples so far, (B,) float64, below 2 W.
         peak: Largest logarithm of each feature among the keys before those, (B, G, M).
         total: Sums of features relative to it, (B, G, M).
         summed: Sums of features times values, (B, G, M, D).
@@ -42,7 +42,7 @@ class ScatterbrainLocalState(NamedTuple):
     turns: Tensor
     keys: Tensor
     values: Tensor
-    count: Tensor
+    n_seen: Tensor
     peak: Tensor
     total: Tensor
     summed: Tensor
@@ -55,7 +55,7 @@ class ScatterbrainHashedState(NamedTuple):
         turns: As in `ScatterbrainLocalState`, and so on to `summed`.
         keys: See there.
         values: See there.
-        count: See there.
+        n_seen: See there.
         peak: See there.
         total: See there.
         summed: See there.
@@ -67,7 +67,7 @@ class ScatterbrainHashedState(NamedTuple):
     turns: Tensor
     keys: Tensor
     values: Tensor
-    count: Tensor
+    n_seen: Tensor
     peak: Tensor
     total: Tensor
     summed: Tensor

@@ -177,6 +177,21 @@ PRESETS: dict[str, Preset] = {
         "block_sparse",
         {"output": "mlp"},
     ),
+    "performer": Preset(
+        "transformer: all of the past by random features, in constant memory",
+        "performer",
+        {"output": "mlp"},
+    ),
+    "lsh": Preset(
+        "transformer: exact attention to the samples that a query's hash finds",
+        "lsh",
+        {"output": "mlp"},
+    ),
+    "scatterbrain": Preset(
+        "transformer: last and hashed samples exactly, all others by random features",
+        "scatterbrain",
+        {"output": "mlp"},
+    ),
     "lstm": Preset("long short-term memory, the classic baseline", "lstm"),
     "gru": Preset("gated recurrent units, the classic baseline", "gru"),
 }

@@ -20,7 +20,14 @@ _spec.loader.exec_module(cases)
 
 LABELS = ("low", "mid", "high")
 RATE = 4.0
-SMALL = {"attention": {"window": 12}, "block_sparse": {"block_size": 3, "n_factors": 2}}
+HASHED = {"n_buckets": 4, "bucket_size": 2}
+SMALL = {
+    "attention": {"window": 12},
+    "block_sparse": {"block_size": 3, "n_factors": 2},
+    "performer": {"n_features": 8},
+    "lsh": HASHED,
+    "scatterbrain": {"n_features": 8, "n_local": 6, **HASHED},
+}
 """Options of models whose state would be large."""
 
 
