@@ -165,20 +165,20 @@ def test_rotations_keep_the_norm_while_they_learn() -> None:
     first = None
     for _ in range(100):
         loss = (matrix(x) - y).square().mean()
-        first = float(loss) if first is None else first
+        first = loss.item() if first is None else first
         search.zero_grad()
         loss.backward()
         search.step()
-    assert float(loss) < first
+    assert loss.item() < first
     sizes = (matrix(x) / matrix.scale).norm(dim=1) / x.norm(dim=1)
-    assert float((sizes - 1).abs().max()) < 1e-12
+    assert (sizes - 1).abs().max().item() < 1e-12
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.complex64], ids=str)
 def test_starts_as_a_rotation(dtype: torch.dtype) -> None:
     matrix, x = Kaleidoscope(64, 64, width=3, dtype=dtype), torch.randn(20, 64)
     sizes = matrix(x).norm(dim=1) / x.norm(dim=1) * 3**0.5
-    assert float((sizes - 1).abs().max()) < 1e-5
+    assert (sizes - 1).abs().max().item() < 1e-5
 
 
 def test_closed_form_finds_members_and_sweeps_only_improve() -> None:
