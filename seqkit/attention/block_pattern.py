@@ -111,7 +111,8 @@ class BlockPattern:
             seen = apart <= self.width
             if self.name == "strided":
                 seen = seen | (apart % self.stride == 0)
-        return (seen | (rows < self.n_global) | (columns < self.n_global)) & (keys >= 0)
+        seen = seen | (rows < self.n_global) | (columns < self.n_global)
+        return torch.logical_and(seen, keys >= 0)
 
     def __str__(self) -> str:
         """Its name and its own options."""

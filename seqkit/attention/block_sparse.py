@@ -26,13 +26,13 @@ class BlockSparseState(NamedTuple):
         turns: Rotary turns of the newest sample, (B, F) float64; 0 with other positions.
         keys: Keys, turned, (B, G, P + W, D); see `KeyCache`.
         values: Their values, (B, G, P + W, D).
-        count: Samples so far, (B,) float64, bounded.
+        n_seen: Samples so far, (B,) float64, bounded.
     """
 
     turns: Tensor
     keys: Tensor
     values: Tensor
-    count: Tensor
+    n_seen: Tensor
 
 
 @register_mixer("block_sparse")
@@ -122,8 +122,8 @@ class BlockSparseAttention(AttentionMixer):
 
     def _attend_step(self, q: Tensor, k: Tensor, v: Tensor, state: State) -> tuple[Tensor, KeyCache]:
         cache = one_more(KeyCache(*state[1:]), k, v, first=self.pattern.first, cycle=self.pattern.cycle)
-        held = held_samples(cache.count, cache.keys.shape[2], self.pattern.first)
-        seen = self.pattern.sees(cache.count.long()[:, None] - 1, held)
+        held = held_samples(cache.n_seen, cache.keys.shape[2], self.pattern.first)
+        seen = self.pattern.sees(cache.n_seen.long()[:, None] - 1, held)
         share = self.attention_dropout if self.training else 0.0
         return read_cache(q[:, None], cache.keys, cache.values, seen[:, None], share)[:, 0], cache
 
@@ -135,8 +135,8 @@ class BlockSparseAttention(AttentionMixer):
         for start in range(0, q.shape[1], ROWS):
             queries, keys, values = (x[:, start : start + ROWS] for x in (q, k, v))
             count = queries.shape[1]
-            numbers = cache.count.long()[:, None] + torch.arange(count, device=q.device)
-            held = torch.cat([held_samples(cache.count, cache.keys.shape[2], self.pattern.first), numbers], 1)
+            numbers = cache.n_seen.long()[:, None] + torch.arange(count, device=q.device)
+            held = torch.cat([held_samples(cache.n_seen, cache.keys.shape[2], self.pattern.first), numbers], 1)
             seen = self.pattern.sees(numbers[:, :, None], held[:, None]) & (held[:, None] <= numbers[:, :, None])
             old = cache.keys, cache.values
             both = [torch.cat([a, b.to(a.dtype).transpose(1, 2)], 2) for a, b in zip(old, (keys, values), strict=True)]

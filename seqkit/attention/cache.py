@@ -21,13 +21,13 @@ class KeyCache(NamedTuple):
     Args:
         keys: (B, G, P + W, D).
         values: (B, G, P + W, E).
-        count: Samples so far, (B,) float64. From P + W on as many times the cycle are taken off as leave it at least
+        n_seen: Samples so far, (B,) float64. From P + W on as many times the cycle are taken off as leave it at least
             that, so that it is bounded and every slot keeps its meaning; the cycle is a multiple of W.
     """
 
     keys: Tensor
     values: Tensor
-    count: Tensor
+    n_seen: Tensor
 
 
 def empty_cache(like: Tensor, batch_size: int, n_heads: int, slots: int, key_size: int, value_size: int) -> KeyCache:
@@ -91,7 +91,7 @@ def one_more(cache: KeyCache, k: Tensor, v: Tensor, *, first: int = 0, cycle: in
         >>> cache.keys.flatten().tolist()
         [2.0, 1.0]
     """
-    width, number = cache.keys.shape[2] - first, cache.count
+    width, number = cache.keys.shape[2] - first, cache.n_seen
     slot = number % width
     if first:
         slot = torch.where(number < first, number, first + (number - first) % width)
@@ -123,8 +123,8 @@ def some_more(
         [2.0, 1.0]
     """
     slots = cache.keys.shape[2]
-    total = cache.count + (k.shape[1] if lengths is None else lengths.to(cache.count))
-    place = held_samples(total, slots, first) - cache.count.long()[:, None]
+    total = cache.n_seen + (k.shape[1] if lengths is None else lengths.to(cache.n_seen))
+    place = held_samples(total, slots, first) - cache.n_seen.long()[:, None]
     index = place.clamp(min=0)[:, None, :, None]
 
     def written(old: Tensor, new: Tensor) -> Tensor:
@@ -155,9 +155,9 @@ def in_order(cache: KeyCache, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Ten
         [1.0, 2.0, 0.0, 1.0, 2.0]
     """
     width, length = cache.keys.shape[2], k.shape[1]
-    held = cache.count.clamp(max=width).long()
+    held = cache.n_seen.clamp(max=width).long()
     place = torch.arange(int(held.max()) + length, device=k.device)
-    slot = (cache.count.long()[:, None] - held[:, None] + place) % width
+    slot = (cache.n_seen.long()[:, None] - held[:, None] + place) % width
     index = torch.where(place < held[:, None], slot, width + (place - held[:, None]).clamp(max=length - 1))
 
     def joined(old: Tensor, new: Tensor) -> Tensor:
@@ -185,14 +185,15 @@ def read_cache(q: Tensor, keys: Tensor, values: Tensor, seen: Tensor, dropout: f
         >>> read_cache(q, one, one, torch.tensor([[[True, False]]]))
         tensor([[[[1., 1.]]]])
     """
-    groups, length = keys.shape[1], q.shape[1]
-    queries = q.to(keys.dtype).unflatten(2, (groups, -1)).permute(0, 2, 3, 1, 4).flatten(2, 3)  # (B, G, H / G R, D)
-    scores = (queries @ keys.mT).unflatten(2, (-1, length)) / math.sqrt(q.shape[3])
+    batch, length, heads, size = q.shape
+    groups = keys.shape[1]
+    queries = q.to(keys.dtype).view(batch, length, groups, -1, size).permute(0, 2, 3, 1, 4).flatten(2, 3)
+    scores = (queries @ keys.mT).view(batch, groups, heads // groups, length, -1) / math.sqrt(size)
     weights = scores.masked_fill(~seen[:, None, None], -torch.inf).softmax(-1)
     if dropout > 0:
         weights = F.dropout(weights, dropout)
-    out = (weights.flatten(2, 3) @ values).unflatten(2, (-1, length))
-    return out.permute(0, 3, 1, 2, 4).flatten(2, 3)
+    out = (weights.flatten(2, 3) @ values).view(batch, heads, length, -1)
+    return out.transpose(1, 2)
 
 
 def _bounded(count: Tensor, width: int, first: int, cycle: int | None) -> Tensor:

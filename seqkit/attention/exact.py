@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -23,13 +23,13 @@ class AttentionState(NamedTuple):
         turns: Rotary turns of the newest sample, (B, F) float64; 0 with other positions.
         keys: The last W keys, turned, (B, G, W, D); see `KeyCache`.
         values: Their values, (B, G, W, D).
-        count: Samples so far, (B,) float64, below 2 W.
+        n_seen: Samples so far, (B,) float64, below 2 W.
     """
 
     turns: Tensor
     keys: Tensor
     values: Tensor
-    count: Tensor
+    n_seen: Tensor
 
 
 @register_mixer("attention")
@@ -112,7 +112,7 @@ class Attention(AttentionMixer):
 
     def _attend_step(self, q: Tensor, k: Tensor, v: Tensor, state: State) -> tuple[Tensor, KeyCache]:
         cache = one_more(KeyCache(*state[1:]), k, v)
-        seen = held_samples(cache.count, cache.keys.shape[2]) >= 0
+        seen = held_samples(cache.n_seen, cache.keys.shape[2]) >= 0
         share = self.attention_dropout if self.training else 0.0
         return read_cache(q[:, None], cache.keys, cache.values, seen[:, None], share)[:, 0], cache
 
@@ -146,8 +146,15 @@ class Attention(AttentionMixer):
         return f"{super().extra_repr()}, window={self.window}"
 
 
-def dropped(mixer: AttentionMixer) -> dict[str, float | int]:
-    """The kernel's options for dropout, with a seed of torch's own generator, in training."""
+class Dropped(TypedDict):
+    """Options of the kernel that say which weights are dropped."""
+
+    dropout: float
+    seed: Tensor | None
+
+
+def dropped(mixer: AttentionMixer) -> Dropped:
+    """What the kernel should drop: in training the mixer's share, with a seed of torch's own generator."""
     if not mixer.training or mixer.attention_dropout == 0:
-        return {}
+        return {"dropout": 0.0, "seed": None}
     return {"dropout": mixer.attention_dropout, "seed": torch.randint(2**62, ())}

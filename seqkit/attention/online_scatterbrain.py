@@ -132,7 +132,7 @@ def scatterbrain_step(
     n_heads, (last, rest, found) = q.shape[1], state
     rest = add_keys(rest, *_leaving(last, features))
     last = one_more(last, heads.k[:, :, 0], heads.v[:, :, 0])
-    held = held_samples(last.count, last.keys.shape[2]).to(last.count)[:, None].expand(-1, n_heads, -1)
+    held = held_samples(last.n_seen, last.keys.shape[2]).to(last.n_seen)[:, None].expand(-1, n_heads, -1)
     near = Known(shared(last.keys, n_heads), shared(last.values, n_heads), held)
     parts, log_queries = [read_part(heads.q, near, drop)], log_features(heads.q, features)
     if hashed is None or found is None:
@@ -217,19 +217,19 @@ def scatterbrain_block(
 
 def _leaving(last: KeyCache, features: RandomFeatures) -> tuple[Tensor, Tensor]:
     """Logarithms of the features of the key that the next one will push out of the window, if any, and its value."""
-    slot = (last.count % last.keys.shape[2]).long().view(-1, 1, 1, 1)
+    slot = (last.n_seen % last.keys.shape[2]).long().view(-1, 1, 1, 1)
     key, value = (x.gather(2, slot.expand(-1, x.shape[1], -1, x.shape[3])) for x in last[:2])
-    none = (last.count < last.keys.shape[2]).view(-1, 1, 1, 1)
+    none = (last.n_seen < last.keys.shape[2]).view(-1, 1, 1, 1)
     return log_features(key, features).masked_fill(none, -torch.inf), value
 
 
 def _in_time(last: KeyCache) -> Known:
     """The window's keys in the order of time, places that are empty first."""
     width = last.keys.shape[2]
-    number = last.count.long()[:, None] - width + torch.arange(width, device=last.keys.device)
+    number = last.n_seen.long()[:, None] - width + torch.arange(width, device=last.keys.device)
     index = (number % width)[:, None, :, None]
     keys, values = (x.gather(2, index.expand(-1, x.shape[1], -1, x.shape[3])) for x in last[:2])
-    ages = torch.arange(width - 1, -1, -1, device=number.device).to(last.count).expand(len(number), -1)
+    ages = torch.arange(width - 1, -1, -1, device=number.device).to(last.n_seen).expand(len(number), -1)
     return Known(keys, values, ages.masked_fill(number < 0, -1)[:, None].expand(-1, keys.shape[1], -1))
 
 

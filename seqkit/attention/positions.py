@@ -106,5 +106,5 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
     wide = torch.promote_types(x.dtype, torch.float32)
     cos, sin = angles.cos().to(wide), angles.sin().to(wide)
     pairs = turns.shape[-1]
-    a, b, rest = x.to(wide).split([pairs, pairs, x.shape[-1] - 2 * pairs], -1)
+    a, b, rest = torch.split(x.to(wide), [pairs, pairs, x.shape[-1] - 2 * pairs], -1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos, rest], -1).to(x.dtype)

@@ -133,7 +133,7 @@ def test_a_stream_of_blocks_equals_the_whole_beyond_every_cycle(options):
         else:
             y, state = mixer.scan(block, state)
             outputs.append(y)
-        assert float(state.count.max()) < largest
+        assert float(state.n_seen.max()) < largest
     assert rest.shape[1] == 0
     assert error(torch.cat(outputs, 1), whole) < 1e-12
 
