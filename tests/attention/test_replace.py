@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -126,7 +126,7 @@ def test_it_is_the_named_attention_with_the_modules_own_weights(causal: bool) ->
     module = multihead(batch_first=True)
     x = series(2, LENGTH, 16)
     assert module.in_proj_weight is not None
-    q, k, v = (one.unflatten(-1, (2, 8)) for one in (x @ module.in_proj_weight.mT + module.in_proj_bias).chunk(3, -1))
+    q, k, v = (one.view(2, LENGTH, 2, 8) for one in (x @ module.in_proj_weight.mT + module.in_proj_bias).chunk(3, -1))
     features = draw_features(6, 8, generator=torch.Generator().manual_seed(7 + 2**32), dtype=torch.float64)
     support = local_support(LENGTH, 5, causal=causal)
     wanted = dense_attention(q, k, v, features=features, support=support, causal=causal)
@@ -272,8 +272,7 @@ def test_a_fitted_estimator() -> None:
     X = random.normal(size=(12, 1, 30)).astype(np.float32)
     X[::2] += 2
     y = np.arange(12) % 2
-    tiny = {"d_model": 8, "n_layers": 1, "epochs": 2, "n_jobs": 1, "random_state": 0}
-    classifier = LSSLClassifier("attention", **tiny).fit(X, y)
+    classifier = LSSLClassifier("attention", d_model=8, n_layers=1, epochs=2, n_jobs=1, random_state=0).fit(X, y)
     wanted = classifier.predict_proba(X)
     (done,) = replace(classifier.model_, "performer", n_features=2)
     assert done.method == "performer"
@@ -285,7 +284,7 @@ def test_a_fitted_estimator() -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[], object], str]] = {
-    "no module": (lambda: replace(3), "`model` must be a torch module, got int"),
+    "no module": (lambda: replace(cast("Any", 3)), "`model` must be a torch module, got int"),
     "no attention": (lambda: replace(nn.Linear(2, 2)), "`model` must hold torch.nn.MultiheadAttention"),
     "no such name": (lambda: replace(encoder(), names="decoder.*"), "`names` must match .* layers.0.self_attn"),
     "keys of its own": (lambda: replace(multihead(add_bias_kv=True)), "it adds keys of its own"),
