@@ -32,7 +32,7 @@ from spoken_transformer import LENGTH, cut, parts, train
 
 from seqkit.attention import estimate_attention
 from seqkit.attention.calibrate import Recorder
-from seqkit.attention.drop_in import give
+from seqkit.attention.swapping import give
 from seqkit.figures import new_figure, save_figure
 
 PAGE = Path(__file__).parent / "results" / "scatterbrain.md"

@@ -3,51 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from seqkit.attention.calibrate import Recorder, best_recipe
-from seqkit.attention.exact import Attention
-from seqkit.attention.multihead import PaddedEncoder, ReplacedMultihead, multihead_refusal
-from seqkit.attention.recipe import METHODS, Attends, Recipe
+from seqkit.attention.recipe import METHODS, Recipe
+from seqkit.attention.swapping import all_attention, find_attention, give, is_replaced, matches
 from seqkit.checks import check_choice
 
-__all__ = ["ReplacedAttention", "Replacement", "replace", "restore"]
-
-
-class ReplacedAttention(Attention):
-    """The mixer `attention` that attends as its `recipe` says; `seqkit.attention.replace` makes it."""
-
-    recipe: Attends
-
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, lengths: Tensor | None) -> Tensor:
-        if self.window is not None and self.window < q.shape[1]:
-            raise ValueError(
-                f"`window` must be None or at least the length of the series for replaced attention, got {self.window} "
-                f"for {q.shape[1]} samples; its memory has a bound already"
-            )
-        if self.training and self.attention_dropout:
-            raise ValueError(
-                "`attention_dropout` must be 0 to train through replaced attention, got "
-                f"{self.attention_dropout}; set it, or call eval()"
-            )
-        groups = self.n_heads // self.n_kv_heads
-        k, v = (x.repeat_interleave(groups, dim=2) for x in (k, v))
-        return self.recipe.attend(q, k, v, causal=self.causal, lengths=lengths)
-
-    def _refusal(self) -> str | None:
-        return "its attention was replaced for whole series; call seqkit.attention.restore first"
-
-
-SWAPS: dict[type[nn.Module], type[nn.Module]] = {
-    nn.MultiheadAttention: ReplacedMultihead,
-    Attention: ReplacedAttention,
-    nn.TransformerEncoder: PaddedEncoder,
-}
-BACK = {new: old for old, new in SWAPS.items()}
+__all__ = ["Replacement", "replace", "restore"]
 
 
 class Replacement(NamedTuple):
@@ -100,11 +66,12 @@ def replace(
         share: Part of the memory for keys, Scatterbrain's alone; 1/2 if None, or what calibration finds.
         keys: How keys are found, "hashed", "local", "both" or "strongest" (see `find_keys`), for "scatterbrain" and
             "lsh"; if None "both" and "hashed", or what calibration finds for "scatterbrain".
-        rounds: Independent hashes.
+        rounds: Independent hashes, where keys are hashed.
         names: Pattern of module names such as "layers.1.*", or several.
         seed: Of hashes and features; each module has its own.
         calibration: Inputs of the model as it takes them (one tensor, a tuple, or a mapping of names): run once through
             the exact model in evaluation mode, to choose `share` and `keys` of each module by the error of its output.
+            A share of 0 or 1 may be chosen too: the method is then "performer", "lsh" or "local".
 
     Returns:
         What was done, in the order of the model's modules.
@@ -126,7 +93,7 @@ def replace(
         ['self_attn']
     """
     check_choice("method", method, (*METHODS, "exact"))
-    found = _found(model, names)
+    found = find_attention(model, names)
     given = {"n_keys": n_keys, "n_features": n_features, "share": share, "keys": keys, "calibration": calibration}
     if method == "exact":
         for name, value in {"memory": memory, **given}.items():
@@ -190,26 +157,9 @@ def restore(model: nn.Module, *, names: str | Sequence[str] = "*") -> list[str]:
         >>> restore(nn.Linear(2, 2))
         []
     """
-    patterns = _patterns(names)
-    found = [(name, module) for name, module in _attention(model) if _matches(name, patterns) and type(module) in BACK]
+    found = [(name, module) for name, module in all_attention(model) if matches(name, names) and is_replaced(module)]
     give(model, [module for _, module in found], [None] * len(found))
     return [name for name, _ in found]
-
-
-def give(model: nn.Module, modules: Sequence[nn.Module], recipes: Sequence[Attends | None]) -> None:
-    """Gives modules of a model their recipes, or with None their own class back; encoders around them follow."""
-    for module, recipe in zip(modules, recipes, strict=True):
-        kind = type(module)
-        if recipe is None:
-            module.__class__ = BACK.get(kind, kind)
-            module.__dict__.pop("recipe", None)
-        else:
-            module.__class__ = SWAPS.get(kind, kind)
-            module.recipe = recipe  # type: ignore[assignment]
-    for encoder in model.modules():
-        if type(encoder) in (nn.TransformerEncoder, PaddedEncoder):
-            inside = any(isinstance(module, ReplacedMultihead) for module in encoder.modules())
-            encoder.__class__ = PaddedEncoder if inside else nn.TransformerEncoder
 
 
 def _calibrated(
@@ -233,48 +183,3 @@ def _calibrated(
         best_recipe(recipe, recorder.calls, **choice) if recorder.calls else recipe
         for recipe, recorder in zip(recipes, recorders, strict=True)
     ]
-
-
-def _found(model: nn.Module, names: str | Sequence[str]) -> list[tuple[str, nn.Module]]:
-    """Attention that can be replaced, by name.
-
-    Raises:
-        ValueError: there is none, or one that matches cannot be replaced.
-    """
-    if not isinstance(model, nn.Module):
-        raise ValueError(
-            f"`model` must be a torch module, got {type(model).__name__}; of a fitted estimator give `model_`"
-        )
-    there, patterns = _attention(model), _patterns(names)
-    if not there:
-        raise ValueError(
-            f"`model` must hold torch.nn.MultiheadAttention or the mixer `attention`, got {type(model).__name__} with "
-            "neither; build it with one of them"
-        )
-    found = [(name, module) for name, module in there if _matches(name, patterns)]
-    if not found:
-        raise ValueError(
-            f"`names` must match a module with attention, got {names!r}; there are {', '.join(n for n, _ in there)}"
-        )
-    for name, module in found:
-        why = multihead_refusal(module) if isinstance(module, nn.MultiheadAttention) else None
-        if why is not None:
-            raise ValueError(
-                f"`model` must hold attention that can be replaced, got {name!r}: {why}; leave it out by `names`"
-            )
-    return found
-
-
-def _attention(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """All attention of the known classes, but for that of torch's decoders across two series."""
-    across = {layer.multihead_attn for layer in model.modules() if isinstance(layer, nn.TransformerDecoderLayer)}
-    kinds = (nn.MultiheadAttention, ReplacedMultihead, Attention, ReplacedAttention)
-    return [(name, one) for name, one in model.named_modules() if type(one) in kinds and one not in across]
-
-
-def _patterns(names: str | Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
-
-
-def _matches(name: str, patterns: list[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
