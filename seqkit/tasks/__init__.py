@@ -11,16 +11,19 @@ from seqkit.tasks.param_groups import param_groups
 from seqkit.tasks.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from seqkit.tasks.monarch_schedule import MonarchSchedule
     from seqkit.tasks.task import SequenceTask
 
-__all__ = ["RunFolder", "SequenceTask", "TrainingConfig", "param_groups"]
+__all__ = ["MonarchSchedule", "RunFolder", "SequenceTask", "TrainingConfig", "param_groups"]
+
+LATE = {"MonarchSchedule": "seqkit.tasks.monarch_schedule", "SequenceTask": "seqkit.tasks.task"}
 
 
 def __getattr__(name: str) -> Any:
     """Imports what needs Lightning on first use; parameter groups and run folders do not."""
-    if name != "SequenceTask":
+    if name not in LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return importlib.import_module("seqkit.tasks.task").SequenceTask
+        return getattr(importlib.import_module(LATE[name]), name)
     except ModuleNotFoundError as error:
         raise missing_extra(error.name or "lightning", "train", "Training") from error

@@ -116,6 +116,10 @@ class History(L.Callback):
         if self.patience is not None and epoch - self.best_epoch >= self.patience:
             self.stopped = trainer.should_stop = True
 
+    def forget_best(self) -> None:
+        """Lets the next epoch be the best whatever its loss: the model has changed, and older weights do not fit it."""
+        self.best_loss, self.best_weights = math.inf, {}
+
     def state_dict(self) -> dict[str, Any]:
         """Everything above, as plain values and tensors."""
         return {key: getattr(self, key) for key in self._KEPT}
