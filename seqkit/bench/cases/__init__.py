@@ -10,6 +10,7 @@ from seqkit.bench.cases.convolution import LONG_CONV
 from seqkit.bench.cases.kernels import CAUCHY, KRYLOV, VANDERMONDE
 from seqkit.bench.cases.layer import S4D_LAYER
 from seqkit.bench.cases.memory import LEGS_UPDATE, LTI_MEMORY
+from seqkit.bench.cases.monarch import MONARCH
 from seqkit.bench.cases.scan import FIRST_ORDER_SCAN, SSM_SCAN, SSM_STEP
 from seqkit.checks import check_choice
 
@@ -28,6 +29,7 @@ CASES = {
             SSM_STEP,
             LEGS_UPDATE,
             LTI_MEMORY,
+            MONARCH,
             ATTENTION,
             S4D_LAYER,
         ),
