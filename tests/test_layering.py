@@ -46,7 +46,7 @@ PLACES = {
         *("seqkit.estimators*", "seqkit.runs*", "seqkit.cli*"),
     ),
     "sktime": ("seqkit.estimators*", "seqkit.datasets.*"),
-    "triton": ("seqkit.kernels.*.triton",),
+    "triton": ("seqkit.kernels.*.triton", "seqkit.kernels.*.triton.*"),
     "torchaudio": ("seqkit.datasets.speech*",),
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), ("seqkit.streaming.export*",)),
     "pyspark": ("seqkit.streaming.spark*",),

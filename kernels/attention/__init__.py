@@ -23,7 +23,7 @@ from seqkit.kernels.attention.patterns import butterfly_mask, local_mask, stride
 from seqkit.kernels.attention.reference import attention_reference
 from seqkit.kernels.attention.sdpa import attention_sdpa, sdpa_refusal
 from seqkit.kernels.attention.tiles import BlockMask, block_mask, mask_of_tiles
-from seqkit.kernels.backend import check_values, choose_backend
+from seqkit.kernels.backend import HALF, check_values, choose_backend
 
 __all__ = [
     "BlockMask",
@@ -36,8 +36,8 @@ __all__ = [
     "strided_mask",
 ]
 
+WIDEST = 256  # numbers of a head that a program of Triton's kernels holds
 SDPA = {"sdpa": "torch's scaled_dot_product_attention serves the request"}
-NO_TRITON = "attention has no Triton kernels"
 
 
 def attention(
@@ -139,9 +139,11 @@ def attention(
         "`mask`": mask is not None,
         "`dropout`": dropout > 0,
     }
-    refused = {"triton": NO_TRITON}
     why = sdpa_refusal(q, k, v, causal and at_end, [name for name, given in others.items() if given], deterministic)
-    path = choose_backend(backend, q, refused if why is None else {**refused, "sdpa": why}, first=SDPA)
+    reasons = {"sdpa": why, "triton": heads_refusal(q, v)}
+    refused = {name: reason for name, reason in reasons.items() if reason is not None}
+    like = q.new_empty(0, dtype=torch.float32) if q.dtype in HALF else q  # Triton's kernels read half precision
+    path = choose_backend(backend, like, refused, first=SDPA)
     if path == "sdpa":
         return attention_sdpa(q, k, v, causal and not (at_end and q.shape[1] == 1), factor)
     number = torch.as_tensor(0 if seed is None else seed, dtype=torch.int64, device=q.device)
@@ -149,6 +151,13 @@ def attention(
     numbers = (left, right, at_end, float(softcap or 0), factor, float(dropout))
     out, lse = attention_reference(*values, *numbers) if path == "reference" else attention_op(*values, *numbers, path)
     return (out, lse) if return_lse else out
+
+
+def heads_refusal(q: Tensor, v: Tensor) -> str | None:
+    """Says why Triton's kernels cannot hold a head of such sizes, or None when they can."""
+    if max(q.shape[3], v.shape[3]) <= WIDEST:
+        return None
+    return f"its kernels hold heads of at most {WIDEST} numbers, and the sizes are {q.shape[3]} and {v.shape[3]}"
 
 
 def parted(

@@ -149,18 +149,18 @@ def looked_at(value: Tensor) -> bool:
     return not torch.compiler.is_compiling() and value.device.type == "cpu" and type(value) is Tensor
 
 
-def mask_lists(mask: BlockMask | None, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, int, int]:
-    """Lists and tile sizes of a block mask, empty without one."""
+def mask_lists(mask: BlockMask | None, q: Tensor, k: Tensor) -> tuple[Tensor | int, ...]:
+    """Lists of a block mask by rows and by columns, and tile sizes; empty without one."""
     if mask is None:
         none = torch.zeros(0, dtype=torch.int64, device=q.device)
-        return none, none, none, none.bool(), 0, 0
+        return none, none, none, none.bool(), none, none, none, 0, 0
     if not isinstance(mask, BlockMask):
         raise TypeError(f"`mask` must be a BlockMask, got {type(mask).__name__}; make one with block_mask(mask)")
     if mask.shape != (q.shape[1], k.shape[1]):
         raise ValueError(f"`mask` must be for {q.shape[1]} queries and {k.shape[1]} keys, got one for {mask.shape}")
     if mask.columns.device != q.device:
         raise ValueError(f'`mask` must be on {q.device} like `q`, got {mask.columns.device}; use mask.to("{q.device}")')
-    return mask.row_starts, mask.columns, mask.partial, mask.bits, *mask.tile
+    return (*mask[2:], *mask.tile)
 
 
 def default_scale(head_size: int) -> float:

@@ -27,16 +27,26 @@ def cpu_path() -> Path:
     return Path(cpu.attention_forward, cpu.attention_backward)
 
 
+def triton_path() -> Path:
+    """Loads the Triton kernels, which a machine without Triton cannot."""
+    from seqkit.kernels.attention import triton
+
+    return Path(triton.attention_forward, triton.attention_backward)
+
+
 # What is not there is an empty tensor: torch's schemas have no gradient of an absent one.
 attention_op = define_operator(
     "attention",
     "Tensor q, Tensor k, Tensor v, Tensor slopes, Tensor seed, Tensor segments, Tensor row_starts, Tensor columns, "
-    "Tensor partial, Tensor bits, int tile_rows, int tile_columns, int left, int right, bool at_end, float softcap, "
-    "float scale, float dropout",
-    paths={"cpu": cpu_path},
+    "Tensor partial, Tensor bits, Tensor column_starts, Tensor rows, Tensor entries, int tile_rows, int tile_columns, "
+    "int left, int right, bool at_end, float softcap, float scale, float dropout",
+    paths={"cpu": cpu_path, "triton": triton_path},
     outputs=outputs,
     reference=attention_reference,
     n_outputs=2,
-    constant=("slopes", "seed", "segments", "row_starts", "columns", "partial", "bits"),
+    constant=(
+        *("slopes", "seed", "segments", "row_starts", "columns", "partial", "bits"),
+        *("column_starts", "rows", "entries"),
+    ),
     keep_outputs=True,
 )

@@ -25,6 +25,9 @@ def attention_reference(
     columns: Tensor,
     partial: Tensor,
     bits: Tensor,
+    column_starts: Tensor,
+    rows: Tensor,
+    entries: Tensor,
     tile_rows: int,
     tile_columns: int,
     left: int,
@@ -38,7 +41,8 @@ def attention_reference(
 
     q (B, R, H, D), k (B, T, G, D), v (B, T, G, E) with G dividing H; slopes (H,) or empty; seed (); segments (S, 5) or
     empty; a block mask's rows of tiles (n + 1,), columns and number of bits of each tile (m,), -1 for a full one, and
-    bits (p, tile_rows, tile_columns), all empty without one. Returns (B, R, H, E) and (B, R, H).
+    bits (p, tile_rows, tile_columns), all empty without one; its transposed copy is not read. Returns (B, R, H, E) and
+    (B, R, H).
     """
     rules = Rules(left, right, at_end, softcap, scale, dropout)
     wide = torch.float32 if q.dtype in HALF else q.dtype

@@ -251,17 +251,19 @@ def attend(**options: object) -> Callable[..., Tensor | tuple[Tensor, Tensor]]:
 
 
 CASES = [
-    Case("attention", attend(causal=True), attention_inputs, halves=("q", "k", "v")),
+    Case("attention", attend(causal=True), attention_inputs, triton=True, halves=("q", "k", "v")),
     Case(
         "attention-options",
         attend(softcap=2.0, alibi=True, window=(20, 3), return_lse=True),
         attention_inputs,
         (("sharing", 2), ("ends", True)),
         "attention",
+        triton=True,
         halves=("q", "k", "v"),
     ),
     Case(
         *("attention-blocks", attend(butterfly=True, dropout=0.2, seed=3), attention_inputs, (), "attention"),
+        triton=True,
         halves=("q", "k", "v"),
     ),
     Case("butterfly", butterflies("increasing"), butterfly_inputs, (("rows", 9),), "butterfly"),
