@@ -37,6 +37,10 @@ _ENTRIES = {
     "permuted_mnist": _Entry("seqkit.datasets.mnist", "MNIST", {"permutation": "bit_reversal"}),
     "speech_commands": _Entry("seqkit.datasets.speech_commands", "SpeechCommands", {}),
     "spoken_digits": _Entry("seqkit.datasets.spoken_digits", "SpokenDigits", {}),
+    "adding": _Entry("seqkit.datasets.adding", "Adding", {}),
+    "copying": _Entry("seqkit.datasets.copying", "Copying", {}),
+    "delayed_recall": _Entry("seqkit.datasets.delayed_recall", "DelayedRecall", {}),
+    "pathfinder": _Entry("seqkit.datasets.pathfinder", "Pathfinder", {}),
 }
 
 
