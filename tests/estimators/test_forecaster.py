@@ -45,7 +45,7 @@ def test_it_goes_on_with_season_and_trend(fitted: LSSLForecaster) -> None:
     assert fitted.predict().name == "load"
 
 
-@pytest.mark.parametrize("mixer", ["lssl", "s4", "gru", "hippo_legs", "hippo_rnn", "lmu"])
+@pytest.mark.parametrize("mixer", ["lssl", "s4", "gru", "hippo_legs", "hippo_rnn", "lmu", "attention"])
 def test_any_mixer_by_name(mixer: str) -> None:
     own = {"order": 4} if mixer in ("lssl", "s4", "hippo_rnn", "lmu") else {}
     model = LSSLForecaster(mixer, d_model=8, epochs=1, random_state=0, **own).fit(wave()[:108], fh=FH)
