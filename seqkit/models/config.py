@@ -188,9 +188,10 @@ PRESETS: dict[str, Preset] = {
         {"output": "mlp"},
     ),
     "scatterbrain": Preset(
-        "transformer: last and hashed samples exactly, all others by random features",
+        "transformer: the last samples exactly, all others by random features (hashing: n_hashes)",
         "scatterbrain",
         {"output": "mlp"},
+        {"n_hashes": 0},
     ),
     "lstm": Preset("long short-term memory, the classic baseline", "lstm"),
     "gru": Preset("gated recurrent units, the classic baseline", "gru"),

@@ -21,6 +21,7 @@ from sktime.datatypes import convert
 from seqkit.estimators import LSSLClassifier, LSSLRegressor
 from seqkit.estimators.sizes import AUTO, DataShape, choose_sizes
 from seqkit.models import load_model, model_names, save_model
+from seqkit.models.config import model_options
 
 TINY = {"d_model": 4, "n_layers": 1, "epochs": 2, "n_jobs": 1, "random_state": 0}
 
@@ -39,7 +40,7 @@ def waves(n=16, length=20, channels=1):
 @pytest.mark.parametrize("mixer", model_names())
 def test_every_preset_fits_predicts_and_streams(mixer):
     X, y = waves()
-    changes = {} if mixer in ("gru", "lstm") else {"order": 4}
+    changes = {"order": 4} if "order" in model_options(mixer) else {}
     if mixer == "lssl_large":
         changes["mixer_options"] = {"channels": 1}
     model = tiny(mixer, epochs=1, **changes).fit(X, y)
