@@ -12,10 +12,12 @@ import pytest
 from scipy import ndimage
 from scipy.sparse.csgraph import connected_components
 
+import seqkit
 from seqkit.datasets import SeriesDataModule, get_source
 from seqkit.datasets.contours import draw_contours
 from seqkit.datasets.draws import Draws
 from seqkit.datasets.pathfinder import LINE, Pathfinder
+from seqkit.runs.config import RunConfig
 
 SMALL: dict[str, dict[str, Any]] = {
     "adding": {"length": 21, "size": 12, "test_size": 5},
@@ -219,3 +221,16 @@ def test_a_file_of_such_series_is_read(tmp_path: Path) -> None:
 def test_nothing_is_laid_down() -> None:
     with pytest.raises(OSError, match="cannot be prepared"):
         SeriesDataModule(get_source("adding", **SMALL["adding"]), prepared=True).setup()
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.filterwarnings("ignore:.*(does not have many workers|logging interval).*")
+def test_a_run_trains_on_it_by_its_options(name: str, tmp_path: Path) -> None:
+    options = {f"data.{key}": value for key, value in {**SMALL[name], "size": 40}.items()}
+    sizes = {"d_model": 4, "n_layers": 1, "order": 4, "epochs": 1}
+    run = seqkit.train(name, "s4d", out=tmp_path / "run", progress=False, device="cpu", **options, **sizes)
+    assert run.split == "test"
+    assert np.isfinite(list(run.metrics.values())).all()
+    assert run.model.info.max_length == (1024 if name == "pathfinder" else SMALL[name]["length"])
+    both = RunConfig.build(name, settings={"seed": 5, "data_seed": 7})
+    assert (both.seed, both.data.options) == (5, {"data_seed": 7})
