@@ -3,6 +3,7 @@
 from seqkit.structured.butterflies.algebra import adjoint, inverse, kronecker, log_abs_det, product, transpose
 from seqkit.structured.butterflies.butterfly import Butterfly
 from seqkit.structured.butterflies.kaleidoscope import Kaleidoscope
+from seqkit.structured.butterflies.latent import LatentPermutation, SinkhornPermutation, SwapPermutation
 from seqkit.structured.butterflies.orthogonal import OrthogonalKaleidoscope
 from seqkit.structured.butterflies.transforms import (
     bit_reversal,
@@ -19,7 +20,10 @@ from seqkit.structured.butterflies.transforms import (
 __all__ = [
     "Butterfly",
     "Kaleidoscope",
+    "LatentPermutation",
     "OrthogonalKaleidoscope",
+    "SinkhornPermutation",
+    "SwapPermutation",
     "adjoint",
     "bit_reversal",
     "circulant",
