@@ -110,4 +110,5 @@ class Pathfinder(Generated):
         drawing = draw_contours(draws, self.distractors)
         sides = drawing.joined if label else drawing.open
         dots = drawing.corners[list(sides[which])]
-        return np.rint(np.maximum(LINE * ink(drawing.dashes, 0.25), DOT * ink(dots, 1.25))).astype(np.uint8)
+        dark: Array = np.maximum(LINE * ink(drawing.dashes, 0.25), DOT * ink(dots, 1.25))
+        return np.rint(dark).astype(np.uint8)
