@@ -124,10 +124,10 @@ class UnitHeads(nn.Module):
 
     Args:
         n_heads: Heads G of keys, each with its sharpness s.
-        start: Sharpness to begin with.
+        sharpness: Sharpness to begin with.
 
     Raises:
-        ValueError: `start` is not above 0.
+        ValueError: `sharpness` is not above 0.
 
     Source:
         Henry et al. 2020, Query-key normalization for transformers (arXiv:2010.04245).
@@ -138,10 +138,10 @@ class UnitHeads(nn.Module):
         4.0
     """
 
-    def __init__(self, n_heads: int, start: float) -> None:
+    def __init__(self, n_heads: int, sharpness: float) -> None:
         super().__init__()
-        check_positive("start", start)
-        self.log_sharpness = nn.Parameter(torch.full((n_heads,), float(start)).log())
+        check_positive("sharpness", sharpness)
+        self.log_sharpness = nn.Parameter(torch.full((n_heads,), float(sharpness)).log())
 
     def forward(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Maps q (..., H, D) and k (..., G, D)."""

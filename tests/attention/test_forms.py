@@ -24,6 +24,7 @@ from seqkit.attention import (
     scatterbrain_attention,
     sorted_support,
 )
+from seqkit.kernels.attention import attention
 
 B, L, H, D, V = 2, 37, 3, 8, 5
 LENGTHS = torch.tensor([37, 20])
@@ -87,9 +88,9 @@ def test_gradients_equal_the_definitions(form: str, causal: bool) -> None:
     one = case(form, causal=causal, lengths=LENGTHS)
     weight = torch.randn(B, L, H, V, generator=generator(4), dtype=torch.float64)
     found = []
-    for attention in (dense_attention, lambda *a, **o: attend(form)(*a, **o, chunk=8)):
+    for form_of_it in (dense_attention, lambda *a, **o: attend(form)(*a, **o, chunk=8)):
         inputs = [x.clone().requires_grad_() for x in one[:3]]
-        out = attention(*inputs, **one.needs, causal=causal, lengths=LENGTHS)
+        out = form_of_it(*inputs, **one.needs, causal=causal, lengths=LENGTHS)
         found.append(torch.autograd.grad((out * weight).sum(), inputs))
     for name, truth, ours in zip("qkv", *found, strict=True):
         assert error(ours, truth) < 1e-11, name
@@ -275,3 +276,102 @@ def test_bad_inputs_are_named() -> None:
         lsh_attention(q, k, v, support, chunk=0)
     with pytest.raises(ValueError, match=r"lengths\[1\] is 99"):
         lsh_attention(q, k, v, support, lengths=torch.tensor([4, 99]))
+
+
+def grouped(form: str, *, length: int = L, keys: int = L, causal: bool = False) -> Case:
+    """Six heads of queries on two heads of keys, over keys of another length."""
+    random = generator(11)
+    q = torch.randn(B, length, 6, D, generator=random, dtype=torch.float64)
+    k = torch.randn(B, keys, 2, D, generator=random, dtype=torch.float64)
+    v = torch.randn(B, keys, 2, V, generator=random, dtype=torch.float64)
+    needs: dict[str, Any] = {}
+    if form != "lsh":
+        needs["features"] = draw_features(12, D, generator=generator(3), dtype=torch.float64)
+    if form != "performer":
+        needs["support"] = hash_support(q, k, draw_hash(6, D, rounds=2, generator=generator(1)), 4, causal=causal)
+    return Case(q, k, v, needs)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_heads_that_share_keys(form: str, causal: bool) -> None:
+    one = grouped(form, causal=causal)
+    found = []
+    for form_of_it in (dense_attention, lambda *a, **o: attend(form)(*a, **o, chunk=9)):
+        inputs = [x.clone().requires_grad_() for x in one[:3]]
+        out = form_of_it(*inputs, **one.needs, causal=causal)
+        found.append((out.detach(), *torch.autograd.grad(out.sin().sum(), inputs)))
+    repeated = [one.q, *(x.repeat_interleave(3, 2) for x in (one.k, one.v))]
+    assert error(found[0][0], dense_attention(*repeated, **one.needs, causal=causal)) < 1e-14
+    for truth, ours in zip(*found, strict=True):
+        assert error(ours, truth) < 1e-11
+
+
+@pytest.mark.parametrize(("length", "keys"), [(9, 40), (40, 9)])
+@pytest.mark.parametrize("form", FORMS)
+def test_keys_of_another_length(form: str, length: int, keys: int) -> None:
+    q, k, v, needs = grouped(form, length=length, keys=keys)
+    assert error(attend(form)(q, k, v, **needs), dense_attention(q, k, v, **needs)) < 1e-12
+    ends = {"lengths": torch.tensor([length, 5]), "key_lengths": torch.tensor([7, keys])}
+    padded = [x.clone() for x in (q, k, v)]
+    padded[0][1, 5:] = padded[1][0, 7:] = padded[2][0, 7:] = torch.nan
+    if "support" in needs:
+        needs["support"] = sorted_support(*padded[:2], draw_projections(2, D, generator=generator()), 5, **ends)
+    ours = attend(form)(*padded, **needs, **ends)
+    assert error(ours, dense_attention(q, k, v, **needs, **ends)) < 1e-12
+    assert not ours[1, 5:].any()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("form", ["lsh", "scatterbrain"])
+def test_dropout_takes_exact_weights_alone(form: str, causal: bool) -> None:
+    one = grouped(form, causal=causal)
+    found = []
+    for form_of_it in (dense_attention, lambda *a, **o: attend(form)(*a, **o, chunk=9)):
+        inputs = [x.clone().requires_grad_() for x in one[:3]]
+        out = form_of_it(*inputs, **one.needs, causal=causal, dropout=0.4, seed=3)
+        found.append((out.detach(), *torch.autograd.grad(out.sin().sum(), inputs)))
+    for truth, ours in zip(*found, strict=True):
+        assert error(ours, truth) < 1e-11
+    assert error(found[1][0], attend(form)(*one[:3], **one.needs, causal=causal)) > 0.05
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_dropout_of_all_keys_is_that_of_the_kernel(causal: bool) -> None:
+    q, k, v, _ = grouped("lsh")
+    support = local_support(L, 2 * L, causal=causal)
+    truth = attention(q, k, v, causal=causal, dropout=0.3, seed=5)
+    assert error(lsh_attention(q, k, v, support, causal=causal, dropout=0.3, seed=5), truth) < 1e-12
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+@pytest.mark.parametrize("chunk", [1, 7, None])
+@pytest.mark.parametrize("window", [1, 5, 100])
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_window_is_exact(window: int, chunk: int | None, hashed: bool, causal: bool) -> None:
+    q, k, v, needs = grouped("scatterbrain", causal=causal)
+    near = local_support(L, window, causal=causal)
+    found = needs.pop("support")
+    support = join_supports(near, found) if hashed else near
+    options = {"causal": causal, "lengths": LENGTHS}
+    truth = dense_attention(q, k, v, **needs, support=support, **options)
+    given = (needs["features"], found) if hashed else (needs["features"],)
+    ours = scatterbrain_attention(q, k, v, *given, window=window, chunk=chunk, **options)
+    assert error(ours, truth) < 1e-12
+
+
+def test_arguments_that_do_not_go_together() -> None:
+    q, k, v, needs = grouped("scatterbrain", length=9, keys=40)
+    features = needs["features"]
+    with pytest.raises(ValueError, match="`causal` must be False where `k` has another length"):
+        performer_attention(q, k, v, features, causal=True)
+    with pytest.raises(ValueError, match="`key_lengths` must be given beside `lengths`"):
+        performer_attention(q, k, v, features, lengths=torch.tensor([9, 9]))
+    with pytest.raises(ValueError, match="heads of `k` must divide those of `q`"):
+        performer_attention(q[:, :, :5], k, v, features)
+    with pytest.raises(ValueError, match="`support` or `window` must be given"):
+        scatterbrain_attention(q, k, v, features)
+    with pytest.raises(ValueError, match="`window` must be None where `k` has another length"):
+        scatterbrain_attention(q, k, v, features, window=3)
+    with pytest.raises(ValueError, match="`seed` must be given"):
+        lsh_attention(q, k, v, needs["support"], dropout=0.1)

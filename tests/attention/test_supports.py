@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -159,6 +161,29 @@ def test_hashing_finds_planted_neighbours() -> None:
     chunks = recall(sorted_support(q, k, draw_projections(2, size, generator=random), 32))
     assert angular > 0.7  # chance is 0.12
     assert chunks > 0.25
+
+
+def test_many_buckets_are_several_small_hashes() -> None:
+    hashed = draw_hash(300, D, rounds=2, generator=generator(6), dtype=torch.float64)
+    assert math.prod(hashed.parts) == hashed.n_buckets >= 300
+    assert max(hashed.parts) <= 2 * D
+    assert not any(size % 2 for size in hashed.parts)
+    q, k = queries_and_keys()
+    support = check(hash_support(q, k, hashed, 60, causal=True), L)
+    expected = torch.zeros_like(support)
+    for directions in hashed.directions:
+        same = torch.ones_like(support)
+        for one in directions.split([size // 2 for size in hashed.parts], -1):
+            same &= buckets(q, one)[..., None] == buckets(k, one)[..., None, :]
+        expected |= same
+    assert torch.equal(support, expected.tril())
+
+
+@pytest.mark.parametrize("n_buckets", [2, 16, 18, 64, 256, 1000, 4096])
+def test_the_number_of_buckets_is_nearly_the_one_asked_for(n_buckets: int) -> None:
+    hashed = draw_hash(n_buckets, D, generator=generator())
+    assert n_buckets <= hashed.n_buckets <= 2 * n_buckets
+    assert hashed.n_buckets == n_buckets or n_buckets > 2 * D
 
 
 def test_same_seed_same_support() -> None:
