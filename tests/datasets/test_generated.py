@@ -111,6 +111,31 @@ def test_recall_asks_for_a_symbol_of_the_start() -> None:
     assert not get_source("delayed_recall", length=64000, size=1).load()["train"].values[0][4:-1].any()
 
 
+def linear_accuracy(features: np.ndarray, labels: np.ndarray) -> float:
+    """Accuracy on the last third of ridge regressions, one for each class, fitted to the rest."""
+    n = 2 * len(labels) // 3
+    x = np.concatenate([features, np.ones((len(features), 1))], axis=1)
+    weights = np.linalg.solve(x[:n].T @ x[:n] + np.eye(x.shape[1]), x[:n].T @ np.eye(labels.max() + 1)[labels[:n]])
+    return float(((x[n:] @ weights).argmax(1) == labels[n:]).mean())
+
+
+def test_delays_solve_copying_only_from_the_start() -> None:
+    found = {}
+    for selective in (False, True):
+        series = made("copying", selective=selective, size=1500)["train"]
+        samples = np.stack([values.ravel() for values in series.values])
+        found[selective] = linear_accuracy(samples, np.array([int(target[-2]) - 1 for target in series.target]))
+    assert found[False] == 1.0
+    assert found[True] < 0.5
+
+
+def test_what_is_seen_on_average_does_not_solve_recall() -> None:
+    series = made("delayed_recall", size=3000)["train"]
+    means = np.stack([values.mean(0) for values in series.values]) * 40
+    found = linear_accuracy(means, np.array([int(label) - 1 for label in series.target]))
+    assert 0.25 < found < 0.4  # a symbol that was shown, whatever the place, is right in more than a quarter
+
+
 def linked(points: np.ndarray, reach: float) -> np.ndarray:
     """Number of the piece that each point belongs to, where points within reach are of one piece."""
     near = np.square(points[:, None] - points[None]).sum(-1) <= reach**2
