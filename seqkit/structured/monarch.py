@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seqkit.checks import check_positive_int
+from seqkit.kernels.backend import check_values
 from seqkit.kernels.monarch import monarch
 from seqkit.structured.blocks import cut, near_divisor
 from seqkit.structured.matrix import StructuredMatrix
@@ -19,6 +20,9 @@ from seqkit.structured.registry import register_structure
 from seqkit.structured.stages import apply_stages, stage_shapes
 
 __all__ = ["Monarch"]
+
+SMALL = 1 << 22
+"""Products with up to so many multiplications go without the operator, whose call then takes longer than they do."""
 
 
 @register_structure("monarch")
@@ -114,7 +118,11 @@ class Monarch(StructuredMatrix):
         missing = math.prod(digits_in) - self.in_features
         if missing:
             x = nn.functional.pad(x, (0, missing))
-        y = monarch(x, factors[0], factors[1]) if self.order == 2 else apply_stages(x, factors, digits_in)
+        if self.order == 2 and (x.device.type != "cpu" or len(x) * self.n_parameters > SMALL):
+            y = monarch(x, factors[0], factors[1])
+        else:
+            check_values({"x": x})
+            y = apply_stages(x, factors, digits_in, digits_out)
         return y[:, : self.out_features] if math.prod(digits_out) > self.out_features else y
 
     def dense(self) -> Tensor:

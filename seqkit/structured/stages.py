@@ -34,7 +34,7 @@ def stage_shapes(digits_in: Sequence[int], digits_out: Sequence[int], rank: int 
     return shapes
 
 
-def apply_stages(x: Tensor, stages: Sequence[Tensor], digits_in: Sequence[int]) -> Tensor:
+def apply_stages(x: Tensor, stages: Sequence[Tensor], digits_in: Sequence[int], digits_out: Sequence[int]) -> Tensor:
     """Returns rows (B, prod c) of rows x (B, prod a).
 
     Numbers lie as (a_1 .. a_(t-1), c_p .. c_(t+1), B), a_t taken out: each stage is one batched product with rows last.
@@ -43,19 +43,23 @@ def apply_stages(x: Tensor, stages: Sequence[Tensor], digits_in: Sequence[int]) 
         x: Rows.
         stages: Matrices of the stages, shapes as from `stage_shapes`.
         digits_in: a_1 .. a_p.
+        digits_out: c_1 .. c_p.
 
     Example:
         >>> ones = [torch.ones(4, 2, 2)] * 3
-        >>> apply_stages(torch.ones(1, 8), ones, (2, 2, 2))
+        >>> apply_stages(torch.ones(1, 8), ones, (2, 2, 2), (2, 2, 2))
         tensor([[8., 8., 8., 8., 8., 8., 8., 8.]])
     """
     n_rows = len(x)
-    y = x.t().reshape(math.prod(digits_in[:-1]), digits_in[-1], n_rows)
-    done: list[int] = []
+    y = x.t()
     for t, weight in zip(reversed(range(len(digits_in))), stages, strict=True):
-        before, changed = math.prod(digits_in[:t]), math.prod(done)
-        y = y.reshape(before, digits_in[t], changed, n_rows).transpose(1, 2)
-        y = y.reshape(before * changed, digits_in[t], n_rows)
+        others, _, old = weight.shape
+        before = math.prod(digits_in[:t])
+        y = y.reshape(before, old, others // before, n_rows).transpose(1, 2).reshape(others, old, n_rows)
         y = torch.bmm(weight, y)  # (a_1 .. a_(t-1), c_p .. c_(t+1)), c_t, B
-        done.append(weight.shape[1])
-    return y.reshape(*done, n_rows).permute(*reversed(range(len(done) + 1))).reshape(n_rows, math.prod(done))
+    order = len(digits_out)
+    return (
+        y.reshape(*reversed(digits_out), n_rows)
+        .permute(*reversed(range(order + 1)))
+        .reshape(n_rows, math.prod(digits_out))
+    )

@@ -215,6 +215,21 @@ def test_what_is_no_product_is_refused() -> None:
         factor_monarch_product(torch.full((16, 16), torch.nan))
 
 
+@pytest.mark.parametrize("options", [{}, {"n_blocks": (4, 3), "slice_rank": 2}])
+def test_large_products_go_by_the_operator_and_agree(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix, x = Monarch(14, 16, dtype=torch.float64, **options), gaussian(5, 14).requires_grad_()
+    leaves = [x, *matrix.parameters()]
+    plain, by_torch = matrix(x), torch.autograd.grad(matrix(x).sin().sum(), leaves)
+    monkeypatch.setattr("seqkit.structured.monarch.SMALL", -1)
+    assert torch.allclose(matrix(x), plain, rtol=1e-12)
+    for one, other in zip(torch.autograd.grad(matrix(x).sin().sum(), leaves), by_torch, strict=True):
+        assert torch.allclose(one, other, rtol=1e-10, atol=1e-14)
+    for limit in (-1, 1 << 22):
+        monkeypatch.setattr("seqkit.structured.monarch.SMALL", limit)
+        with pytest.raises(ValueError, match="`x` has 1 NaN or infinite values"):
+            matrix(x.detach().index_fill(1, torch.tensor([3]), torch.nan)[:1])
+
+
 def test_second_derivative_of_a_product_with_complex_rows() -> None:
     matrix = Monarch(6, 4, n_blocks=2, dtype=torch.complex128)
     x = gaussian(3, 6, dtype=torch.complex128).requires_grad_()
