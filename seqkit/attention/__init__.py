@@ -3,11 +3,12 @@
 Queries, keys and values are (B, L, H, D): batch, length, heads, size. Memory is linear in the length.
 """
 
-from seqkit.attention.block_sparse import BlockSparseAttention, BlockSparseState
+from seqkit.attention.block_sparse import BlockSparseAttention
+from seqkit.attention.cached import AttentionState
 from seqkit.attention.choosing import choose_share
 from seqkit.attention.drop_in import Replacement, replace, restore
 from seqkit.attention.estimate import AttentionEstimate, estimate_attention, split_budget
-from seqkit.attention.exact import Attention, AttentionState
+from seqkit.attention.exact import Attention
 from seqkit.attention.features import RandomFeatures, draw_features, log_features, pair_variance
 from seqkit.attention.hashing import AngularHash, draw_hash, hash_support
 from seqkit.attention.lsh import lsh_attention
@@ -35,7 +36,6 @@ __all__ = [
     "AttentionMixer",
     "AttentionState",
     "BlockSparseAttention",
-    "BlockSparseState",
     "LSHState",
     "Performer",
     "PerformerState",

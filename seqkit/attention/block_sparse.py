@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import cast
 
-import torch
 from torch import Tensor
 
 from seqkit.attention.block_pattern import block_pattern
-from seqkit.attention.cache import KeyCache, empty_cache, held_samples, one_more, read_cache, some_more
-from seqkit.attention.exact import dropped
-from seqkit.attention.mixer import AttentionMixer
+from seqkit.attention.cached import CachedAttention, Slots, dropped
 from seqkit.kernels.attention import attention
-from seqkit.nn.mixer import State, register_mixer
+from seqkit.nn.mixer import register_mixer
 
-__all__ = ["BlockSparseAttention", "BlockSparseState"]
-
-ROWS = 128  # samples of a block that are taken at once
-
-
-class BlockSparseState(NamedTuple):
-    """What block-sparse attention remembers of each stream: P first samples, and as many of the last as it can read.
-
-    Args:
-        turns: Rotary turns of the newest sample, (B, F) float64; 0 with other positions.
-        keys: Keys, turned, (B, G, P + W, D); see `KeyCache`.
-        values: Their values, (B, G, P + W, D).
-        n_seen: Samples so far, (B,) float64, bounded.
-    """
-
-    turns: Tensor
-    keys: Tensor
-    values: Tensor
-    n_seen: Tensor
+__all__ = ["BlockSparseAttention"]
 
 
 @register_mixer("block_sparse")
-class BlockSparseAttention(AttentionMixer):
+class BlockSparseAttention(CachedAttention):
     """Softmax attention over the tiles of a pattern, exact there; time goes with the tiles that exist.
 
     Tiles lie on a grid that begins with the series. A butterfly and a local pattern reach a bounded number of tiles
@@ -115,35 +94,11 @@ class BlockSparseAttention(AttentionMixer):
         y = attention(q, k, v, causal=self.causal, lengths=None if self.causal else lengths, mask=mask, **dropped(self))
         return cast("Tensor", y)
 
-    def _state(self, turns: Tensor, batch_size: int) -> BlockSparseState:
-        slots = self.pattern.first + cast("int", self.pattern.reach)
-        sizes = self.n_kv_heads, slots, self.head_size, self.head_size
-        return BlockSparseState(turns, *empty_cache(self.out.weight, batch_size, *sizes))
+    def _slots(self) -> Slots:
+        return Slots(self.pattern.first, cast("int", self.pattern.reach), self.pattern.cycle)
 
-    def _attend_step(self, q: Tensor, k: Tensor, v: Tensor, state: State) -> tuple[Tensor, KeyCache]:
-        cache = one_more(KeyCache(*state[1:]), k, v, first=self.pattern.first, cycle=self.pattern.cycle)
-        held = held_samples(cache.n_seen, cache.keys.shape[2], self.pattern.first)
-        seen = self.pattern.sees(cache.n_seen.long()[:, None] - 1, held)
-        share = self.attention_dropout if self.training else 0.0
-        return read_cache(q[:, None], cache.keys, cache.values, seen[:, None], share)[:, 0], cache
-
-    def _attend_block(
-        self, q: Tensor, k: Tensor, v: Tensor, state: State, lengths: Tensor | None
-    ) -> tuple[Tensor, KeyCache]:
-        cache, out = KeyCache(*state[1:]), []
-        share = self.attention_dropout if self.training else 0.0
-        for start in range(0, q.shape[1], ROWS):
-            queries, keys, values = (x[:, start : start + ROWS] for x in (q, k, v))
-            count = queries.shape[1]
-            numbers = cache.n_seen.long()[:, None] + torch.arange(count, device=q.device)
-            held = torch.cat([held_samples(cache.n_seen, cache.keys.shape[2], self.pattern.first), numbers], 1)
-            seen = self.pattern.sees(numbers[:, :, None], held[:, None]) & (held[:, None] <= numbers[:, :, None])
-            old = cache.keys, cache.values
-            both = [torch.cat([a, b.to(a.dtype).transpose(1, 2)], 2) for a, b in zip(old, (keys, values), strict=True)]
-            out.append(read_cache(queries, both[0], both[1], seen, share))
-            ends = None if lengths is None else (lengths.to(q.device) - start).clamp(0, count)
-            cache = some_more(cache, keys, values, ends, first=self.pattern.first, cycle=self.pattern.cycle)
-        return torch.cat(out, 1), cache
+    def _sees(self, queries: Tensor, keys: Tensor) -> Tensor:
+        return self.pattern.sees(queries, keys)
 
     def _refusal(self) -> str | None:
         why = super()._refusal()

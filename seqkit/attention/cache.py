@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["KeyCache", "empty_cache", "held_samples", "in_order", "one_more", "read_cache", "some_more"]
+__all__ = ["KeyCache", "empty_cache", "held_samples", "one_more", "read_cache", "some_more"]
 
 
 class KeyCache(NamedTuple):
@@ -92,10 +92,7 @@ def one_more(cache: KeyCache, k: Tensor, v: Tensor, *, first: int = 0, cycle: in
         [2.0, 1.0]
     """
     width, number = cache.keys.shape[2] - first, cache.n_seen
-    slot = number % width
-    if first:
-        slot = torch.where(number < first, number, first + (number - first) % width)
-    index = slot.long().view(-1, 1, 1, 1)
+    index = _slot(number, width, first).view(-1, 1, 1, 1)
 
     def written(old: Tensor, new: Tensor) -> Tensor:
         new = new.to(old.dtype).unsqueeze(2)
@@ -122,49 +119,27 @@ def some_more(
         >>> some_more(empty_cache(torch.zeros(1), 1, 1, 2, 1, 1), block, block).keys.flatten().tolist()
         [2.0, 1.0]
     """
-    slots = cache.keys.shape[2]
-    total = cache.n_seen + (k.shape[1] if lengths is None else lengths.to(cache.n_seen))
-    place = held_samples(total, slots, first) - cache.n_seen.long()[:, None]
-    index = place.clamp(min=0)[:, None, :, None]
+    slots, length = cache.keys.shape[2], k.shape[1]
+    total = cache.n_seen + (length if lengths is None else lengths.to(cache.n_seen))
+    if length <= slots - first:  # each sample has a slot of its own, so that few are written
+        numbers = cache.n_seen[:, None] + torch.arange(length, device=k.device)
+        index = _slot(numbers, slots - first, first)[:, None, :, None]
+        counts = numbers < total[:, None]
+    else:
+        place = held_samples(total, slots, first) - cache.n_seen.long()[:, None]
+        index, counts = place.clamp(min=0)[:, None, :, None], place >= 0
 
     def written(old: Tensor, new: Tensor) -> Tensor:
         new = new.to(old.dtype).transpose(1, 2)
-        taken = new.gather(2, index.expand(-1, new.shape[1], -1, new.shape[3]))
-        return torch.where(place[:, None, :, None] >= 0, taken, old)
+        where = index.expand(-1, new.shape[1], -1, new.shape[3])
+        if length > slots - first:
+            return torch.where(counts[:, None, :, None], new.gather(2, where), old)
+        if lengths is not None:
+            new = torch.where(counts[:, None, :, None], new, old.gather(2, where))
+        return old.scatter(2, where, new)
 
     count = _bounded(total, slots - first, first, cycle)
     return KeyCache(written(cache.keys, k), written(cache.values, v), count)
-
-
-def in_order(cache: KeyCache, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The samples of a cache without first ones, oldest first, and those of a block after them.
-
-    Args:
-        cache: The cache.
-        k: Keys of the block, (B, L, G, D).
-        v: Values of the block, (B, L, G, E).
-
-    Returns:
-        Keys (B, T, G, D) and values (B, T, G, E), and how many of the cache come before the block, (B,) whole numbers.
-        T is L and as many as the fullest cache holds; rows with fewer have what is not used at their end.
-
-    Example:
-        >>> block = torch.arange(3.0).view(1, 3, 1, 1)
-        >>> cache = some_more(empty_cache(torch.zeros(1), 1, 1, 2, 1, 1), block, block)
-        >>> in_order(cache, block, block)[0].flatten().tolist()
-        [1.0, 2.0, 0.0, 1.0, 2.0]
-    """
-    width, length = cache.keys.shape[2], k.shape[1]
-    held = cache.n_seen.clamp(max=width).long()
-    place = torch.arange(int(held.max()) + length, device=k.device)
-    slot = (cache.n_seen.long()[:, None] - held[:, None] + place) % width
-    index = torch.where(place < held[:, None], slot, width + (place - held[:, None]).clamp(max=length - 1))
-
-    def joined(old: Tensor, new: Tensor) -> Tensor:
-        both = torch.cat([old.transpose(1, 2), new.to(old.dtype)], 1)
-        return both.gather(1, index[:, :, None, None].expand(-1, -1, *both.shape[2:]))
-
-    return joined(cache.keys, k), joined(cache.values, v), held
 
 
 def read_cache(q: Tensor, keys: Tensor, values: Tensor, seen: Tensor, dropout: float = 0.0) -> Tensor:
@@ -194,6 +169,13 @@ def read_cache(q: Tensor, keys: Tensor, values: Tensor, seen: Tensor, dropout: f
         weights = F.dropout(weights, dropout)
     out = (weights.flatten(2, 3) @ values).view(batch, heads, length, -1)
     return out.transpose(1, 2)
+
+
+def _slot(number: Tensor, width: int, first: int) -> Tensor:
+    """Where samples of these numbers lie."""
+    if first == 0:
+        return (number % width).long()
+    return torch.where(number < first, number, first + (number - first) % width).long()
 
 
 def _bounded(count: Tensor, width: int, first: int, cycle: int | None) -> Tensor:

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypedDict, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from seqkit.attention.cache import KeyCache, empty_cache, held_samples, in_order, one_more, read_cache, some_more
-from seqkit.attention.mixer import AttentionMixer
+from seqkit.attention.cached import CachedAttention, Slots, dropped
 from seqkit.checks import check_positive_int
 from seqkit.kernels.attention import attention
-from seqkit.nn.mixer import State, register_mixer
+from seqkit.nn.mixer import register_mixer
 
-__all__ = ["Attention", "AttentionState"]
-
-
-class AttentionState(NamedTuple):
-    """What exact attention remembers of each stream.
-
-    Args:
-        turns: Rotary turns of the newest sample, (B, F) float64; 0 with other positions.
-        keys: The last W keys, turned, (B, G, W, D); see `KeyCache`.
-        values: Their values, (B, G, W, D).
-        n_seen: Samples so far, (B,) float64, below 2 W.
-    """
-
-    turns: Tensor
-    keys: Tensor
-    values: Tensor
-    n_seen: Tensor
+__all__ = ["Attention"]
 
 
 @register_mixer("attention")
-class Attention(AttentionMixer):
+class Attention(CachedAttention):
     """Softmax attention over the last `window` samples, exact, by the kernel that never makes the whole matrix.
 
         y_i = sum_j p_ij v_j,   p_ij = softmax over i - window < j <= i of q_i . k_j / sqrt(size of a head)
@@ -106,34 +89,12 @@ class Attention(AttentionMixer):
         )
         return cast("Tensor", y)
 
-    def _state(self, turns: Tensor, batch_size: int) -> AttentionState:
-        sizes = self.n_kv_heads, cast("int", self.window), self.head_size, self.head_size
-        return AttentionState(turns, *empty_cache(self.out.weight, batch_size, *sizes))
+    def _slots(self) -> Slots:
+        window = cast("int", self.window)
+        return Slots(0, window, window)
 
-    def _attend_step(self, q: Tensor, k: Tensor, v: Tensor, state: State) -> tuple[Tensor, KeyCache]:
-        cache = one_more(KeyCache(*state[1:]), k, v)
-        seen = held_samples(cache.n_seen, cache.keys.shape[2]) >= 0
-        share = self.attention_dropout if self.training else 0.0
-        return read_cache(q[:, None], cache.keys, cache.values, seen[:, None], share)[:, 0], cache
-
-    def _attend_block(
-        self, q: Tensor, k: Tensor, v: Tensor, state: State, lengths: Tensor | None
-    ) -> tuple[Tensor, KeyCache]:
-        cache = KeyCache(*state[1:])
-        keys, values, held = in_order(cache, k, v)
-        ends = torch.full_like(held, q.shape[1]) if lengths is None else lengths.to(held)
-        window = cast("int", self.window) - 1
-        y = attention(
-            q.to(keys.dtype),
-            keys,
-            values,
-            causal=True,
-            window=window,
-            lengths=ends,
-            key_lengths=held + ends,
-            **dropped(self),
-        )
-        return cast("Tensor", y), some_more(cache, k, v, lengths)
+    def _sees(self, queries: Tensor, keys: Tensor) -> Tensor:
+        return torch.logical_and(queries - keys < cast("int", self.window), keys >= 0)
 
     def _refusal(self) -> str | None:
         why = super()._refusal()
@@ -144,17 +105,3 @@ class Attention(AttentionMixer):
     def extra_repr(self) -> str:
         """Sizes and choices."""
         return f"{super().extra_repr()}, window={self.window}"
-
-
-class Dropped(TypedDict):
-    """Options of the kernel that say which weights are dropped."""
-
-    dropout: float
-    seed: Tensor | None
-
-
-def dropped(mixer: AttentionMixer) -> Dropped:
-    """What the kernel should drop: in training the mixer's share, with a seed of torch's own generator."""
-    if not mixer.training or mixer.attention_dropout == 0:
-        return {"dropout": 0.0, "seed": None}
-    return {"dropout": mixer.attention_dropout, "seed": torch.randint(2**62, ())}

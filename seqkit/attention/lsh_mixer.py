@@ -7,8 +7,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from seqkit.attention.buckets import Buckets
+from seqkit.attention.cached import dropped
 from seqkit.attention.drawn import DrawnHash
-from seqkit.attention.exact import dropped
 from seqkit.attention.hashing import hash_support
 from seqkit.attention.lsh import lsh_attention
 from seqkit.attention.mixer import AttentionMixer

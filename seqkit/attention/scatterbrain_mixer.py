@@ -8,8 +8,8 @@ from torch import Tensor
 
 from seqkit.attention.buckets import Buckets
 from seqkit.attention.cache import KeyCache
+from seqkit.attention.cached import dropped
 from seqkit.attention.drawn import DrawnFeatures, DrawnHash, UnitHeads
-from seqkit.attention.exact import dropped
 from seqkit.attention.hashing import hash_support
 from seqkit.attention.mixer import AttentionMixer
 from seqkit.attention.online_scatterbrain import (
