@@ -3,6 +3,7 @@
 `StructuredLinear` is a drop-in for `nn.Linear`; families are known by name.
 """
 
+from seqkit.structured.best_fit import Fit, best_fit
 from seqkit.structured.butterflies import Butterfly, Kaleidoscope, OrthogonalKaleidoscope
 from seqkit.structured.dense import Dense
 from seqkit.structured.linear import StructuredLinear
@@ -17,12 +18,14 @@ from seqkit.structured.replace import densify, replace_linear
 __all__ = [
     "Butterfly",
     "Dense",
+    "Fit",
     "Kaleidoscope",
     "LowRank",
     "Monarch",
     "OrthogonalKaleidoscope",
     "StructuredLinear",
     "StructuredMatrix",
+    "best_fit",
     "densify",
     "factor_monarch_product",
     "get_structure",

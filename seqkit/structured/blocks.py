@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from seqkit.checks import check_positive_int
 
-__all__ = ["cut", "near_divisor"]
+__all__ = ["cut", "near_divisor", "ranks"]
 
 
 def near_divisor(size: int, target: float) -> int:
@@ -58,3 +58,14 @@ def cut(name: str, size: int, blocks: Sequence[int] | None, order: int) -> tuple
             f"`n_blocks` must leave each block of the {size} {name} at least one number, got {tuple(blocks)}; use fewer"
         )
     return (*blocks, last)
+
+
+def ranks(largest: int) -> list[int]:
+    """Ranks worth trying up to the largest, four to each doubling.
+
+    Example:
+        >>> ranks(16)
+        [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 13, 16]
+    """
+    steps = range(4 * largest.bit_length())
+    return sorted({1, largest, *(rank for step in steps if (rank := round(2 ** (step / 4))) < largest)})

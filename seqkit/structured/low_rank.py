@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from seqkit.checks import check_positive_int
+from seqkit.structured.blocks import ranks
 from seqkit.structured.matrix import StructuredMatrix
 from seqkit.structured.parameters import draw, parameter
 from seqkit.structured.registry import register_structure
@@ -84,6 +85,5 @@ class LowRank(StructuredMatrix):
 
     @classmethod
     def candidates(cls, in_features: int, out_features: int) -> list[dict[str, Any]]:
-        """Every power of two as rank, up to the smaller size."""
-        smaller = min(in_features, out_features)
-        return [{"rank": 1 << k} for k in range(smaller.bit_length())]
+        """Ranks up to the smaller size, four to each doubling."""
+        return [{"rank": rank} for rank in ranks(min(in_features, out_features))]

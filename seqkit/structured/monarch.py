@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from seqkit.checks import check_positive_int
 from seqkit.kernels.backend import check_values
 from seqkit.kernels.monarch import monarch
-from seqkit.structured.blocks import cut, near_divisor
+from seqkit.structured.blocks import cut, near_divisor, ranks
 from seqkit.structured.matrix import StructuredMatrix
 from seqkit.structured.monarch_fit import fit_monarch
 from seqkit.structured.parameters import draw, parameter
@@ -158,7 +158,7 @@ class Monarch(StructuredMatrix):
 
     @classmethod
     def candidates(cls, in_features: int, out_features: int) -> list[dict[str, Any]]:
-        """Blocks of about the root of each size with ranks in powers of two, then fewer blocks, then higher orders."""
+        """Orders from the highest down to 3, then order 2 with ranks up to the slices' smaller size."""
         smaller = min(in_features, out_features)
         found: list[dict[str, Any]] = []
         for order in range(smaller.bit_length() - 1, 2, -1):
@@ -166,7 +166,7 @@ class Monarch(StructuredMatrix):
         if smaller >= 4:
             k, n_rows = (near_divisor(size, size**0.5) for size in (in_features, out_features))
             largest = min(-(-in_features // k), -(-out_features // n_rows))
-            found += [{"slice_rank": 1 << e} for e in range(largest.bit_length())]
+            found += [{"slice_rank": rank} for rank in ranks(largest)]
         return found or [{}]
 
 

@@ -1,0 +1,114 @@
+"""Which family approximates a matrix best within a budget, with the error and the cost of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from seqkit.checks import check_positive_int
+from seqkit.structured.matrix import StructuredMatrix, check_matrix
+from seqkit.structured.project import project
+from seqkit.structured.registry import get_structure, structure_class, structure_names
+
+__all__ = ["Fit", "best_fit"]
+
+
+class Fit(NamedTuple):
+    """A family's approximation of a matrix.
+
+    Args:
+        structure: Name of the family.
+        options: Its options.
+        error: Frobenius norm of the difference over that of the matrix.
+        n_parameters: Numbers stored.
+        density: Those by the entries of the matrix.
+        flops: Floating-point operations for one row.
+        matrix: The structured matrix.
+    """
+
+    structure: str
+    options: dict[str, Any]
+    error: float
+    n_parameters: int
+    density: float
+    flops: int
+    matrix: StructuredMatrix
+
+    def __str__(self) -> str:
+        """One line."""
+        options = ", ".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.structure}({options}): error {self.error:.3g} with {self.n_parameters:,} numbers"
+
+
+def best_fit(matrix: Tensor, budget: float, *, structures: Sequence[str] | None = None, n_tries: int = 2) -> list[Fit]:
+    """Approximates a matrix by every family within a budget, the nearest first.
+
+    Args:
+        matrix: Dense matrix, (out, in), finite.
+        budget: Numbers that may be stored: a share of the entries from above 0 to 1, or a whole number of them.
+        structures: Names of the families to try; all if None. Complex matrices skip those that are real.
+        n_tries: Sizes to try of each family, those with most numbers within the budget.
+
+    Returns:
+        Fits in growing error; of two with the same error, the smaller first.
+
+    Raises:
+        ValueError: values are not finite, a budget that no family can keep, or an unknown family.
+
+    Cost: the fits of all families; name a few where the matrix is large and a family's fit is iterative.
+
+    Example:
+        >>> smooth = torch.exp(-torch.linspace(0, 4, 32).sub(torch.linspace(0, 4, 32)[:, None]).square())
+        >>> found = best_fit(smooth, 0.5, structures=["low_rank", "monarch"])
+        >>> found[0].structure, found[0].error < 1e-3
+        ('low_rank', True)
+    """
+    check_matrix(matrix)
+    limit = allowed_numbers(budget, matrix.numel())
+    check_positive_int("n_tries", n_tries)
+    names = structure_names() if structures is None else structures
+    names = [name for name in names if structure_class(name).allows_complex or not matrix.is_complex()]
+    sized = [(count, name, options) for name in names for count, options in sizes(name, matrix)]
+    within = [one for one in sized if one[0] <= limit]
+    if not within:
+        smallest = min((count for count, _, _ in sized), default=0)
+        raise ValueError(
+            f"`budget` must allow one of the families at least {smallest:,} numbers, got {budget!r}, which is "
+            f"{limit:,} of {matrix.numel():,}; raise it"
+        )
+    found = []
+    for name in dict.fromkeys(name for _, name, _ in within):
+        own = sorted((one for one in within if one[1] == name), key=lambda one: -one[0])
+        found += [fit(matrix, name, options) for _, _, options in own[:n_tries]]
+    return sorted(found, key=lambda one: (one.error, one.n_parameters))
+
+
+def allowed_numbers(budget: float, entries: int) -> int:
+    """The budget as a whole number."""
+    whole = isinstance(budget, int) and not isinstance(budget, bool)
+    if not (whole and budget >= 1) and not (isinstance(budget, float) and 0 < budget <= 1):
+        raise ValueError(
+            f"`budget` must be a share from above 0 to 1.0, or a whole number of at least 1, got {budget!r}"
+        )
+    return int(budget) if whole else int(budget * entries)
+
+
+def sizes(name: str, matrix: Tensor) -> list[tuple[int, dict[str, Any]]]:
+    """Numbers stored and options of each size that a family proposes for a matrix."""
+    out_features, in_features = matrix.shape
+    proposed = structure_class(name).candidates(in_features, out_features)
+    made = [get_structure(name)(in_features, out_features, **options, device="meta") for options in proposed]
+    return [(one.n_parameters, options) for one, options in zip(made, proposed, strict=True)]
+
+
+def fit(matrix: Tensor, name: str, options: dict[str, Any]) -> Fit:
+    """One projection and its error."""
+    found = project(matrix, name, **options)
+    with torch.no_grad():
+        norm = torch.linalg.norm(matrix.detach())
+        difference = torch.linalg.norm(found.dense() - matrix)
+    error = float(difference / norm) if norm > 0 else float(difference)
+    return Fit(name, options, error, found.n_parameters, found.density, found.flops, found)
