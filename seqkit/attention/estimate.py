@@ -204,7 +204,7 @@ def estimate_attention(
     check_positive_int("rounds", rounds)
     heads = prepare(q, k, k[..., :0], scale, lengths, causal=causal)
     heads = heads._replace(k=shared(heads.k, q.shape[2]))
-    dtype, device, size, length = heads.q.dtype, q.device, q.shape[3], q.shape[1]
+    dtype, device, size, length = heads.q.dtype, q.device, q.shape[3], k.shape[1]
     support, features = None, None
     if split.n_keys:
         # Found before features are drawn, and as widely for any split: one seed gives one search.

@@ -185,3 +185,12 @@ def test_strongest_keys_are_kept() -> None:
         best = weights.topk(5, dim=-1).values.sum(-1)
         inside = torch.arange(L) < LENGTHS[:, None, None]
         assert (((weights * matrix).sum(-1) - best) * inside).abs().max() < 1e-12 * best.max()
+
+
+def test_few_queries_have_as_many_keys_as_the_budget_says() -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k = torch.randn(1, 4, 1, 8, generator=generator), torch.randn(1, 40, 1, 8, generator=generator)
+    estimate = estimate_attention(q, k, 20, method="lsh", generator=generator)
+    assert estimate.support is not None
+    assert int(estimate.support.valid.sum(-1).min()) == 20
+    assert float(estimate_attention(q, k, 40, method="lsh", generator=generator).error().max()) < 1e-5
