@@ -100,6 +100,13 @@ NEURAL = ("LSSLClassifier", "LSSLRegressor", *NETWORKS)
 """Trained networks, which are ranked among themselves too."""
 FIXED = ("1-NN DTW",)
 """Methods without chance: one seed says all."""
+REASONS = {
+    "InceptionTime": "its default of 1500 epochs takes from half an hour (300 series of 100 samples) to days.",
+    "LSTM-FCN": "its default of 2000 epochs takes from a quarter of an hour to hours.",
+    "1-NN DTW": "time goes with pairs of series and the square of their length: 537 times 537 pairs of 1344 samples "
+    "(PLAID) take about an hour and a half at the speed of the other sets.",
+}
+"""Why a method may lack sets, on the one thread that was to be had."""
 
 
 def contenders(seconds: float, regression: bool) -> dict[str, Callable[[int], Any]]:
@@ -166,14 +173,27 @@ def table(rows: list[dict[str, Any]], names: list[str], scale: float, digits: in
     return [*lines, "", f"Ranks over {n_every} sets that all methods were measured on, among networks over {n_neural}."]
 
 
-def epochs_table(rows: list[dict[str, Any]], names: list[str]) -> list[str]:
-    """Epochs that sktime's networks were trained for."""
-    lines = ["| network | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    for method in NETWORKS:
-        found = {row["set"]: row["epochs"] for row in rows if row["method"] == method and row.get("epochs")}
-        if found:
-            lines.append(f"| {method} | {' | '.join(str(found.get(name, '')) for name in names)} |")
-    return lines if len(lines) > 2 else []
+def counts_table(
+    rows: list[dict[str, Any]], names: list[str], row_names: list[str], cell: Callable[..., Any]
+) -> list[str]:
+    """A line for each method with something about its rows on each set; an empty cell where there are none."""
+    lines = ["| method | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for method in row_names:
+        found = {n: [row for row in rows if (row["method"], row["set"]) == (method, n)] for n in names}
+        cells = [str(cell(found[n])) if found[n] else "" for n in names]
+        if any(found.values()):
+            lines.append(f"| {method} | {' | '.join(cells)} |")
+    return lines
+
+
+def missing(rows: list[dict[str, Any]], names: list[str]) -> list[str]:
+    """What was not measured, with the reason."""
+    lines = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        gone = [name for name in names if not any((row["method"], row["set"]) == (method, name) for row in rows)]
+        if gone:
+            lines.append(f"- {method} on {', '.join(gone)}: {REASONS[method]}")
+    return ["", "Not measured:", "", *lines] if lines else []
 
 
 def page(rows: list[dict[str, Any]]) -> str:
@@ -198,15 +218,16 @@ def page(rows: list[dict[str, Any]]) -> str:
         if not mine:
             continue
         lines += ["", f"## {title}", "", *table(mine, names, scale, digits, largest=kind == "class")]
-        epochs = epochs_table(mine, names)
-        if epochs:
+        lines += [*missing(mine, names), "", "Seeds that were run (1-NN DTW has no chance in it):", ""]
+        lines += counts_table(mine, names, order, len)
+        if any(row.get("epochs") for row in mine):
             lines += [
                 "",
                 "Epochs of sktime's networks, by default 1500 (InceptionTime) and 2000 (LSTM-FCN): as many as fit",
                 "the processor time that was to be had. **With fewer than the default they are not at their best**,",
                 "and their rank says little.",
                 "",
-                *epochs,
+                *counts_table(mine, names, list(NETWORKS), lambda found: found[0].get("epochs", "")),
             ]
     return "\n".join(lines) + "\n"
 
