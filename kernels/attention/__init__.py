@@ -93,10 +93,12 @@ def attention(
         seed: Whole number that says which, needed with dropout. The choice depends on it, on row, head, query and key
             alone: on no backend and no state.
         return_lse: Whether to return lse as well; results over parts of the keys join by it, gradients too.
-        backend: "auto", "reference" (the whole matrix, float64 if given it), "cpu" (tiles of products; plain torch) or
-            "sdpa" (torch's own, where it serves: no option but `causal` and `scale`). "auto" takes "sdpa", then "cpu".
+        backend: "auto", "reference" (the whole matrix, float64 if given it), "cpu" (tiles of products; plain torch),
+            "triton" (kernels for CUDA devices: every option, D and E up to 256, no float64) or "sdpa" (torch's own,
+            where it serves: no option but `causal` and `scale`). "auto" takes "sdpa", then on CUDA devices "triton",
+            then "cpu".
         deterministic: Whether gradients must be the same bits in every run on a device; then "sdpa" does not serve on
-            CUDA devices. "cpu" and "reference" always are.
+            CUDA devices. The others always are.
 
     Returns:
         y, (B, R, H, E), in the dtype of `q`; with `return_lse` also lse, (B, R, H), float32, or float64 for float64.
@@ -111,8 +113,10 @@ def attention(
         loops are those of FlashAttention-2 (Dao 2023, arXiv:2307.08691). Differs: powers of 2, and queries that see
         nothing.
 
-    Cost: 2 (D + E) operations a score forward and 3.5 times that with the backward; only scores in a tile that somebody
-    sees count, so time goes with the tiles of a mask. Memory of inputs and outputs, and a million numbers. "sdpa" is
+    Cost: 2 (D + E) operations a score forward and 3.5 times that with the backward, 4.5 times by "triton", which
+    computes scores once for keys and once for queries instead of adding up queries' gradients in any order; only scores
+    in a tile that somebody sees count, so time goes with the tiles of a mask. Memory of inputs and outputs, and a
+    million numbers; by "triton" also float32 gradients of shared keys, once for each head of `q`. "sdpa" is
     differentiable once, the others twice.
 
     Example:

@@ -29,9 +29,9 @@ def cpu_path() -> Path:
 
 def triton_path() -> Path:
     """Loads the Triton kernels, which a machine without Triton cannot."""
-    from seqkit.kernels.attention import triton
+    from seqkit.kernels.attention.triton import backward, forward
 
-    return Path(triton.attention_forward, triton.attention_backward)
+    return Path(forward.attention_forward, backward.attention_backward)
 
 
 # What is not there is an empty tensor: torch's schemas have no gradient of an absent one.

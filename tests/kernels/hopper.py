@@ -3,7 +3,8 @@
 Triton's interpreter shows that a kernel computes the right thing, not that it compiles. This script takes the
 launchers' real calls, compiles each kernel for compute capability 9.0 and launches nothing: results are garbage.
 
-    python tests/kernels/hopper.py [OPERATOR ...]    prints a JSON line a kernel: shared memory, registers, stack
+    python tests/kernels/hopper.py [OPERATOR ...]    prints a JSON line a kernel: shared memory, registers, stack,
+                                                     and instructions in loops that spill
 """
 
 import json
@@ -158,34 +159,42 @@ def monarch() -> None:
 
 CALLS["monarch"] = monarch
 
-def attention() -> None:
-    from seqkit.kernels.attention import alibi_slopes, butterfly_mask
-    from seqkit.kernels.attention.triton import attention_backward, attention_forward
 
-    none, seed = torch.zeros(0, dtype=torch.int64), torch.tensor(3)
-    mask = butterfly_mask(1000, 2, tile=128)
-    lists = (*mask[2:], *mask.tile)
-    packed = torch.tensor([[0, 0, 300, 0, 300], [0, 300, 1000, 300, 1000]])
-    plain = (none.float(), seed, none, *[none] * 3, none.bool(), *[none] * 3, 0, 0)
-    causal, simple = (-1, 0, True, 0.0, 0.125, 0.0), (-1, -1, True, 0.0, 0.125, 0.0)
-    everything = (alibi_slopes(4).float(), seed, packed, *lists, 20, 0, True, 5.0, 0.125, 0.1)
-    cases: list[tuple[int, torch.dtype, tuple]] = [
-        (64, torch.bfloat16, (*plain, *simple)),
-        (64, torch.float32, (*plain, *causal)),
-        (80, torch.float16, (*plain, *causal)),
-        (128, torch.bfloat16, (*plain[:3], *lists, *simple)),
-        (128, torch.bfloat16, everything),
-        (128, torch.float32, everything),
-        (256, torch.bfloat16, (*plain, *causal)),
-        (256, torch.float32, (*plain, *causal)),
-    ]
-    for size, dtype, others in cases:
-        q, k = torch.zeros(1, 1000, 4, size, dtype=dtype), torch.zeros(1, 1000, 2, size, dtype=dtype)
-        out, lse = attention_forward(q, k, k, *others)
-        attention_backward(out, lse, q, k, k, *others, out, lse)
+def attention_at(size: int, dtype: torch.dtype, options: str) -> None:
+    from seqkit.kernels.attention import alibi_slopes, butterfly_mask
+    from seqkit.kernels.attention.triton.backward import attention_backward
+    from seqkit.kernels.attention.triton.forward import attention_forward
+
+    none, seed, mask = torch.zeros(0, dtype=torch.int64), torch.tensor(3), butterfly_mask(1024, 2, tile=128)
+    lists = (*mask[2:], *mask.tile) if options in ("mask", "all") else (*[none] * 3, none.bool(), *[none] * 3, 0, 0)
+    packed = torch.tensor([[0, 0, 300, 0, 300], [0, 300, 1024, 300, 1024]]) if options == "all" else none
+    slopes = alibi_slopes(4).float() if options == "all" else none.float()
+    numbers = (20, 0, True, 5.0, 0.125, 0.1) if options == "all" else (-1, 0, True, 0.0, 0.125, 0.0)
+    others = (slopes, seed, packed, *lists, *numbers)
+    q, k = torch.zeros(1, 1024, 4, size, dtype=dtype), torch.zeros(1, 1024, 2, size, dtype=dtype)
+    out, lse = attention_forward(q, k, k, *others)
+    attention_backward(out, lse, q, k, k, *others, out, lse)
+
+
+def attention() -> None:
+    attention_at(64, torch.bfloat16, "causal")
+    attention_at(128, torch.float16, "mask")
+
+
+def attention_wide() -> None:
+    attention_at(256, torch.bfloat16, "causal")
+    attention_at(200, torch.bfloat16, "causal")
+    attention_at(256, torch.float32, "causal")
+
+
+def attention_all() -> None:
+    attention_at(64, torch.bfloat16, "all")
+    attention_at(64, torch.float32, "causal")
 
 
 CALLS["attention"] = attention
+CALLS["attention, wide heads"] = attention_wide
+CALLS["attention, all options"] = attention_all
 
 BINARIES = Path(triton.__file__).parent / "backends/nvidia/bin"
 
@@ -218,6 +227,21 @@ def resources(cubin: bytes) -> dict[str, int]:
     return {key.lower(): int(value) for key, value in re.findall(r"\b(REG|STACK):(\d+)", text)}
 
 
+def spills_in_loops(cubin: bytes) -> int:
+    """Instructions between a branch back and its target that move a register to or from the stack."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [BINARIES / "nvdisasm", "-c", file.name]
+        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    found = (re.match(r"\s*(\.L_x_\d+):", line) for line in lines)
+    targets = {match[1]: place for place, match in enumerate(found) if match}
+    found = (re.search(r"\bBRA\b.*`\((\.L_x_\d+)\)", line) for line in lines)
+    loops = [(targets[match[1]], place) for place, match in enumerate(found) if match and match[1] in targets]
+    moved = [place for place, line in enumerate(lines) if re.search(r"\b(STL|LDL)\b", line)]
+    return sum(any(start < place < end for start, end in loops) for place in moved)
+
+
 def compile_instead_of_launching() -> list[dict[str, object]]:
     """Replaces launching by compiling; the list it returns grows by an entry for each new binary."""
     found: list[dict[str, object]] = []
@@ -230,6 +254,7 @@ def compile_instead_of_launching() -> list[dict[str, object]]:
         if cubin not in seen:
             seen.add(cubin)
             found.append({"kernel": self.__name__, "shared": kernel.metadata.shared, **resources(cubin)})
+            found[-1]["spills"] = spills_in_loops(cubin) if found[-1]["stack"] else 0
         return kernel
 
     JITFunction.run = compile_only

@@ -4,8 +4,3 @@ A program of the forward holds a tile of queries and goes along the keys. The ba
 kernel holds a tile of keys and sums their gradients, another a tile of queries. No two programs add to the same number,
 so gradients are the same bits in every run.
 """
-
-from seqkit.kernels.attention.triton.backward import attention_backward
-from seqkit.kernels.attention.triton.forward import attention_forward
-
-__all__ = ["attention_backward", "attention_forward"]

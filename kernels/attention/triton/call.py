@@ -145,7 +145,8 @@ class Call(NamedTuple):
             "HAS_CAP": rules.softcap > 0,
             "HAS_SLOPES": self.slopes.numel() > 0,
             "HAS_DROPOUT": rules.dropout > 0,
-            "EDGES": any(limits.values()) or (unit or other) % block != 0,
+            # A full tile of a mask may stand over the last query.
+            "EDGES": any(limits.values()) or other % (unit or block) != 0 or unit % block != 0,
             "PRECISION": "tf32x3" if self.q.dtype == torch.float32 else "tf32",
             "UPCAST": self.upcast,
         }

@@ -70,7 +70,7 @@ def attention_bwd_keys_kernel(
     for index in range(inner, outer):
         dk_sum, dv_sum = add_block(
             dk_sum, dv_sum, keys, values, q_base, grad_base, own + line_at, offset + line_at, index,
-            places, numbers, bits, j, line, low, high, upper, first_query, shift, left, right, slope,
+            places, numbers, bits, j, line, low, high, lower, upper, first_query, shift, left, right, slope,
             factor, bound, key, threshold, kept_factor, q_time, n_heads,
             False, False, SIZE, VALUE_SIZE, D, E, QUERIES, HEIGHT, WIDTH,
             HAS_LEFT, HAS_RIGHT, HAS_CAP, HAS_SLOPES, HAS_DROPOUT, PRECISION, UPCAST,
@@ -80,7 +80,7 @@ def attention_bwd_keys_kernel(
             index = tl.where(place < inner, place, place + (outer - inner))
             dk_sum, dv_sum = add_block(
                 dk_sum, dv_sum, keys, values, q_base, grad_base, own + line_at, offset + line_at, index,
-                places, numbers, bits, j, line, low, high, upper, first_query, shift, left, right, slope,
+                places, numbers, bits, j, line, low, high, lower, upper, first_query, shift, left, right, slope,
                 factor, bound, key, threshold, kept_factor, q_time, n_heads,
                 True, False, SIZE, VALUE_SIZE, D, E, QUERIES, HEIGHT, WIDTH,
                 HAS_LEFT, HAS_RIGHT, HAS_CAP, HAS_SLOPES, HAS_DROPOUT, PRECISION, UPCAST,
@@ -89,7 +89,7 @@ def attention_bwd_keys_kernel(
         for index in range(partial, last):
             dk_sum, dv_sum = add_block(
                 dk_sum, dv_sum, keys, values, q_base, grad_base, own + line_at, offset + line_at, index,
-                places, numbers, bits, j, line, low, high, upper, first_query, shift, left, right, slope,
+                places, numbers, bits, j, line, low, high, lower, upper, first_query, shift, left, right, slope,
                 factor, bound, key, threshold, kept_factor, q_time, n_heads,
                 True, True, SIZE, VALUE_SIZE, D, E, QUERIES, HEIGHT, WIDTH,
                 HAS_LEFT, HAS_RIGHT, HAS_CAP, HAS_SLOPES, HAS_DROPOUT, PRECISION, UPCAST,
@@ -110,7 +110,7 @@ def attention_bwd_keys_kernel(
 @triton.jit
 def add_block(
     dk_sum, dv_sum, keys, values, q_base, grad_base, own, offset, index,
-    places, numbers, bits, j, line, low, high, upper, first_query, shift, left, right, slope,
+    places, numbers, bits, j, line, low, high, lower, upper, first_query, shift, left, right, slope,
     factor, bound, key, threshold, kept_factor, q_time, n_heads,
     HIDES: tl.constexpr, PARTIAL: tl.constexpr, SIZE: tl.constexpr, VALUE_SIZE: tl.constexpr,
     D: tl.constexpr, E: tl.constexpr, QUERIES: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
@@ -132,14 +132,14 @@ def add_block(
     products = tl.dot(keys, tl.trans(here), input_precision=PRECISION)
     i, j = i[None, :], j[:, None]
     scores, bent = shaped(products, i, j, shift, slope, factor, bound, HAS_CAP, HAS_SLOPES, PRECISION == "tf32x3")
-    weights = tl.exp2(scores - powers[None, :])
     if HIDES:
-        seen = visible(i, j, shift, 0, upper, left, right, HAS_LEFT, HAS_RIGHT)
+        seen = visible(i, j, shift, lower, upper, left, right, HAS_LEFT, HAS_RIGHT)
         if PARTIAL:
             PARTS: tl.constexpr = (HEIGHT + QUERIES - 1) // QUERIES
             which = tl.load(numbers + index // PARTS)
             seen = seen & bits_of(bits, which, i, j, tile, line, stop, upper, HEIGHT, WIDTH)
-        weights = tl.where(seen, weights, 0.0)
+        scores = tl.where(seen, scores, float("-inf"))
+    weights = tl.exp2(scores - powers[None, :])
     slopes = tl.dot(values, tl.trans(dy), input_precision=PRECISION)
     used = weights
     if HAS_DROPOUT:

@@ -81,7 +81,7 @@ def listed(starts: Tensor, tiles: Tensor, partial: Tensor, entries: Tensor | Non
 
 
 def covering(firsts: Tensor, ends: Tensor, unit: int, block: int, n_tiles: int) -> Tensor:
-    """Segment of each tile, -1 past the last one, and where it lies, (n_tiles, 2) int32; without asking the device.
+    """Segment of each tile and where it lies, (n_tiles, 2) int32, -1 and 0 past the last; without asking the device.
 
     Segments [first, end) are cut into tiles from their first place on, which is what the table says; or, with a block
     mask of tiles of `unit` places, where the mask's tiles and their parts of `block` begin: it says the number of the
@@ -91,10 +91,10 @@ def covering(firsts: Tensor, ends: Tensor, unit: int, block: int, n_tiles: int) 
         >>> bounds = torch.tensor([0, 5, 12])
         >>> covering(bounds[:-1], bounds[1:], 0, 4, 5).T
         tensor([[ 0,  0,  1,  1, -1],
-                [ 0,  4,  5,  9, 12]], dtype=torch.int32)
+                [ 0,  4,  5,  9,  0]], dtype=torch.int32)
         >>> covering(bounds[:-1], bounds[1:], 4, 4, 5).T
         tensor([[ 0,  0,  1,  1, -1],
-                [ 0,  1,  1,  2,  3]], dtype=torch.int32)
+                [ 0,  1,  1,  2,  0]], dtype=torch.int32)
     """
     if unit:
         parts = -(-unit // block)
@@ -110,4 +110,5 @@ def covering(firsts: Tensor, ends: Tensor, unit: int, block: int, n_tiles: int) 
     segment = torch.searchsorted(past, number, right=True)
     known = segment.clamp_max(len(past) - 1)
     place = firsts[known] + (number - (past - counts)[known]) * step
-    return torch.stack([torch.where(segment < len(past), segment, -1), place], -1).int()
+    there = segment < len(past)
+    return torch.stack([torch.where(there, segment, -1), torch.where(there, place, 0)], -1).int()

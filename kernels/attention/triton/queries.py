@@ -103,14 +103,14 @@ def add_block(
     slopes = tl.dot(dy, tl.trans(values), input_precision=PRECISION)
     i, j = i[:, None], j[None, :]
     scores, bent = shaped(products, i, j, shift, slope, factor, bound, HAS_CAP, HAS_SLOPES, PRECISION == "tf32x3")
-    weights = tl.exp2(scores - powers[:, None])
     if HIDES:
         seen = visible(i, j, shift, first_key, stop, left, right, HAS_LEFT, HAS_RIGHT)
         if PARTIAL:
             PARTS: tl.constexpr = (WIDTH + KEYS - 1) // KEYS
             which = tl.load(numbers + index // PARTS)
             seen = seen & bits_of(bits, which, i, j, line, tile, upper, stop, HEIGHT, WIDTH)
-        weights = tl.where(seen, weights, 0.0)
+        scores = tl.where(seen, scores, float("-inf"))
+    weights = tl.exp2(scores - powers[:, None])
     if HAS_DROPOUT:
         slopes = tl.where(stays(key, i, j, threshold), slopes * kept_factor, 0.0)
     slopes = weights * (slopes - terms[:, None])
