@@ -19,6 +19,8 @@ CASES: dict[str, dict[str, Any]] = {
     "s4d shares": {"order": 6, "pool": "share"},
     "gru": {"pool": "last"},
     "s4 channels": {"order": 6, "channels": 2},
+    "attention": {"window": 10},
+    "block_sparse": {"block_size": 3, "n_factors": 2, "n_global": 1},
 }
 
 
