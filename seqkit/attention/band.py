@@ -9,9 +9,9 @@ from seqkit.attention.dropping import Drop, factors
 from seqkit.attention.inputs import Heads, recomputed, shared
 from seqkit.attention.lsh import exact_part, gather
 from seqkit.attention.parts import FeatureState, Part, add_keys, divide, pair_logits, pair_part, state_part
-from seqkit.attention.support import Support
+from seqkit.attention.support import Support, few, listed
 
-__all__ = ["band_rows", "remainder"]
+__all__ = ["band_rows", "block_part", "remainder"]
 
 
 def band_rows(
@@ -48,6 +48,8 @@ def band_rows(
     for start in range(0, length, rows):
         part = slice(start, start + rows)
         begin = max(known, start + offset - max(window - 1, 0))
+        if support is not None and few(start + offset + rows - known, support.width):
+            begin = known  # nothing to gather and nothing to take away
         state = add_keys(state, log_keys[:, :, known:begin], heads.v[:, :, known:begin]) if begin > known else state
         listed = (None, None) if support is None else (support.keys[:, :, part], support.valid[:, :, part])
         mine = q[:, :, part], log_queries[:, :, part], *listed
@@ -74,18 +76,13 @@ def _chunk(
     """Rows from `start`; the state holds the keys before `begin`, and a block of pairs the others."""
     heads, rows = q.shape[1], q.shape[2]
     end = start + offset + rows
-    keys, logs, values = (shared(x[:, :, begin:end], heads) for x in (k, log_keys, v))
+    block = [shared(x[:, :, begin:end], heads) for x in (k, log_keys, v)]
     place = torch.arange(begin, end, device=q.device)
     gap = torch.arange(start + offset, end, device=q.device)[:, None] - place
     exact = gap < window
     if index is not None and valid is not None:
-        exact = exact | _listed(index - begin, valid & (index >= begin), end - begin)
-    seen = (gap >= 0) & logs.isfinite().all(-1)[..., None, :]
-    logits = torch.where(exact, q @ keys.mT, pair_logits(log_queries, logs)).masked_fill(~seen, -torch.inf)
-    factor = None
-    if drop is not None:
-        factor = torch.where(exact, factors(drop, start, place, *q.shape[:3], q.dtype), 1)
-    parts = [pair_part(logits, values, factor)]
+        exact = exact | listed(index - begin, valid & (index >= begin), end - begin)
+    parts = [block_part(start, drop, q, log_queries, *block, exact, gap >= 0, begin)]
     before = FeatureState(*state)
     if index is None or valid is None:
         return divide(*parts, state_part(before, log_queries)[0])
@@ -95,10 +92,39 @@ def _chunk(
     return divide(*parts)
 
 
-def _listed(column: Tensor, valid: Tensor, width: int) -> Tensor:
-    """Which of `width` keys each row lists (B, H, C, width), from places (B, H, C, W) of which some count."""
-    none = torch.zeros(*column.shape[:3], width + 1, dtype=torch.bool, device=column.device)
-    return none.scatter(-1, column.masked_fill(~valid, width), True)[..., :width]
+def block_part(
+    start: int,
+    drop: Drop | None,
+    q: Tensor,
+    log_queries: Tensor,
+    k: Tensor,
+    log_keys: Tensor,
+    values: Tensor,
+    exact: Tensor,
+    seen: Tensor,
+    begin: int = 0,
+) -> Part:
+    """Rows from `start` with a block of keys from `begin`, each pair exactly or by features.
+
+    Args:
+        start: Position of the first row.
+        drop: Dropout of exact weights, or None.
+        q: Queries (B, H, C, D).
+        log_queries: Logarithms of their features (B, H, C, M).
+        k: Keys (B, H, K, D).
+        log_keys: Logarithms of their features (B, H, K, M), minus infinity for a key that does not count.
+        values: Their values (B, H, K, V).
+        exact: Which pairs are exact, that can be broadcast to (B, H, C, K).
+        seen: Which pairs count, likewise.
+        begin: Position of the first key.
+    """
+    counts = seen & log_keys.isfinite().all(-1)[..., None, :]
+    logits = torch.where(exact, q @ k.mT, pair_logits(log_queries, log_keys)).masked_fill(~counts, -torch.inf)
+    factor = None
+    if drop is not None:
+        place = torch.arange(begin, begin + k.shape[2], device=q.device)
+        factor = torch.where(exact, factors(drop, start, place, *q.shape[:3], q.dtype), 1)
+    return pair_part(logits, values, factor)
 
 
 def remainder(state: FeatureState, log_queries: Tensor, log_keys: Tensor, values: Tensor, held: Tensor) -> Part:

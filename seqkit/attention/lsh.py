@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from seqkit.attention.dropping import Drop, drop_of, factors
-from seqkit.attention.inputs import Heads, finish, prepare, recomputed, rows_at_once
+from seqkit.attention.inputs import Heads, finish, prepare, recomputed, rows_at_once, shared
 from seqkit.attention.parts import Part, divide, pair_part
-from seqkit.attention.support import Support
+from seqkit.attention.support import Support, few, listed
 from seqkit.checks import check_shape
 from seqkit.kernels.backend import without_autocast
 
@@ -59,7 +59,7 @@ def lsh_attention(
         Kitaev et al., Reformer (arXiv:2001.04451). Differs: queries and keys are not shared, and any support serves.
 
     Cost: O(L W (D + V)) time for W keys per query; memory O(L W + L (D + V)) with gradients, which compute each chunk
-    again.
+    again. With fewer than 12 W keys each chunk multiplies all of them, which is faster.
 
     Example:
         >>> from seqkit.attention import local_support
@@ -76,11 +76,12 @@ def listed_rows(heads: Heads, support: Support, drop: Drop | None = None, chunk:
     """Rows (B, H, L, V) over the keys of a support that is `counted`."""
     batch, n_heads, length, size = heads.q.shape
     rows = rows_at_once(chunk, length, batch * n_heads * support.width * (size + heads.v.shape[3]))
+    function = _dense_chunk if few(heads.k.shape[2], support.width) else _chunk
     out = []
     for start in range(0, length, rows):
         part = slice(start, start + rows)
         mine = heads.q[:, :, part], heads.k, heads.v, support.keys[:, :, part], support.valid[:, :, part]
-        out.append(recomputed(_chunk, start, drop, *mine))
+        out.append(recomputed(function, start, drop, *mine))
     return torch.cat(out, 2)
 
 
@@ -128,3 +129,15 @@ def exact_part(
 
 def _chunk(start: int, drop: Drop | None, q: Tensor, k: Tensor, v: Tensor, index: Tensor, valid: Tensor) -> Tensor:
     return divide(exact_part(start, drop, q, k, gather(v, index), index, valid))
+
+
+def _dense_chunk(
+    start: int, drop: Drop | None, q: Tensor, k: Tensor, v: Tensor, index: Tensor, valid: Tensor
+) -> Tensor:
+    """The same by products with all keys."""
+    n_keys = k.shape[2]
+    keys, values = (shared(x, q.shape[1]) for x in (k, v))
+    logits = (q @ keys.mT).masked_fill(~listed(index, valid, n_keys), -torch.inf)
+    place = torch.arange(n_keys, device=q.device)
+    factor = None if drop is None else factors(drop, start, place, *q.shape[:3], q.dtype)
+    return divide(pair_part(logits, values, factor))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seqkit.attention.band import band_rows, remainder
+from seqkit.attention.band import band_rows, block_part, remainder
 from seqkit.attention.dropping import Drop, drop_of
 from seqkit.attention.features import RandomFeatures, check_features
-from seqkit.attention.inputs import Heads, finish, prepare, recomputed, rows_at_once
+from seqkit.attention.inputs import Heads, finish, prepare, recomputed, rows_at_once, shared
 from seqkit.attention.lsh import counted, exact_part, gather
 from seqkit.attention.parts import FeatureState, divide, no_keys
 from seqkit.attention.performer import all_keys, logarithms
-from seqkit.attention.support import Support, join_supports, local_support
+from seqkit.attention.support import Support, few, join_supports, listed, local_support
 from seqkit.checks import check_positive_int
 from seqkit.kernels.backend import without_autocast
 
@@ -41,9 +41,9 @@ def scatterbrain_attention(
         o_i = sum_j A_ij v_j / sum_j A_ij,   A_ij = exp(scale q_i . k_j) on S, phi(q_i) . phi(k_j) elsewhere
 
     Before the division the estimate of A is unbiased, and its error is the features' alone without the pairs of the
-    support. The features' part is the sum over all keys less what the support has of it; a remainder within rounding of
-    zero counts as zero. Causally, pairs of the window are left out rather than taken away, as are those within a chunk:
-    with a window alone there is no difference of sums.
+    support. Where there are more than 12 W keys, the features' part is the sum over all keys less what the support has
+    of it; a remainder within rounding of zero counts as zero. Causally, pairs of the window are left out rather than
+    taken away, as are those within a chunk: with a window alone there is no difference of sums.
 
     Args:
         q: Queries (B, L, H, D).
@@ -134,12 +134,31 @@ def _two_sided(
     rows: int,
     drop: Drop | None,
 ) -> Tensor:
-    state, out = all_keys(state, log_keys, heads.v, rows), []
+    dense = few(heads.k.shape[2], support.width)
+    state, out = state if dense else all_keys(state, log_keys, heads.v, rows), []
     for start in range(0, heads.q.shape[2], rows):
         part = slice(start, start + rows)
         mine = [x[:, :, part] for x in (heads.q, log_queries, support.keys, support.valid)]
-        out.append(recomputed(_chunk, start, drop, *mine, heads.k, log_keys, heads.v, *state))
+        mine += [heads.k, log_keys, heads.v]
+        out.append(recomputed(_dense_chunk if dense else _chunk, start, drop, *mine, *(() if dense else state)))
     return torch.cat(out, 2)
+
+
+def _dense_chunk(
+    start: int,
+    drop: Drop | None,
+    q: Tensor,
+    log_queries: Tensor,
+    index: Tensor,
+    valid: Tensor,
+    k: Tensor,
+    log_keys: Tensor,
+    v: Tensor,
+) -> Tensor:
+    """Rows from `start` by products with all keys: nothing to gather and nothing to take away."""
+    exact = listed(index, valid, k.shape[2])
+    block = [shared(x, q.shape[1]) for x in (k, log_keys, v)]
+    return divide(block_part(start, drop, q, log_queries, *block, exact, torch.ones_like(exact)))
 
 
 def _chunk(

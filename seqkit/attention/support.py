@@ -9,7 +9,10 @@ from torch import Tensor
 
 from seqkit.checks import check_positive_int
 
-__all__ = ["Support", "join_supports", "local_support"]
+__all__ = ["Support", "few", "join_supports", "listed", "local_support", "unique"]
+
+DENSE = 12
+"""Keys that a row multiplies in the time of one that it gathers."""
 
 
 class Support(NamedTuple):
@@ -86,3 +89,14 @@ def unique(index: Tensor, valid: Tensor) -> Support:
     valid = ordered != beyond
     valid[..., 1:] &= ordered[..., 1:] != ordered[..., :-1]
     return Support(ordered.masked_fill(~valid, 0), valid)
+
+
+def listed(index: Tensor, valid: Tensor, n_keys: int) -> Tensor:
+    """Which of `n_keys` keys each row lists (B, H, C, n_keys), from places (B, H, C, W) of which some count."""
+    none = torch.zeros(*index.shape[:3], n_keys + 1, dtype=torch.bool, device=index.device)
+    return none.scatter(-1, index.masked_fill(~valid, n_keys), True)[..., :n_keys]
+
+
+def few(n_keys: int, width: int) -> bool:
+    """Whether a product with all keys takes less time than gathering `width` of them for each row."""
+    return n_keys <= DENSE * width

@@ -49,9 +49,7 @@ def error(ours: Tensor, truth: Tensor) -> float:
 def test_the_layer_is_its_formula(name: str, causal: bool) -> None:
     mixer, u = layer(name, positions="none", causal=causal), series()
     lengths = torch.tensor([L, 9])
-    heads = mixer.project(torch.where((torch.arange(L) < lengths[:, None])[..., None], u, 0)).unflatten(
-        -1, (-1, D // 2)
-    )
+    heads = mixer.project(mask_past_end(u, lengths)).unflatten(-1, (-1, D // 2))
     q, k, v = heads.split(2, 2)
     options = {"causal": causal, "lengths": lengths}
     if name != "lsh":

@@ -24,11 +24,18 @@ from seqkit.attention import (
     scatterbrain_attention,
     sorted_support,
 )
+from seqkit.attention import support as supports
 from seqkit.kernels.attention import attention
 
 B, L, H, D, V = 2, 37, 3, 8, 5
 LENGTHS = torch.tensor([37, 20])
 FORMS = ("performer", "lsh", "scatterbrain")
+
+
+@pytest.fixture(autouse=True)
+def gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Series this short are multiplied whole; here they are gathered as long ones are."""
+    monkeypatch.setattr(supports, "DENSE", 0)
 
 
 class Case(NamedTuple):
@@ -80,6 +87,23 @@ def test_equals_the_definition(form: str, causal: bool, chunk: int | None, padde
     options = {"causal": causal, "lengths": lengths}
     truth = dense_attention(q, k, v, **needs, **options)
     assert error(attend(form)(q, k, v, **needs, **options, chunk=chunk), truth) < 1e-12
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("form", ["lsh", "scatterbrain"])
+def test_short_series_by_products_with_all_keys(form: str, causal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, options = case(form, causal=causal, lengths=LENGTHS), {"causal": causal, "lengths": LENGTHS}
+    found = []
+    for dense in (0, 2, 100):  # none of the chunks, the first ones where causal, all
+        monkeypatch.setattr(supports, "DENSE", dense)
+        inputs = [x.clone().requires_grad_() for x in one[:3]]
+        out = attend(form)(*inputs, **one.needs, **options, chunk=8, dropout=0.3, seed=4)
+        found.append((out.detach(), *torch.autograd.grad(out.sin().sum(), inputs)))
+    truth = dense_attention(*one[:3], **one.needs, **options, dropout=0.3, seed=4)
+    assert error(found[2][0], truth) < 1e-12
+    for other in found[1:]:
+        for mine, theirs in zip(other, found[0], strict=True):
+            assert error(mine, theirs) < 1e-11
 
 
 @pytest.mark.parametrize("causal", [False, True])

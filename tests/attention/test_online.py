@@ -28,6 +28,7 @@ from seqkit.attention import (
     scatterbrain_state,
     scatterbrain_step,
 )
+from seqkit.attention import support as supports
 
 B, L, H, G, D, V = 2, 45, 4, 2, 8, 5
 WINDOW, WIDTH = 6, 3
@@ -92,8 +93,10 @@ def by_steps(one: Form, q: Tensor, k: Tensor, v: Tensor, state: Any) -> tuple[Te
     return torch.stack(out, 1), state
 
 
+@pytest.mark.parametrize("dense", [0, 100])  # whether keys are gathered, or all multiplied as in short series
 @pytest.mark.parametrize("name", FORMS)
-def test_steps_and_blocks_equal_the_definition(name: str) -> None:
+def test_steps_and_blocks_equal_the_definition(name: str, dense: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supports, "DENSE", dense)
     q, k, v = series()
     one = form_of(name, q, k)
     truth = dense_attention(q, k, v, **one.truth, causal=True)
