@@ -28,7 +28,7 @@ import torch
 
 import seqkit
 from seqkit.batch import DataInfo
-from seqkit.datasets import SeriesDataModule, get_source
+from seqkit.datasets import SeriesDataModule, get_source, loader
 from seqkit.models.config import PRESETS, ModelConfig
 from seqkit.models.sequence_model import SequenceModel
 from seqkit.runs.config import RunConfig
@@ -55,7 +55,7 @@ TASKS = {
     ),
     "adding": Task("adding", {"length": 200}, "root mean squared error", "0.408"),
     "delayed recall": Task("delayed_recall", {"length": 1024}, "accuracy, %", "12.5"),
-    "pathfinder": Task("pathfinder", {}, "accuracy, %", "50"),
+    "pathfinder": Task("pathfinder", {"size": 2000, "test_size": 500}, "accuracy, %", "50"),
 }
 MIXERS = list({preset.mixer: name for name, preset in reversed(PRESETS.items()) if preset.mixer}.values())[::-1]
 """The first preset of each mixer of the registry."""
@@ -96,7 +96,8 @@ def settings_for(task: Task, mixer: str, seed: int, seconds: float, parameters: 
     settings: dict[str, Any] = {f"data.{key}": value for key, value in task.options.items()}
     settings |= {"data.batch_size": BATCH, "data.validation": VALIDATION, "seed": seed}
     settings |= {"model.d_model": d_model, "model.n_layers": LAYERS, "model.dropout": 0.0, "training.patience": None}
-    module = SeriesDataModule(get_source(task.data, **{**task.options, "size": 8 * BATCH}), batch_size=BATCH)
+    few = {**task.options, "size": 8 * BATCH, "test_size": 1}
+    module = SeriesDataModule(get_source(task.data, **few), batch_size=BATCH)
     module.setup()
     steps = max(1, int(seconds / step_seconds(RunConfig.build(task.data, mixer, settings=settings), module)))
     training = int(source.describe()["series"]["train"] * (1 - VALIDATION))
@@ -109,10 +110,9 @@ def settings_for(task: Task, mixer: str, seed: int, seconds: float, parameters: 
 
 def repeated(model: SequenceModel, task: Task) -> float:
     """Accuracy over the samples whose target is a symbol."""
-    module = SeriesDataModule(get_source(task.data, **task.options), batch_size=250)
-    module.setup()
+    source = get_source(task.data, **{**task.options, "size": 1})
     right = []
-    for batch in module.test_dataloader():
+    for batch in loader(source.load()["test"], source.info(), batch_size=250):
         asked = batch.target > 0
         found = model.predict(batch.values, batch.lengths).argmax(-1)
         right.append((found == batch.target)[asked].float())
