@@ -33,7 +33,7 @@ from seqkit.models import SequenceModel
 ROWS = Path("runs/drop_in.jsonl")
 PAGE = Path(__file__).parent / "results" / "drop_in.md"
 ROUNDS, CALIBRATION = 4, 4  # rounds of hashing; recordings that the chosen share is chosen on
-MEMORIES = (1 / 64, 0.02, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
+MEMORIES = (1 / 256, 1 / 64, 0.02, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 WORDS = {
     "exact": "exact",
     "scatterbrain": "Scatterbrain, halves",
@@ -57,16 +57,17 @@ class Measurement(NamedTuple):
 def plan() -> list[Measurement]:
     """What is measured, the most telling first; wide searches on fewer recordings, as they take the longest."""
     made = [Measurement("exact", 1.0, 0, 250), Measurement("itself", 1 / LENGTH, 0, 250)]
-    for memory in (0.02, 1 / 64, 1 / 32):
-        made.append(Measurement("local", memory, 0, 250))
-        made += [Measurement("performer", memory, seed, 250) for seed in range(3)]
-        made += [Measurement(name, memory, 0, 250) for name in ("chosen", "scatterbrain", "lsh")]
-    made += [Measurement(name, 0.02, seed, 250) for seed in (1, 2) for name in ("chosen", "scatterbrain", "lsh")]
-    for memory in (1 / 16, 1 / 8, 1 / 4, 1 / 2):
+    halves = ("scatterbrain", "lsh")
+    made += [Measurement("chosen", 0.02, 0, 250), *(Measurement("scatterbrain", 0.02, s, 250) for s in range(3))]
+    for memory in (0.02, 1 / 64, 1 / 256):
         made += [Measurement("local", memory, 0, 250), *(Measurement("performer", memory, s, 250) for s in range(3))]
-    for memory in (1 / 16, 1 / 8, 1 / 4):
-        made += [Measurement(name, memory, 0, 50) for name in ("chosen", "scatterbrain", "lsh")]
-    return made
+        made += [Measurement(name, memory, 0, 250) for name in halves]
+    for memory in (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2):
+        made += [Measurement("local", memory, 0, 250), *(Measurement("performer", memory, s, 250) for s in range(3))]
+    made += [Measurement(name, 1 / 32, 0, 250) for name in halves]
+    made += [Measurement(name, 0.02, seed, 250) for seed in range(3) for name in ("chosen", *halves)]
+    made += [Measurement(name, memory, 0, 50) for memory in (1 / 16, 1 / 8) for name in halves]
+    return list(dict.fromkeys(made))
 
 
 def changed(model: SequenceModel, what: Measurement, calibration: Tensor) -> list[str]:
@@ -81,11 +82,8 @@ def changed(model: SequenceModel, what: Measurement, calibration: Tensor) -> lis
         options.update({"rounds": ROUNDS} if method in ("scatterbrain", "lsh") else {})
         options.update({"keys": "both"} if method == "lsh" else {})
     done = [one.recipe for one in replace(model, method, **options)]
-    return [
-        f"{recipe.method} {recipe.keys} {recipe.sizes(LENGTH).n_keys}+2x{recipe.sizes(LENGTH).n_features}"
-        for recipe in done
-        if recipe is not None
-    ]
+    sizes = [(recipe.method, *recipe.sizes(LENGTH)) for recipe in done if recipe is not None]
+    return [f"{name} {n_keys}+2x{n_features}" for name, n_features, n_keys in sizes]
 
 
 def measure(model: SequenceModel, what: Measurement, test: Part, calibration: Tensor) -> dict[str, Any]:
@@ -157,7 +155,7 @@ def results(test: Part) -> dict[tuple[str, float], Result]:
             lost=[100 * float(before.double().mean() - one.double().mean()) for one in after],
             worse=sum(int((before & ~one).sum()) for one in after) / len(after),
             better=sum(int((~before & one).sum()) for one in after) / len(after),
-            layers=same[0]["layers"],
+            layers=list(dict.fromkeys("; ".join(row["layers"]) for row in same)),
         )
     return made
 
@@ -183,7 +181,7 @@ def table(found: dict[tuple[str, float], Result]) -> list[str]:
     lines = ["| " + " | ".join(names) + " |", "|---|---|---|---:|---:|---:|---:|---:|---:|"]
     for name, memory in sorted(found, key=lambda key: (-key[1], list(WORDS).index(key[0]))):
         at = found[name, memory]
-        layers = "; ".join(at.layers)
+        layers = ", or ".join(at.layers)
         cells = [share(memory), WORDS[name], layers, str(at.draws), str(at.count), spread(at.right), spread(at.lost)]
         lines.append("| " + " | ".join([*cells, f"{at.worse:.1f}", f"{at.better:.1f}"]) + " |")
     return lines

@@ -25,18 +25,19 @@ from scatterbrain import (
     interval,
     mean,
     ratio,
+    shown,
     table,
     written,
 )
 from spoken_transformer import LENGTH, cut, parts, train
 
-from seqkit.attention import estimate_attention
+from seqkit.attention import choose_share, estimate_attention
 from seqkit.attention.calibrate import Recorder
 from seqkit.attention.swapping import give
 from seqkit.figures import new_figure, save_figure
 
 PAGE = Path(__file__).parent / "results" / "scatterbrain.md"
-PARTS, ROWS = (1 / 64, 1 / 32, 1 / 16, 1 / 8), 128
+PARTS, STEP = (1 / 64, 1 / 32, 1 / 16, 1 / 8), 16
 
 
 def run(seeds: int) -> Errors:
@@ -49,23 +50,28 @@ def run(seeds: int) -> Errors:
         give(model, mixers, recorders)
         with torch.no_grad():
             model(cut(test.waves[index])[None])
-        rows = torch.randperm(LENGTH, generator=torch.Generator().manual_seed(seed))[:ROWS]
         for layer, recorder in enumerate(recorders):
-            q, k = recorder.calls[0].q, recorder.calls[0].k
-            logits = torch.einsum("blhd,bmhd->bhlm", q[:, rows], k) / math.sqrt(q.shape[3])
+            q, k = recorder.calls[0].q[:, STEP // 2 :: STEP], recorder.calls[0].k
+            logits = torch.einsum("blhd,bmhd->bhlm", q, k) / math.sqrt(q.shape[3])
             spread = torch.special.entr(logits.softmax(-1)).sum(-1).mean((0, 2)) / math.log(LENGTH)
+            norms = (q.norm(dim=-1).mean(1) + k.norm(dim=-1).mean(1))[0] / 2 / q.shape[3] ** 0.25
             for part in PARTS:
                 given = {}
                 for method in METHODS:
                     random, budget = torch.Generator().manual_seed(1000 + seed), round(part * LENGTH)
                     estimate = estimate_attention(q, k, budget, method=method, generator=random)
-                    given[method] = estimate.error(positions=rows)[0]
+                    given[method] = estimate.error()[0]
+                share = choose_share(q, k, budget, generator=torch.Generator().manual_seed(2000 + seed))
+                random = torch.Generator().manual_seed(1000 + seed)
+                given["chosen"] = estimate_attention(q, k, budget, share=share, generator=random).error()[0]
                 for head in range(q.shape[2]):
                     place = Place(f"layer {layer + 1}, head {head + 1}", 1.0, budget)
-                    at = found.setdefault(place, {name: [] for name in ("entropy", *METHODS)})
+                    at = found.setdefault(place, {name: [] for name in ("entropy", "norm", "share", *given)})
                     at["entropy"].append(float(spread[head]))
-                    for method in METHODS:
-                        at[method].append(float(given[method][head]))
+                    at["norm"].append(float(norms[head]))
+                    at["share"].append(share)
+                    for method, error in given.items():
+                        at[method].append(float(error[head]))
         print(f"recording {seed + 1} of {seeds}", flush=True)
     give(model, mixers, [None] * len(mixers))
     return found
@@ -73,28 +79,30 @@ def run(seeds: int) -> Errors:
 
 def report(found: Errors, seeds: int, seconds: float, picture: str) -> str:
     gains = {place: 1 / ratio(at, "scatterbrain")[0] for place, at in found.items()}
-    worst = {name: max(ratio(at, name)[0] for at in found.values()) for name in METHODS}
+    worst = {name: max(ratio(at, name)[0] for at in found.values()) for name in (*METHODS, "chosen")}
     top = max(gains, key=lambda place: gains[place])
     ahead = [place for place, at in found.items() if sum(ratio(at, "scatterbrain")) < 1]
     was = "is found" if gains[top] >= 2.1 else "is not found"
-    names = ["matrix", "entropy", "features + keys", "part of a row", *(WORDS[name] for name in METHODS)]
+    names = ["matrix", "entropy", "norm", "features + keys", "part of a row", *(WORDS[name] for name in METHODS)]
     rows = []
     for place, at in sorted(found.items()):
         part = f"{100 * place.budget / LENGTH:.1f} %"
-        cells = [place.family, f"{mean(at['entropy']):.2f}", str(place.budget), part, *errors(at)]
-        rows.append([*cells, written(ratio(at, "scatterbrain"))])
+        cells = [place.family, f"{mean(at['entropy']):.2f}", f"{mean(at['norm']):.1f}", str(place.budget), part]
+        chosen = [f"{mean(at['share']):.2f}", shown(at["chosen"]), written(ratio(at, "chosen"))]
+        rows.append([*cells, *errors(at), written(ratio(at, "scatterbrain")), *chosen])
     lines = [
         TRAINED,
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, {seconds:.0f} s CPU time, torch {torch.__version__.split('+')[0]}. Both layers "
         f"and both heads of the transformer of [drop_in.md](drop_in.md), {LENGTH:,} positions, on {seeds} test "
-        f"recordings, each with its own draws; errors on {ROWS} rows of each matrix; mean ± half of the 95 % "
-        "interval over recordings. Memory as above.",
+        f"recordings, each with its own draws; errors on every {STEP}th row of each matrix; mean ± half of the 95 % "
+        "interval over recordings. Memory as above. Norm is the mean of queries and keys, multiplied by the square root "
+        "of the scale: features need it near 1, and training has made it larger. Share chosen as above, on 32 of the rows.",
         "",
         f"![error against memory]({picture})",
         "",
         "- Worst ratio to the better half over all matrices and budgets: "
-        + ", ".join(f"{WORDS[name]} {worst[name]:.2f}" for name in METHODS)
+        + ", ".join(f"{WORDS[name]} {value:.2f}" for name, value in worst.items())
         + ".",
         f"- Scatterbrain is ahead of both, the interval below 1, in {len(ahead)} of {len(found)} places"
         + ("".join(f"; {place.family} at {place.budget}" for place in ahead) or "")
@@ -102,7 +110,7 @@ def report(found: Errors, seeds: int, seconds: float, picture: str) -> str:
         f"- An error 2.1 times smaller than that of both halves {was}: the largest gain is {gains[top]:.2f} times, at "
         f"{top.family}, {top.budget} features and keys.",
         "",
-        *table([*names, "to the better half"], rows),
+        *table([*names, "to the better half", "share chosen", "its error", "to the better half"], rows),
     ]
     return "\n".join(lines) + "\n"
 
