@@ -62,6 +62,7 @@ def test_budgets_that_nothing_keeps() -> None:
         best_fit(gaussian(4, 4), 0.5, structures=["monarhc"])
 
 
+@pytest.mark.slow  # some fits are iterative
 def test_all_families_together() -> None:
     found = best_fit(gaussian(16, 16), 0.8, n_tries=1)
     assert len({one.structure for one in found}) == len(found) >= 2
