@@ -55,7 +55,6 @@ class DrawnFeatures(nn.Module):
         # A new tensor: gradients of calls before may still need the old one.
         self.directions = drawn.directions.to(self.directions)
 
-    @torch.compiler.disable
     def count(self) -> None:
         """Counts a call in training, and draws new features where it is time."""
         if self.every is None:
