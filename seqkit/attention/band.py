@@ -76,13 +76,13 @@ def _chunk(
     """Rows from `start`; the state holds the keys before `begin`, and a block of pairs the others."""
     heads, rows = q.shape[1], q.shape[2]
     end = start + offset + rows
-    block = [shared(x[:, :, begin:end], heads) for x in (k, log_keys, v)]
+    keys, logs, values = (shared(x[:, :, begin:end], heads) for x in (k, log_keys, v))
     place = torch.arange(begin, end, device=q.device)
     gap = torch.arange(start + offset, end, device=q.device)[:, None] - place
     exact = gap < window
     if index is not None and valid is not None:
         exact = exact | listed(index - begin, valid & (index >= begin), end - begin)
-    parts = [block_part(start, drop, q, log_queries, *block, exact, gap >= 0, begin)]
+    parts = [block_part(start, drop, q, log_queries, keys, logs, values, exact, gap >= 0, begin)]
     before = FeatureState(*state)
     if index is None or valid is None:
         return divide(*parts, state_part(before, log_queries)[0])
@@ -123,7 +123,7 @@ def block_part(
     factor = None
     if drop is not None:
         place = torch.arange(begin, begin + k.shape[2], device=q.device)
-        factor = torch.where(exact, factors(drop, start, place, *q.shape[:3], q.dtype), 1)
+        factor = torch.where(exact, factors(drop, start, place, q), 1)
     return pair_part(logits, values, factor)
 
 

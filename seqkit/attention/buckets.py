@@ -92,7 +92,7 @@ def read_buckets(found: Buckets, bucket: Tensor, least: int) -> Known:
     index = ((group * rounds + turn) * n_buckets + bucket).transpose(1, 2).flatten()
 
     def taken(x: Tensor) -> Tensor:
-        return x.flatten(0, 3).index_select(0, index).unflatten(0, (batch, heads, rounds)).flatten(2, 3)
+        return x.flatten(0, 3).index_select(0, index).view(batch, heads, -1, *x.shape[5:])
 
     ages = taken(found.ages)
     again = (ages[..., :, None] == ages[..., None, :]).tril(-1).any(-1)
@@ -128,7 +128,7 @@ def some_more_keys(found: Buckets, known: Known, of_keys: Tensor, end: Tensor) -
     flat = index.flatten(2)
 
     def taken(x: Tensor) -> Tensor:
-        return _rows(x, flat).unflatten(2, index.shape[2:]).masked_fill(~valid[..., None], 0)
+        return _rows(x, flat).view(*index.shape, -1).masked_fill(~valid[..., None], 0)
 
     ages = known.ages.gather(-1, flat).view_as(valid).masked_fill(~valid, -1)
     return Buckets(taken(known.keys), taken(known.values), ages)

@@ -35,7 +35,7 @@ def drop_of(dropout: float, seed: int | Tensor | None, like: Tensor) -> Drop | N
     return Drop(float(dropout), torch.as_tensor(seed, dtype=torch.int64, device=like.device)) if dropout > 0 else None
 
 
-def factors(drop: Drop, start: int, keys: Tensor, batch: int, heads: int, rows: int, dtype: torch.dtype) -> Tensor:
+def factors(drop: Drop, start: int, keys: Tensor, like: Tensor) -> Tensor:
     """Factors of exact weights (B, H, C, K): 0 for those that go, 1 / (1 - share) for the others.
 
     The choice is that of `seqkit.kernels.attention`.
@@ -44,11 +44,9 @@ def factors(drop: Drop, start: int, keys: Tensor, batch: int, heads: int, rows: 
         drop: What is dropped.
         start: Position of the first row.
         keys: Positions of keys (K,), or of each row (B, H, C, K).
-        batch: Series B.
-        heads: Heads H of queries.
-        rows: Rows C.
-        dtype: Of the factors.
+        like: Queries of the rows (B, H, C, D), whose dtype the factors have.
     """
+    batch, heads, rows, _ = like.shape
     number = torch.arange(batch * heads, device=keys.device).view(batch, heads)
     at = torch.arange(start, start + rows, device=keys.device)
-    return kept(drop.seed, number, at, keys, drop.share).to(dtype) / (1 - drop.share)
+    return kept(drop.seed, number, at, keys, drop.share).to(like.dtype) / (1 - drop.share)

@@ -123,7 +123,7 @@ def exact_part(
 ) -> Part:
     """The keys of the support, exactly, for rows from `start`; `values` (B, H, C, W, V) are gathered already."""
     logits = (q[..., None, :] @ gather(k, index).mT).squeeze(-2)
-    factor = None if drop is None else factors(drop, start, index, *q.shape[:3], q.dtype)
+    factor = None if drop is None else factors(drop, start, index, q)
     return pair_part(logits.masked_fill(~valid, -torch.inf), values, factor)
 
 
@@ -139,5 +139,5 @@ def _dense_chunk(
     keys, values = (shared(x, q.shape[1]) for x in (k, v))
     logits = (q @ keys.mT).masked_fill(~listed(index, valid, n_keys), -torch.inf)
     place = torch.arange(n_keys, device=q.device)
-    factor = None if drop is None else factors(drop, start, place, *q.shape[:3], q.dtype)
+    factor = None if drop is None else factors(drop, start, place, q)
     return divide(pair_part(logits, values, factor))

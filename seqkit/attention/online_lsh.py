@@ -101,7 +101,7 @@ def lsh_step(
     heads, drop = prepare(q[:, None], k[:, None], v[:, None], scale, None), drop_of(dropout, seed, q)
     state, of_queries = written(heads, hashed, state)
     far = read_buckets(state, of_queries, 1)
-    own = Known(*(shared(x, q.shape[1]) for x in (heads.k, heads.v)), far.ages.new_zeros(*q.shape[:2], 1))
+    own = Known(shared(heads.k, q.shape[1]), shared(heads.v, q.shape[1]), far.ages.new_zeros(*q.shape[:2], 1))
     both = Known(*(torch.cat(x, 2) for x in zip(own, far, strict=True)))
     return finish(divide(read_part(heads.q, both, drop)), q, None)[:, 0], state
 
@@ -169,7 +169,7 @@ def read_part(q: Tensor, known: Known, drop: Drop | None) -> Part:
     factor = None
     if drop is not None:
         place = torch.arange(logits.shape[-1], device=q.device)
-        factor = factors(drop, 0, place, *q.shape[:3], q.dtype)
+        factor = factors(drop, 0, place, q)
     return pair_part(logits, known.values, factor)
 
 

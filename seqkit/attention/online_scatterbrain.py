@@ -203,16 +203,16 @@ def scatterbrain_block(
     logs, log_queries = _logarithms(whole, before, features, heads.key_live), log_features(heads.q, features)
     width = window + (0 if support is None else support.width)
     rows = rows_at_once(None, q.shape[1], len(q) * q.shape[2] * width * (q.shape[3] + v.shape[3] + features.n_features))
-    options = {"drop": drop, "offset": known + window, "known": known}
-    out = band_rows(whole, log_queries, logs, window, support, rest, rows, **options)
+    place = known + window
+    out = band_rows(whole, log_queries, logs, window, support, rest, rows, drop=drop, offset=place, known=known)
     # What has left the window of each series' last sample is as many keys as it has samples.
     length = q.shape[1]
     ends = torch.full((len(q),), length, device=q.device) if lengths is None else lengths.to(q.device)
     stays = torch.arange(length, device=q.device) >= ends[:, None]
     left = logs[:, :, known : known + length].masked_fill(stays[:, None, :, None], -torch.inf)
     rest = all_keys(rest, left, whole.v[:, :, known : known + length], rows)
-    moved = (x.transpose(1, 2) for x in (heads.k, heads.v))
-    return finish(out, q, heads.live), ScatterbrainState(some_more(last, *moved, lengths), rest, found)
+    last = some_more(last, heads.k.transpose(1, 2), heads.v.transpose(1, 2), lengths)
+    return finish(out, q, heads.live), ScatterbrainState(last, rest, found)
 
 
 def _leaving(last: KeyCache, features: RandomFeatures) -> tuple[Tensor, Tensor]:

@@ -70,7 +70,7 @@ def performer_attention(
     log_queries, log_keys = logarithms(heads, features)
     length = q.shape[1]
     rows = rows_at_once(chunk, length, len(q) * q.shape[2] * features.n_features)
-    state = no_keys(*heads.k.shape[:2], features.n_features, v.shape[3], heads.v)
+    state = no_keys(len(q), k.shape[2], features.n_features, v.shape[3], heads.v)
     if causal:
         return finish(causal_rows(log_queries, log_keys, heads.v, state, rows)[0], q, heads.live)
     state = all_keys(state, log_keys, heads.v, rows)

@@ -96,7 +96,7 @@ def scatterbrain_attention(
     width = (0 if support is None else support.width) + (window or 0)
     size = len(q) * q.shape[2] * width * (q.shape[3] + v.shape[3] + features.n_features)
     rows = rows_at_once(chunk, q.shape[1], size)
-    state = no_keys(*heads.k.shape[:2], features.n_features, v.shape[3], heads.v)
+    state = no_keys(len(q), k.shape[2], features.n_features, v.shape[3], heads.v)
     if causal:
         return finish(band_rows(heads, *logs, window or 0, support, state, rows, drop=drop), q, heads.live)
     assert support is not None
@@ -157,8 +157,8 @@ def _dense_chunk(
 ) -> Tensor:
     """Rows from `start` by products with all keys: nothing to gather and nothing to take away."""
     exact = listed(index, valid, k.shape[2])
-    block = [shared(x, q.shape[1]) for x in (k, log_keys, v)]
-    return divide(block_part(start, drop, q, log_queries, *block, exact, torch.ones_like(exact)))
+    keys, logs, values = (shared(x, q.shape[1]) for x in (k, log_keys, v))
+    return divide(block_part(start, drop, q, log_queries, keys, logs, values, exact, torch.ones_like(exact)))
 
 
 def _chunk(
