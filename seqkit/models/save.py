@@ -16,6 +16,7 @@ from seqkit.batch import DataInfo
 from seqkit.files import write_whole
 from seqkit.models.config import ModelConfig
 from seqkit.models.sequence_model import SequenceModel
+from seqkit.structured import describe_structured, restore_structured
 
 __all__ = ["FORMAT", "load_model", "save_model"]
 
@@ -29,7 +30,7 @@ def save_model(model: SequenceModel, folder: str | Path) -> None:
     """Writes `model.safetensors` and `model.json`.
 
     Args:
-        model: Any `SequenceModel`.
+        model: Any `SequenceModel`; layers replaced by `seqkit.structured.replace_linear` are described with it.
         folder: Folder, made if needed.
 
     Raises:
@@ -48,6 +49,9 @@ def save_model(model: SequenceModel, folder: str | Path) -> None:
     folder = Path(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     description = {"format": FORMAT, "config": model.config.to_dict(), "info": asdict(model.info)}
+    structured = describe_structured(model)
+    if structured:
+        description["structured"] = structured
     text = json.dumps(description, indent=2) + "\n"
     write_whole(folder / _WEIGHTS, lambda path: save_file(tensors, path))
     write_whole(folder / _DESCRIPTION, lambda path: path.write_text(text, encoding="utf-8"))
@@ -79,6 +83,7 @@ def load_model(folder: str | Path) -> SequenceModel:
     try:
         info = DataInfo(**_tuples(description["info"]))
         model = SequenceModel.from_config(ModelConfig.from_dict(description["config"]), info, seed=0)
+        restore_structured(model, description.get("structured", {}))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         path = folder / _DESCRIPTION
         raise ValueError(f"{path} does not describe a model ({error}); restore it or retrain") from error

@@ -6,6 +6,7 @@
 from seqkit.structured.best_fit import Fit, best_fit
 from seqkit.structured.butterflies import Butterfly, Kaleidoscope, OrthogonalKaleidoscope
 from seqkit.structured.dense import Dense
+from seqkit.structured.describe import describe_structured, restore_structured
 from seqkit.structured.linear import StructuredLinear
 from seqkit.structured.low_rank import LowRank
 from seqkit.structured.matrix import StructuredMatrix
@@ -27,11 +28,13 @@ __all__ = [
     "StructuredMatrix",
     "best_fit",
     "densify",
+    "describe_structured",
     "factor_monarch_product",
     "get_structure",
     "project",
     "register_structure",
     "replace_linear",
+    "restore_structured",
     "structure_names",
     "structure_options",
 ]

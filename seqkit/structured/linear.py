@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seqkit.structured.matrix import StructuredMatrix
 from seqkit.structured.parameters import draw, parameter
-from seqkit.structured.project import project
+from seqkit.structured.project import project, split_options
 from seqkit.structured.registry import get_structure, structure_options
 
 __all__ = ["StructuredLinear"]
@@ -28,6 +28,8 @@ class StructuredLinear(nn.Module):
         **options: Options of the family, `seqkit.structured.structure_options(structure)`.
 
     Attributes:
+        structure: Name of the family.
+        options: Options of the family that were given.
         matrix: The structured matrix; what trains of W are its parameters.
         bias: The bias, (out,), or None.
 
@@ -60,7 +62,7 @@ class StructuredLinear(nn.Module):
     ) -> None:
         super().__init__()
         structure_options(structure, options)
-        self.structure = structure
+        self.structure, self.options = structure, options
         self.matrix: StructuredMatrix = get_structure(structure)(
             in_features, out_features, **options, device=device, dtype=dtype
         )
@@ -94,7 +96,7 @@ class StructuredLinear(nn.Module):
             raise ValueError(f"`linear` must be an nn.Linear, got {type(linear).__name__}")
         layer = cls.__new__(cls)
         nn.Module.__init__(layer)
-        layer.structure = structure
+        layer.structure, layer.options = structure, split_options(structure, options)[0]
         layer.matrix = project(linear.weight.detach(), structure, **options)
         layer.register_parameter("bias", None if linear.bias is None else nn.Parameter(linear.bias.detach().clone()))
         return layer.train(linear.training)

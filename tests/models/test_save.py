@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from seqkit.models import load_model, save_model
+from seqkit.structured import describe_structured, replace_linear
 
 
 @pytest.fixture
@@ -34,6 +35,24 @@ def test_round_trip_is_bit_equal(build, tmp_path, mixer, task, dtype):
     values = torch.randn(2, 9, 2, dtype=dtype)
     assert torch.equal(loaded(values), model.eval()(values))
     assert {path.name for path in (tmp_path / "deep" / "folder").iterdir()} == {"model.safetensors", "model.json"}
+
+
+def test_structured_layers_come_back(build, tmp_path):
+    model = build(dtype=torch.float32).eval()
+    names = replace_linear(model, "monarch", select=lambda name, layer: True, n_blocks=(2, 1))
+    save_model(model, tmp_path)
+    generator = torch.get_rng_state()
+    loaded = load_model(tmp_path)
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert names
+    assert describe_structured(loaded) == json.loads(json.dumps(describe_structured(model)))
+    assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in model.state_dict().items())
+    path = tmp_path / "model.json"
+    path.write_text(path.read_text().replace(names[-1], "nowhere"))
+    with pytest.raises(
+        ValueError, match=r"does not describe a model .*must name dense layers of the model, got 'nowhere'"
+    ):
+        load_model(tmp_path)
 
 
 def test_another_process_reads_the_same_model(build, saved):

@@ -1,0 +1,62 @@
+"""Which layers of a model are structured, as plain values for a file beside its weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from seqkit.structured.linear import StructuredLinear
+from seqkit.structured.replace import put
+
+__all__ = ["describe_structured", "restore_structured"]
+
+
+def describe_structured(model: nn.Module) -> dict[str, dict[str, Any]]:
+    """Family and options of each structured layer by its name, such as JSON can hold.
+
+    Example:
+        >>> describe_structured(nn.Sequential(StructuredLinear(8, 8, "low_rank", rank=2)))
+        {'0': {'structure': 'low_rank', 'options': {'rank': 2}}}
+    """
+    return {
+        name: {"structure": layer.structure, "options": dict(layer.options)}
+        for name, layer in model.named_modules()
+        if isinstance(layer, StructuredLinear)
+    }
+
+
+def restore_structured(model: nn.Module, description: dict[str, dict[str, Any]]) -> None:
+    """Puts structured layers where a description has them, in place of dense ones, for weights that are loaded next.
+
+    Args:
+        model: Model as it was before its layers were replaced.
+        description: What `describe_structured` gave.
+
+    Raises:
+        ValueError: a name that is no dense layer of the model, or a family or options that cannot be.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(8, 8))
+        >>> restore_structured(model, {"0": {"structure": "low_rank", "options": {"rank": 2}}})
+        >>> model[0].matrix.rank
+        2
+    """
+    layers = dict(model.named_modules())
+    made: dict[int, nn.Module] = {}
+    with torch.random.fork_rng(devices=[]):  # what is drawn is overwritten
+        for name, what in description.items():
+            layer = layers.get(name)
+            if type(layer) is not nn.Linear:
+                raise ValueError(f"`description` must name dense layers of the model, got {name!r}, which is none")
+            new = StructuredLinear(
+                layer.in_features,
+                layer.out_features,
+                what["structure"],
+                layer.bias is not None,
+                dtype=layer.weight.dtype,
+                **what["options"],
+            )
+            made[id(layer)] = new.train(layer.training)
+    put(model, made)
