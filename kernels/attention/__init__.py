@@ -16,6 +16,7 @@ from seqkit.kernels.attention.arguments import (
     mask_lists,
     of_lengths,
     of_starts,
+    seed_of,
     slopes_of,
 )
 from seqkit.kernels.attention.op import attention_op
@@ -150,7 +151,7 @@ def attention(
     path = choose_backend(backend, like, refused, first=SDPA)
     if path == "sdpa":
         return attention_sdpa(q, k, v, causal and not (at_end and q.shape[1] == 1), factor)
-    number = torch.as_tensor(0 if seed is None else seed, dtype=torch.int64, device=q.device)
+    number = seed_of(seed, q)
     values = (q, k, v, slopes, number, segments, *lists)
     numbers = (left, right, at_end, float(softcap or 0), factor, float(dropout))
     out, lse = attention_reference(*values, *numbers) if path == "reference" else attention_op(*values, *numbers, path)

@@ -21,10 +21,12 @@ __all__ = [
     "mask_lists",
     "of_lengths",
     "of_starts",
+    "seed_of",
     "slopes_of",
 ]
 
 Window = int | tuple[int | None, int | None] | None
+Lists = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int, int]  # of a block mask, and tile sizes
 TYPES = (torch.float32, torch.float64, *HALF)
 
 
@@ -76,6 +78,13 @@ def check_numbers(softcap: float | None, scale: float | None, dropout: float, se
     check_unit_interval("dropout", dropout)
     if dropout > 0 and seed is None:
         raise ValueError(f"`seed` must be given with dropout={dropout}; draw a new whole number for each call")
+
+
+def seed_of(seed: int | Tensor | None, q: Tensor) -> Tensor:
+    """The seed as a tensor beside q, 0 without one; a number is filled in, since a copy would wait for the device."""
+    if isinstance(seed, Tensor):
+        return seed.to(q.device, torch.int64)
+    return torch.full((), seed or 0, dtype=torch.int64, device=q.device)
 
 
 def slopes_of(alibi: bool | Tensor | None, q: Tensor) -> Tensor:
@@ -149,7 +158,7 @@ def looked_at(value: Tensor) -> bool:
     return not torch.compiler.is_compiling() and value.device.type == "cpu" and type(value) is Tensor
 
 
-def mask_lists(mask: BlockMask | None, q: Tensor, k: Tensor) -> tuple[Tensor | int, ...]:
+def mask_lists(mask: BlockMask | None, q: Tensor, k: Tensor) -> Lists:
     """Lists of a block mask by rows and by columns, and tile sizes; empty without one."""
     if mask is None:
         none = torch.zeros(0, dtype=torch.int64, device=q.device)
