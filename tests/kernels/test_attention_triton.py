@@ -109,8 +109,14 @@ MORE = {
 }
 
 
-@pytest.mark.parametrize("more", MORE)
-@pytest.mark.parametrize("name", masks(16))
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        *((name, "alone") for name in masks(16)),
+        *((name, "causal, lengths") for name in ("local, global", "a rule in odd tiles")),
+        *((name, "all at once") for name in ("local, global", "dense numbers")),
+    ],
+)
 def test_block_masks_equal_the_whole_matrix(name: str, more: str) -> None:
     tensors, options = inputs(R=T, **MORE[more])
     assert_close(tensors, mask=masks(T)[name].to(DEVICE), **options)
@@ -197,15 +203,14 @@ def test_padding_is_absent_whatever_it_holds() -> None:
 
 
 def test_a_packed_series_is_untouched_by_its_neighbours() -> None:
-    tensors, _ = inputs(R=R, T=R)
-    tensors, starts = [value.float() for value in tensors], PACKED.to(DEVICE)
-    options = {"starts": starts, "mask": local_mask(R, 2, tile=16).to(DEVICE)}
+    tensors = [value.float() for value in inputs(T=R)[0]]
+    options = {"starts": PACKED.to(DEVICE), "mask": local_mask(R, 2, tile=16).to(DEVICE)}
     want = attention(*tensors, backend="triton", **options)
     for value in tensors:
-        value[:, R // 2 :] = torch.inf
-    got = attention(*[value.nan_to_num(0) if REAL else value.clamp(max=1e30) for value in tensors], **options)
-    assert torch.equal(got[:, : R // 6], attention(*tensors[:1], *tensors[1:], **options)[:, : R // 6]) or REAL
-    torch.testing.assert_close(got[:, : R // 2], want[:, : R // 2])
+        value[:, R // 2 :] = 1e6
+    got = attention(*tensors, backend="triton", **options)
+    assert torch.equal(got[:, : R // 2], want[:, : R // 2])
+    assert not torch.equal(got[:, R // 2 :], want[:, R // 2 :])
 
 
 def test_parts_of_the_keys_join_by_lse() -> None:
@@ -258,7 +263,7 @@ def test_strides_of_any_kind() -> None:
 
 
 def test_nothing_of_the_matrix_size_is_made(largest_tensor) -> None:
-    length = 8192 if REAL else 256
+    length = 8192 if REAL else 128
     leaves = [value.float().requires_grad_() for value in inputs(R=length, T=length, H=1)[0]]
 
     def both() -> None:
@@ -272,7 +277,7 @@ def test_hidden_tiles_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     builder = importlib.import_module("triton.runtime.interpreter").InterpreterBuilder
     product, counted = builder.create_dot, []
     monkeypatch.setattr(builder, "create_dot", lambda *given: counted.append(1) or product(*given))
-    tensors, _ = inputs(R=256, T=256, H=1, D=16, E=16)
+    tensors, _ = inputs(R=128, T=128, H=1, D=16, E=16)
     leaves = [value.float().requires_grad_() for value in tensors]
 
     def work(**options) -> int:
@@ -281,13 +286,13 @@ def test_hidden_tiles_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
         return len(counted)
 
     # Tiles of 32: two products forward, four for keys and three for queries.
-    assert work() == 64 * 9
-    assert work(causal=True) == 36 * 9
-    assert work(window=20) == (8 + 7 + 7) * 9
-    mask = butterfly_mask(256, 1, tile=32)
-    assert work(mask=mask) == 16 * 9
-    assert work(mask=mask, causal=True) == 12 * 9
-    assert work(mask=butterfly_mask(256, 1, tile=64)) == 32 * 9
+    assert work() == 16 * 9
+    assert work(causal=True) == 10 * 9
+    assert work(window=20) == 10 * 9  # three diagonals of tiles
+    mask = butterfly_mask(128, 1, tile=32)
+    assert work(mask=mask) == 8 * 9
+    assert work(mask=mask, causal=True) == 6 * 9
+    assert work(mask=butterfly_mask(128, 0, tile=64)) == 8 * 9
 
 
 def test_what_triton_does_not_serve() -> None:
@@ -297,8 +302,9 @@ def test_what_triton_does_not_serve() -> None:
     ):
         attention(q, q, q, backend="triton")
     assert attention(q, q, q, softcap=1.0).shape == q.shape  # "auto" leaves it to the path for CPUs
+    q = q[..., :8].double()
     with pytest.raises(ValueError, match="its kernels compute in float32, and the tensors are float64"):
-        attention(q.double(), q.double(), q.double(), backend="triton")
+        attention(q, q, q, backend="triton")
 
 
 @pytest.mark.gpu
