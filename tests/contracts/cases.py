@@ -69,10 +69,8 @@ CANNOT_STREAM = ("attention-learned", *TWO_SIDED)
 ATTENTION = ("attention", "block_sparse", "performer", "lsh", "scatterbrain")
 # What has no recurrence may compute in half precision where autocast says so.
 WITHOUT_RECURRENCE = tuple(case for case, (name, _) in CASES.items() if name in ATTENTION)
-# The compiler takes seconds for each; others differ from these in numbers alone.
-COMPILED = tuple(
-    case for case in WITHOUT_RECURRENCE if case not in ("performer-grouped", "lsh-grouped", "scatterbrain-local")
-)
+# The compiler takes seconds for each: one of a kind.
+COMPILED = ("attention", "attention-two-sided", "block_sparse", "performer", "lsh", "scatterbrain")
 # The whole past counts evenly, whatever its unit of time: one rate is as good as another, uneven times are not.
 WITHOUT_UNIT = ("hippo_rnn", "hippo_rnn-reciprocal-2")
 LIMIT = {torch.float32: 1e-4, torch.float64: 1e-9}
