@@ -146,6 +146,18 @@ def _is_bank(shape: DataShape, mixer: str, given: dict[str, Any], options: dict[
     return mixer in FILTERS and shape.length > SHORT and single and not any(key in options for key in _MODEL_SIZES)
 
 
+def _learning_rate(shape: DataShape, bank: bool) -> float:
+    """Filters start well and their head at its best: large steps would undo both.
+
+    For values from few series the ridge model already has the least error that they can tell: by cross-validation of
+    training parts, steps of 0.0005 raise Tecator's by a third, and no series are held out that would show it. Elsewhere
+    values are learned finer without noise and in larger steps than classes.
+    """
+    if bank:
+        return 0.0005 if shape.classes or shape.n_series >= MANY else 0.00001
+    return 0.004 if shape.classes else 0.01
+
+
 def _rule(shape: DataShape, bank: bool) -> dict[str, Any]:
     """The rule, with its reasons.
 
@@ -179,9 +191,7 @@ def _rule(shape: DataShape, bank: bool) -> dict[str, Any]:
         "dt_max": high,
         "epochs": min(200, max(10 if bank else 30, round(steps / batches))),
         "batch_size": batch_size,
-        # Filters start well and their head at its best: large steps would undo both. Elsewhere values are learned finer
-        # without noise and in larger steps than classes.
-        "learning_rate": 0.0005 if bank else 0.004 if shape.classes else 0.01,
+        "learning_rate": _learning_rate(shape, bank),
         "weight_decay": 0.1,
         "label_smoothing": 0.1 if shape.classes else 0.0,
         "input_noise": (0.5 if short else 0.0 if bank else 0.1) if shape.classes else 0.0,

@@ -48,6 +48,13 @@ def test_longer_series_get_a_bank_unless_something_else_is_asked_for(shape, mixe
     assert (model.output == "none") == (pool == "share")
 
 
+@pytest.mark.parametrize(
+    ("n_series", "classes", "rate"), [(60, True, 5e-4), (60, False, 1e-5), (600, True, 5e-4), (600, False, 5e-4)]
+)
+def test_values_of_few_series_keep_to_the_ridge_model(n_series, classes, rate):
+    assert choose_sizes(DataShape(n_series, 120.0, 1, classes), "lssl", {}).learning_rate == rate
+
+
 @pytest.mark.parametrize("mixer", ["lssl", "s4", "s4d"])
 def test_most_filters_start_without_an_answer_to_the_level(mixer):
     config = choose_sizes(LONG, mixer, {"d_model": 8}).model
