@@ -133,7 +133,7 @@ class UnitHeads(nn.Module):
 
     Example:
         >>> q, k = UnitHeads(1, 4.0)(torch.ones(1, 1, 2, 3), torch.ones(1, 1, 1, 3))
-        >>> float((q[0, 0, 0] * k[0, 0, 0]).sum())
+        >>> round(float((q[0, 0, 0] * k[0, 0, 0]).detach().sum()), 4)
         4.0
     """
 

@@ -70,6 +70,7 @@ class LSH(AttentionMixer):
     choice of keys.
 
     Example:
+        >>> import torch
         >>> mixer = LSH(8, n_buckets=4, bucket_size=5)
         >>> mixer(torch.zeros(1, 100, 8)).shape
         torch.Size([1, 100, 8])

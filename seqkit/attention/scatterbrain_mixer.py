@@ -115,6 +115,7 @@ class Scatterbrain(AttentionMixer):
     Rounding can move a query or key that lies on the border of two buckets; nothing is learned through the choice.
 
     Example:
+        >>> import torch
         >>> mixer = Scatterbrain(8, n_features=16, n_local=12)
         >>> mixer(torch.zeros(1, 100, 8)).shape
         torch.Size([1, 100, 8])
