@@ -118,12 +118,17 @@ class Monarch(StructuredMatrix):
         missing = math.prod(digits_in) - self.in_features
         if missing:
             x = nn.functional.pad(x, (0, missing))
-        if self.order == 2 and (x.device.type != "cpu" or len(x) * self.n_parameters > SMALL):
-            y = monarch(x, factors[0], factors[1])
-        else:
+        if self.order > 2 or self.is_small(x):
             check_values({"x": x})
             y = apply_stages(x, factors, digits_in, digits_out)
+        else:
+            y = monarch(x, factors[0], factors[1])
         return y[:, : self.out_features] if math.prod(digits_out) > self.out_features else y
+
+    def is_small(self, x: Tensor) -> bool:
+        """Whether plain products on the CPU serve; while a graph is traced they do, for any number of rows."""
+        traced = torch.compiler.is_compiling()
+        return x.device.type == "cpu" and (traced or x.shape[0] * self.n_parameters <= SMALL)
 
     def dense(self) -> Tensor:
         """Returns W, (out, in); for two stages from outer products of the slices' factors."""

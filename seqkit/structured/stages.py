@@ -50,7 +50,7 @@ def apply_stages(x: Tensor, stages: Sequence[Tensor], digits_in: Sequence[int], 
         >>> apply_stages(torch.ones(1, 8), ones, (2, 2, 2), (2, 2, 2))
         tensor([[8., 8., 8., 8., 8., 8., 8., 8.]])
     """
-    n_rows = len(x)
+    n_rows = x.shape[0]  # not len(x), which would tie an exported program to one number of rows
     y = x.t()
     for t, weight in zip(reversed(range(len(digits_in))), stages, strict=True):
         others, _, old = weight.shape

@@ -230,6 +230,15 @@ def test_large_products_go_by_the_operator_and_agree(options: dict, monkeypatch:
             matrix(x.detach().index_fill(1, torch.tensor([3]), torch.nan)[:1])
 
 
+@pytest.mark.parametrize("options", [{}, {"order": 3}])
+def test_exports_for_any_number_of_rows(options: dict) -> None:
+    matrix = Monarch(15, 16, **options)
+    rows = {"x": {0: torch.export.Dim("rows", min=2, max=1 << 20)}}
+    program = torch.export.export(matrix, (torch.randn(3, 15),), dynamic_shapes=rows).module()
+    x = torch.randn(400, 15)
+    assert torch.allclose(program(x), matrix(x), atol=1e-6)
+
+
 def test_second_derivative_of_a_product_with_complex_rows() -> None:
     matrix = Monarch(6, 4, n_blocks=2, dtype=torch.complex128)
     x = gaussian(3, 6, dtype=torch.complex128).requires_grad_()
