@@ -49,6 +49,7 @@ class BlockSparseAttention(CachedAttention):
     reach of the pattern, (2^(n_factors - 1) + 1) or (width + 1) tiles, and the global ones.
 
     Example:
+        >>> import torch
         >>> mixer = BlockSparseAttention(8, block_size=16, n_factors=3)
         >>> mixer(torch.zeros(1, 100, 8)).shape
         torch.Size([1, 100, 8])
