@@ -13,6 +13,7 @@ from seqkit.kernels.butterfly.reference import butterfly_reference
 __all__ = ["butterfly"]
 
 DIRECTIONS = ("increasing", "decreasing")
+LARGEST = 8192  # numbers of a vector that Triton's kernels keep in registers
 
 
 def butterfly(x: Tensor, twiddle: Tensor, first: str = "decreasing", backend: str = "auto") -> Tensor:
@@ -30,7 +31,8 @@ def butterfly(x: Tensor, twiddle: Tensor, first: str = "decreasing", backend: st
             Real or complex as x is.
         first: Direction of the first block, "decreasing" or "increasing".
         backend: "auto", "reference" (level by level, as sums), "cpu" (two levels in a pass over a tile in the cache,
-            compiled; plain torch where numba is missing) or "triton" (real numbers; several levels in registers).
+            compiled; plain torch where numba is missing) or "triton" (real vectors of at most 8192
+            numbers; all levels of a block in registers).
 
     Returns:
         The products, (..., n), or (..., S, n).
@@ -57,7 +59,7 @@ def butterfly(x: Tensor, twiddle: Tensor, first: str = "decreasing", backend: st
     check_dtypes({} if as_complex else named, named if as_complex else {})
     check_sizes(x, twiddle)
     check_values(named)
-    path = choose_backend(backend, x, {"triton": "butterfly has no Triton kernels"})
+    path = choose_backend(backend, x, refusals(x))
     stacked = twiddle if twiddle.dim() == 6 else twiddle.unsqueeze(0)
     rows = x.reshape(-1, x.shape[-1]).resolve_conj()
     if path == "reference":
@@ -66,6 +68,15 @@ def butterfly(x: Tensor, twiddle: Tensor, first: str = "decreasing", backend: st
         y = butterfly_op(rows.contiguous(), stacked.resolve_conj(), increasing, path)
     leading = x.shape[:-1] if twiddle.dim() == 5 else (*x.shape[:-1], len(twiddle))
     return y.reshape(*leading, x.shape[-1])
+
+
+def refusals(x: Tensor) -> dict[str, str]:
+    """Paths that cannot serve, and why."""
+    if x.is_complex():
+        return {"triton": "butterfly has no Triton kernels for complex numbers"}
+    if x.shape[-1] > LARGEST:
+        return {"triton": f"its kernels hold vectors of at most {LARGEST} numbers, and these have {x.shape[-1]}"}
+    return {}
 
 
 def check_sizes(x: Tensor, twiddle: Tensor) -> None:

@@ -266,8 +266,11 @@ CASES = [
         triton=True,
         halves=("q", "k", "v"),
     ),
-    Case("butterfly", butterflies("increasing"), butterfly_inputs, (("rows", 9),), "butterfly"),
-    Case("butterfly-blocks", butterflies("decreasing"), butterfly_inputs, (("blocks", 2),), "butterfly"),
+    Case("butterfly", butterflies("increasing"), butterfly_inputs, (("rows", 9),), "butterfly", triton=True),
+    Case(
+        *("butterfly-blocks", butterflies("decreasing"), butterfly_inputs),
+        *((("blocks", 2), ("stacks", (2,))), "butterfly", True),
+    ),
     Case(
         *("butterfly-complex-stacks", butterflies("decreasing"), butterfly_inputs),
         *((("stacks", (2,)), ("blocks", 2), ("wide", True), ("rows", 2)), "butterfly"),
@@ -644,7 +647,7 @@ SHAPES = [
     ("butterfly", {"x": ()}, r"`x` must have a power of two of at least 2 numbers .*, got \(\)"),
     ("butterfly", {"x": (2, 12)}, r"`x` must have a power of two of at least 2 numbers .*, got \(2, 12\)"),
     ("butterfly", {"x": (2, 16)}, r"`twiddle` must have shape \(K, 4, 8, 2, 2\) or \(S, K, 4, 8, 2, 2\) to fit `x`"),
-    ("butterfly-blocks", {"twiddle": (0, 3, 4, 2, 2)}, r"`twiddle` must have shape .*, got \(0, 3, 4, 2, 2\)"),
+    ("butterfly-blocks", {"twiddle": (2, 0, 3, 4, 2, 2)}, r"`twiddle` must have shape .*, got \(2, 0, 3, 4, 2, 2\)"),
     ("ssm_scan", {"u": (3, 7)}, r"`u` must have shape \(B, H, L\), got \(3, 7\)"),
     ("ssm_scan", {"u": (2, 3, 0)}, r"`u` must have at least 1 sample, got 0"),
     ("ssm_scan", {"A": (4, 5)}, r"`A` must have shape \(3, N\), got \(4, 5\)"),

@@ -196,6 +196,17 @@ CALLS["attention"] = attention
 CALLS["attention, wide heads"] = attention_wide
 CALLS["attention, all options"] = attention_all
 
+
+def butterfly() -> None:
+    from seqkit.kernels.butterfly.triton import butterfly_backward, butterfly_forward
+
+    for n, n_blocks in ((64, 2), (1024, 1), (8192, 1)):
+        x, twiddle = torch.zeros(64, n), torch.zeros(1, n_blocks, n.bit_length() - 1, n // 2, 2, 2)
+        butterfly_backward(butterfly_forward(x, twiddle, False), x, twiddle, False)
+
+
+CALLS["butterfly"] = butterfly
+
 BINARIES = Path(triton.__file__).parent / "backends/nvidia/bin"
 
 
