@@ -128,7 +128,8 @@ def paths_of(name: str, like: torch.Tensor) -> Paths:
 
 
 def has(name: str, part: str) -> bool:
-    """Whether an operator's folder holds a module `part`, looked up without importing the operator."""
+    """Whether an operator's folder holds a module or a package `part`, looked up without importing the operator."""
     found = find_spec(f"seqkit.kernels.{name}")
     places = found.submodule_search_locations if found else None
-    return any(any(Path(place).rglob(f"{part}.py")) for place in places or [])
+    files = (f"{part}.py", f"{part}/__init__.py")
+    return any(any(Path(place).rglob(file)) for place in places or [] for file in files)

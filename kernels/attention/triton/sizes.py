@@ -30,8 +30,8 @@ class Sizes(NamedTuple):
 
 
 # By padded head size: in half precision, in float32, which splits each number into three for matrix units. In half
-# precision no loop spills a register up to 128, as compiled for a Hopper GPU (tests/kernels/hopper.py); wider heads, all
-# options at once, and float32 above 64 do.
+# precision no loop spills a register up to 128, as compiled for a Hopper GPU (tests/kernels/hopper.py); wider heads,
+# all options at once, and float32 above 64 do.
 FORWARD = {
     64: (Sizes(128, 64, 4, 3), Sizes(64, 32, 4, 2)),
     128: (Sizes(128, 64, 8, 3), Sizes(64, 16, 4, 2)),
