@@ -60,10 +60,11 @@ def plan() -> list[Measurement]:
     halves = ("scatterbrain", "lsh")
     made += [Measurement("chosen", 0.02, 0, 250), *(Measurement("scatterbrain", 0.02, s, 250) for s in range(3))]
     for memory in (0.02, 1 / 64, 1 / 256):
-        made += [Measurement("local", memory, 0, 250), *(Measurement("performer", memory, s, 250) for s in range(3))]
-        made += [Measurement(name, memory, 0, 250) for name in halves]
-    for memory in (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2):
-        made += [Measurement("local", memory, 0, 250), *(Measurement("performer", memory, s, 250) for s in range(3))]
+        made += [Measurement(name, memory, 0, 250) for name in (*halves, "local")]
+        made += [Measurement("performer", memory, seed, 250) for seed in range(3)]
+    for memory in (1 / 8, 1 / 2, 1 / 32, 1 / 16, 1 / 4):
+        made += [Measurement("performer", memory, 0, 250), Measurement("local", memory, 0, 250)]
+        made += [Measurement("performer", memory, seed, 250) for seed in (1, 2)]
     made += [Measurement(name, 1 / 32, 0, 250) for name in halves]
     made += [Measurement(name, 0.02, seed, 250) for seed in range(3) for name in ("chosen", *halves)]
     made += [Measurement(name, memory, 0, 50) for memory in (1 / 16, 1 / 8) for name in halves]
@@ -155,7 +156,7 @@ def results(test: Part) -> dict[tuple[str, float], Result]:
             lost=[100 * float(before.double().mean() - one.double().mean()) for one in after],
             worse=sum(int((before & ~one).sum()) for one in after) / len(after),
             better=sum(int((~before & one).sum()) for one in after) / len(after),
-            layers=list(dict.fromkeys("; ".join(row["layers"]) for row in same)),
+            layers=list(dict.fromkeys("; ".join(dict.fromkeys(row["layers"])) for row in same)),
         )
     return made
 
@@ -176,7 +177,15 @@ def share(memory: float) -> str:
 
 
 def table(found: dict[tuple[str, float], Result]) -> list[str]:
-    names = ["memory", "attention", "layers: keys + 2 x features", "draws", "recordings", "right, %", "points lost"]
+    names = [
+        "memory",
+        "attention",
+        "keys + 2 x features of each layer",
+        "draws",
+        "recordings",
+        "right, %",
+        "points lost",
+    ]
     names += ["right before, not now", "the other way"]
     lines = ["| " + " | ".join(names) + " |", "|---|---|---|---:|---:|---:|---:|---:|---:|"]
     for name, memory in sorted(found, key=lambda key: (-key[1], list(WORDS).index(key[0]))):
@@ -195,7 +204,8 @@ def claim(found: dict[tuple[str, float], Result]) -> list[str]:
         if at is None:
             continue
         kept = "at most one point is lost" if mean(at.lost) <= 1 else "more than one point is lost"
-        lines.append(f"- {WORDS[name]} at 2 % of the memory: {kept}: {spread(at.lost)} of {at.draws} draws.")
+        draws = f"{at.draws} draws" if at.draws > 1 else "one draw"
+        lines.append(f"- {WORDS[name]} at 2 % of the memory, {draws}: {kept}, {spread(at.lost)}.")
     return lines
 
 
