@@ -55,7 +55,9 @@ def apply_stages(x: Tensor, stages: Sequence[Tensor], digits_in: Sequence[int], 
     for t, weight in zip(reversed(range(len(digits_in))), stages, strict=True):
         others, _, old = weight.shape
         before = math.prod(digits_in[:t])
-        y = y.reshape(before, old, others // before, n_rows).transpose(1, 2).reshape(others, old, n_rows)
+        changed = others // before
+        y = y.reshape(before, old, changed, n_rows).transpose(1, 2)
+        y = y[0] if before == 1 else y[:, 0] if changed == 1 else y.contiguous().flatten(0, 1)
         y = torch.bmm(weight, y)  # (a_1 .. a_(t-1), c_p .. c_(t+1)), c_t, B
     order = len(digits_out)
     return (
