@@ -121,6 +121,8 @@ def main() -> None:
         torch.set_num_threads(threads)
         clock = "one thread, CPU time" if threads == 1 else "two threads, wall time"
         pages += [f"## n by n, {options.rows} rows, {clock}", ""]
+        if threads > 1:
+            pages += ["Other processes lengthen wall times; on a busy machine these ratios are rough.", ""]
         pages += [*table("n", ((n, n, options.rows) for n in sizes), options.rounds, threads), ""]
     torch.set_num_threads(1)
     pages += [f"## Small layers, {options.rows} rows, one thread", ""]
