@@ -84,7 +84,7 @@ def _chunk(
         exact = exact | listed(index - begin, valid & (index >= begin), end - begin)
     parts = [block_part(start, drop, q, log_queries, keys, logs, values, exact, gap >= 0, begin)]
     before = FeatureState(*state)
-    if index is None or valid is None:
+    if index is None or valid is None or begin == 0:
         return divide(*parts, state_part(before, log_queries)[0])
     far, own = valid & (index < begin), gather(v, index)
     parts.append(exact_part(start, drop, q, k, own, index, far))
