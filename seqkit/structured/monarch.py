@@ -38,9 +38,9 @@ class Monarch(StructuredMatrix):
     Args:
         in_features: Columns.
         out_features: Rows.
-        n_blocks: Number of blocks k of the input and l of the output: one number for both or a pair (k, l). About the
-            root of each size if None, which takes the fewest parameters for their kind: 2 n^1.5 of n^2 for n by n. For
-            order p about the p-th roots are taken, and numbers cannot be chosen.
+        n_blocks: Number of blocks k of the input and l of the output: one number for both or a pair (k, l). If None, k
+            and the output's block size s are the divisors nearest to the roots of the sizes: for n by n, k l = n and
+            about 2 n^1.5 numbers of n^2. For an order above 2 about the p-th roots are taken, and cannot be chosen.
         slice_rank: Rank r of the slices, at most their smaller size. Few large blocks need more than 1:
             n / n_blocks^2 fills blocks of n / n_blocks as in the published layer with 4 blocks.
         order: Number of stages p, at least 2; each costs n^(1 + 1/p).
@@ -89,7 +89,7 @@ class Monarch(StructuredMatrix):
         first, last = pair_of(n_blocks)
         digits_in = cut("in_features", in_features, first, order)
         digits_out = cut("out_features", out_features, last, order)
-        if order == 2:  # the output's place is (s, l): its blocks are the last digit
+        if last is not None:  # the output's place is (s, l): its blocks are the last digit
             digits_out = (digits_out[1], digits_out[0])
         self.digits = digits_in, digits_out
         self.slice_rank = check_rank(slice_rank, digits_out[0], digits_in[-1])
@@ -169,8 +169,8 @@ class Monarch(StructuredMatrix):
         for order in range(smaller.bit_length() - 1, 2, -1):
             found.append({"order": order})
         if smaller >= 4:
-            k, n_rows = (near_divisor(size, size**0.5) for size in (in_features, out_features))
-            largest = min(-(-in_features // k), -(-out_features // n_rows))
+            k, s = (near_divisor(size, size**0.5) for size in (in_features, out_features))
+            largest = min(-(-in_features // k), s)
             found += [{"slice_rank": rank} for rank in ranks(largest)]
         return found or [{}]
 

@@ -63,6 +63,14 @@ def test_counts_of_parameters(options: dict, count: float) -> None:
     assert matrix.flops == 2 * count
 
 
+def test_counts_with_blocks_of_b_are_n_squared_by_b_and_n_b() -> None:
+    for n in (32, 128, 512):
+        matrix = Monarch(n, n)
+        (k, b), (s, blocks) = matrix.digits
+        assert (k * b, s * blocks, k * blocks) == (n, n, n)
+        assert matrix.n_parameters == n * n // b + n * b
+
+
 def test_orders_take_p_n_to_the_one_plus_one_over_p() -> None:
     for order, base in ((2, 8), (3, 4), (6, 2)):
         matrix = Monarch(64, 64, order=order)
