@@ -11,6 +11,8 @@ from seqkit.kernels.monarch.reference import monarch_reference
 
 __all__ = ["monarch"]
 
+MANY = 8192
+FEW = "a program takes 64 rows through both products, and with so few most of the device would have nothing to do"
 COMPLEX = "its kernels are for real numbers, and `x` is complex"
 
 
@@ -41,8 +43,8 @@ def monarch(x: Tensor, w1: Tensor, w2: Tensor, backend: str = "auto") -> Tensor:
         may have any rank, the square form is r = 1 and k = l = p = s.
 
     Cost and backends: 2 r (l k p + k l s) operations a row; 4 n^1.5 for n by n with blocks of sqrt(n). Backends:
-        reference; cpu; triton, for float32, bfloat16 and float16. Sums are of float32 or wider. Autocast does not reach
-        inside.
+        reference; cpu; triton, for float32, bfloat16 and float16, which "auto" takes from 8192 rows on. Sums are of
+        float32 or wider. Autocast does not reach inside.
 
     Example:
         >>> import torch
@@ -67,8 +69,9 @@ def monarch(x: Tensor, w1: Tensor, w2: Tensor, backend: str = "auto") -> Tensor:
         raise ValueError(f"`x` must have shape (..., {k * p}) to fit `w1`, got {tuple(x.shape)}")
     check_values({"x": x, "w1": w1, "w2": w2})
     refusal = COMPLEX if x.is_complex() else triton_refusal(x, halves=True)
-    path = choose_backend(backend, x, {} if refusal is None else {"triton": refusal})
     rows = x.reshape(-1, k * p).resolve_conj()
+    few = x.device.type == "cuda" and rows.shape[0] < MANY
+    path = choose_backend(backend, x, {} if refusal is None else {"triton": refusal}, slower=FEW if few else None)
     if path == "reference":
         z = monarch_reference(rows, w1, w2)
     else:
