@@ -146,6 +146,24 @@ def test_resumes_on_either_side_of_the_replacement(to, make_trainer, tmp_path):
             assert torch.equal(module.state_dict()[name], value), (epoch, name)
 
 
+@pytest.mark.parametrize("to", ["structured", "dense"])
+def test_a_checkpoint_is_tested_in_its_own_form(to, make_trainer, tmp_path):
+    class Tested(Plain):
+        def test_step(self, batch, batch_idx):
+            self.log("loss", self.net(batch).square().mean())
+
+    def losses(module, **options):
+        trainer = make_trainer(callbacks=[MonarchSchedule(to, at=3)], enable_progress_bar=False)
+        return trainer.test(module, rows(), verbose=False, **options)
+
+    module = Tested()
+    trainer = make_trainer(callbacks=[MonarchSchedule(to, at=3)])
+    trainer.fit(module, rows())
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    assert losses(Tested(), ckpt_path=tmp_path / "last.ckpt") == losses(module)
+    assert losses(Tested()) != losses(module)  # without a checkpoint nothing is replaced
+
+
 def test_goes_back_to_a_checkpoint_from_before(make_trainer, tmp_path):
     module, schedule = Plain(), MonarchSchedule("structured", at=4)
     trainer = make_trainer(max_steps=2, callbacks=[schedule])
