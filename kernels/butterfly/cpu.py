@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from seqkit.kernels.butterfly import plain
-from seqkit.kernels.butterfly.packing import Pass, pack, passes, unpack
+from seqkit.kernels.butterfly.packing import ZEROS, passes
 from seqkit.kernels.threads import share
 
 HAS_NUMBA = find_spec("numba") is not None
@@ -42,10 +42,31 @@ def width(x: Tensor) -> int:
     return int(loops.LANES * max(1, min(WIDEST, fitting, needed)))
 
 
-def table(plan: list[Pass]) -> Any:
-    """The passes as numbers for the loops: one or two distances and the place of the first factor."""
-    rows = [(1 << p.levels[0], 1 << p.levels[1] if len(p.levels) == 2 else 0, p.place) for p in plan]
-    return np.array(rows, dtype=np.int64).reshape(-1, 3)
+def table(twiddle: Tensor, increasing: bool) -> Any:
+    """The passes as numbers for the loops: one or two distances, first packed factor, first matrix of each level."""
+    n_blocks, n_levels, n_pairs = twiddle.shape[1:4]
+    rows = []
+    for block, levels, place in passes(n_blocks, n_levels, increasing):
+        matrices = [(block * n_levels + level) * n_pairs for level in levels]
+        distances = [1 << level for level in levels]
+        rows.append((distances[0], sum(distances[1:]), place, matrices[0], matrices[-1]))
+    return np.array(rows, dtype=np.int64).reshape(-1, 5)
+
+
+def packed(twiddle: Tensor, plan: Any) -> Tensor:
+    """The factors in the order of reading, behind those of each stack a few zeros."""
+    n_stacks = len(twiddle)
+    out = twiddle.new_zeros(n_stacks, twiddle[0].numel() + ZEROS)
+    given = (plan, 2 * twiddle.shape[3], n_stacks, parts(twiddle), False)
+    loops.rearrange(array(twiddle.contiguous()), array(out), *given)
+    return out
+
+
+def unpacked(factors: Tensor, plan: Any, shape: torch.Size) -> Tensor:
+    """What `packed` took, of its shape."""
+    out = factors.new_empty(shape)
+    loops.rearrange(array(out), array(factors), plan, 2 * shape[3], shape[0], parts(factors), True)
+    return out
 
 
 def looped(x: Tensor, twiddle: Tensor) -> bool:
@@ -57,12 +78,11 @@ def butterfly_forward(x: Tensor, twiddle: Tensor, increasing: bool) -> Tensor:
     """Returns y (B, S, n) for x (B, n) and twiddle (S, K, m, n/2, 2, 2)."""
     if not looped(x, twiddle):
         return plain.butterfly_forward(x, twiddle, increasing)
-    plan = passes(twiddle.shape[1], twiddle.shape[2], increasing)
-    (batch, n), n_stacks = x.shape, len(twiddle)
+    plan, (batch, n), n_stacks = table(twiddle, increasing), x.shape, len(twiddle)
     y = x.new_empty(batch, n_stacks, n)
-    signal, factors, rest = array(x.contiguous()), array(pack(twiddle.contiguous(), plan)), (n, n_stacks, parts(x))
-    out, lanes, rows = array(y), width(x), table(plan)
-    share(lambda start, stop: loops.transform(signal, factors, rows, *rest, lanes, start, stop, out), batch, SMALLEST)
+    given = (array(x.contiguous()), array(packed(twiddle, plan)), plan, n, n_stacks, parts(x))
+    out, lanes = array(y), width(x)
+    share(lambda start, stop: loops.transform(*given, lanes, start, stop, out), batch, SMALLEST)
     return y
 
 
@@ -70,18 +90,17 @@ def butterfly_backward(grad: Tensor, x: Tensor, twiddle: Tensor, increasing: boo
     """Returns the gradients of x and twiddle; what enters each pass is computed again, tile by tile."""
     if not looped(x, twiddle):
         return plain.butterfly_backward(grad, x, twiddle, increasing)
-    plan = passes(twiddle.shape[1], twiddle.shape[2], increasing)
-    (batch, n), n_stacks = x.shape, len(twiddle)
-    packed, d_x = pack(twiddle.contiguous(), plan), x.new_empty(batch, n_stacks, n)
+    plan, (batch, n), n_stacks = table(twiddle, increasing), x.shape, len(twiddle)
+    factors, d_x = packed(twiddle, plan), x.new_empty(batch, n_stacks, n)
     sums: list[Tensor] = []
-    given = (array(grad.contiguous()), array(x.contiguous()), array(packed), table(plan), n, n_stacks, parts(x))
+    given = (array(grad.contiguous()), array(x.contiguous()), array(factors), plan, n, n_stacks, parts(x))
     out, lanes = array(d_x), width(x)
 
     def run(start: int, stop: int) -> None:
-        d_t = torch.zeros_like(packed)
+        d_t = torch.zeros_like(factors)
         loops.differentiate(*given, lanes, start, stop, out, array(d_t))
         sums.append(d_t)
 
     share(run, batch, SMALLEST)
     total = torch.stack(sums).sum(0) if len(sums) > 1 else sums[0]
-    return d_x.sum(1) if n_stacks > 1 else d_x.view(batch, n), unpack(total, plan, twiddle.shape)
+    return d_x.sum(1) if n_stacks > 1 else d_x.view(batch, n), unpacked(total, plan, twiddle.shape)

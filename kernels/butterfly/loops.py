@@ -2,7 +2,7 @@
 
 A tile holds `8 * vectors` rows of the batch, transposed: the numbers that an instruction works on lie side by side and
 meet the same factors. A pass of two levels reads four places, applies four 2x2 matrices to them and writes them back.
-Factors are packed in the order of reading: 16 for each group of four places (`packing.py`), or 4 for each pair where
+Factors are packed in the order of reading: 16 for each group of four places (`rearrange`), or 4 for each pair where
 one level is left over. Complex numbers are two registers, real and imaginary part, in rows of the tile side by side.
 """
 
@@ -306,13 +306,49 @@ def scatter(tile: Array, w: int, x: Array, first: int, step: int, rows: int, col
 
 
 @compiled
+def copy_four(x: Array, start: int, out: Array, to: int, count: int) -> None:
+    """Copies the factors of a 2x2 matrix."""
+    for k in range(count):
+        out[to + k] = x[start + k]
+
+
+@compiled
+def rearrange(twiddle: Array, packed: Array, plan: Array, n: int, stacks: int, parts: Any, back: bool) -> None:
+    """Packs the factors of every stack in the order of reading, or with `back` unpacks them, all flat.
+
+    `twiddle` holds level after level. A pass of two levels holds, for each group of four places, the two matrices of
+    its first level and the two of its second; a pass of one level holds its matrices in order.
+    """
+    four, size, packed_size = 4 * len(parts), len(twiddle) // stacks, len(packed) // stacks
+    for stack in range(stacks):
+        for i in range(len(plan)):
+            one, two, at = plan[i, 0], plan[i, 1], stack * packed_size + plan[i, 2] * len(parts)
+            first, second = stack * size + plan[i, 3] * four, stack * size + plan[i, 4] * four
+            gap = min(one, two)
+            for pair in range(n // 2):
+                # Pairs `pair` and `pair + gap` make a group of four places.
+                if two and pair // gap % 2 == 1:
+                    continue
+                places = (first + pair * four, 0, 0, 0)
+                if two:
+                    other = pair + gap
+                    places = (places[0], first + other * four, second + pair * four, second + other * four)
+                for k in range(4 if two else 1):
+                    if back:
+                        copy_four(packed, at, twiddle, places[k], four)
+                    else:
+                        copy_four(twiddle, places[k], packed, at, four)
+                    at += four
+
+
+@compiled
 def transform(
     x: Array, t: Array, plan: Array, n: int, stacks: int, parts: Any, w: int, start: int, stop: int, y: Array
 ) -> None:
     """Applies rows `start` to `stop` of x (B, n) to every stack's factors and writes y (B, stacks, n), all flat.
 
-    `plan` has a row a pass: the distances of its one or two levels, the second 0 where there is one, and the place of
-    its first factor. The factors of a stack are followed by eight zeros.
+    `plan` has a row a pass: the distances of its one or two levels, the second 0 where there is one, the place of its
+    first packed factor, and its levels' first matrices. The packed factors of a stack are followed by eight zeros.
     """
     columns = n * len(parts)
     tile, size = np.empty(columns * w, x.dtype), len(t) // stacks
@@ -322,7 +358,7 @@ def transform(
             factors = t[stack * size : (stack + 1) * size]
             gather(x, first * columns, columns, rows, columns, tile, w)
             for i in range(len(plan)):
-                one, two, at = plan[i]
+                one, two, at = plan[i, 0], plan[i, 1], plan[i, 2]
                 if two:
                     quarters(tile, 0, tile, 0, factors, at, n, one, two, parts, w)
                 else:
@@ -345,14 +381,14 @@ def differentiate(
             factors, found = t[stack * size : (stack + 1) * size], d_t[stack * size : (stack + 1) * size]
             gather(x, first * columns, columns, rows, columns, tiles, w)
             for i in range(len(plan) - 1):
-                one, two, at = plan[i]
+                one, two, at = plan[i, 0], plan[i, 1], plan[i, 2]
                 if two:
                     quarters(tiles, i * block, tiles, (i + 1) * block, factors, at, n, one, two, parts, w)
                 else:
                     halves(tiles, i * block, tiles, (i + 1) * block, factors, at, n, one, parts, w)
             gather(g, (first * stacks + stack) * columns, stacks * columns, rows, columns, tile, w)
             for i in range(len(plan) - 1, -1, -1):
-                one, two, at = plan[i]
+                one, two, at = plan[i, 0], plan[i, 1], plan[i, 2]
                 if two:
                     quarters_back(tile, tiles, i * block, factors, found, at, n, one, two, parts, w)
                 else:

@@ -1,17 +1,14 @@
-"""Factors in the order in which the compiled loops read them, two levels a pass."""
+"""Passes of the compiled loops over a tile: which levels go together, and where their factors lie."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 from seqkit.kernels.butterfly.reference import levels_in_order
 
-__all__ = ["Pass", "pack", "passes", "unpack"]
+__all__ = ["ZEROS", "Pass", "passes"]
 
-ZEROS = 8  # numbers behind the factors of a stack
+ZEROS = 8  # numbers behind the packed factors of a stack
 
 
 class Pass(NamedTuple):
@@ -43,34 +40,3 @@ def passes(n_blocks: int, n_levels: int, increasing: bool) -> list[Pass]:
             found.append(Pass(block, tuple(levels[first : first + 2]), place))
             place += factors * len(levels[first : first + 2])
     return found
-
-
-def pack(twiddle: Tensor, plan: list[Pass]) -> Tensor:
-    """Returns the factors (S, size), contiguous, from twiddle (S, K, m, n/2, 2, 2).
-
-    A pass of two levels holds, for each group of four places in order, the two matrices of its first level and the two
-    of its second; a pass of one level holds its matrices in order.
-    """
-    n_stacks, n_pairs = twiddle.shape[0], twiddle.shape[3]
-    found = []
-    for one in plan:
-        factors = twiddle[:, one.block, list(one.levels)]
-        if len(one.levels) == 2:
-            gap = 1 << min(one.levels)
-            factors = factors.view(n_stacks, 2, n_pairs // (2 * gap), 2, gap, 4).permute(0, 2, 4, 1, 3, 5)
-        found.append(factors.reshape(n_stacks, -1))
-    return torch.cat([*found, twiddle.new_zeros(n_stacks, ZEROS)], 1)
-
-
-def unpack(packed: Tensor, plan: list[Pass], shape: torch.Size) -> Tensor:
-    """Returns what `pack` took, of `shape`."""
-    n_stacks, n_pairs = shape[0], shape[3]
-    twiddle = packed.new_empty(shape)
-    for one in plan:
-        size = 4 * n_pairs * len(one.levels)
-        factors = packed[:, one.place : one.place + size]
-        if len(one.levels) == 2:
-            gap = 1 << min(one.levels)
-            factors = factors.view(n_stacks, n_pairs // (2 * gap), gap, 2, 2, 4).permute(0, 3, 1, 4, 2, 5)
-        twiddle[:, one.block, list(one.levels)] = factors.reshape(n_stacks, len(one.levels), n_pairs, 2, 2)
-    return twiddle
