@@ -23,7 +23,7 @@ OPTIONS: dict[str, dict] = {
     "shared by two, narrow values": {"G": 2, "H": 4, "E": 3},
     "wide heads": {"D": 200, "E": 256, "H": 1},
     "causal": {"causal": True},
-    "causal, shared by all, more queries": {"R": T, "T": R, "causal": True, "G": 1},
+    "causal, shared by all, more queries": {"R": T, "T": R, "causal": True, "H": 2, "G": 1},
     "causal from the start": {"causal": True, "alignment": "start"},
     "causal from the start, more queries": {"R": T, "T": R, "causal": True, "alignment": "start"},
     "window": {"window": 5},
@@ -33,12 +33,33 @@ OPTIONS: dict[str, dict] = {
     "softcap": {"softcap": 0.7, "scale": 3.0},
     "softcap, small scores": {"softcap": 50.0},
     "dropout": {"dropout": 0.3, "seed": 5},
-    "dropout, softcap, alibi, shared": {"dropout": 0.6, "seed": -(2**40), "softcap": 2.0, "alibi": True, "G": 1},
-    "lengths, causal, alibi": {"B": 2, "T": R, "lengths": torch.tensor([R - 4, 1]), "causal": True, "alibi": True},
+    "dropout, softcap, alibi, shared": {
+        "dropout": 0.6,
+        "seed": -(2**40),
+        "softcap": 2.0,
+        "alibi": True,
+        "H": 2,
+        "G": 1,
+    },
+    "lengths, causal, alibi": {
+        "B": 2,
+        "H": 2,
+        "T": R,
+        "lengths": torch.tensor([R - 4, 1]),
+        "causal": True,
+        "alibi": True,
+    },
     "both lengths": {"B": 2, "lengths": torch.tensor([R, 20]), "key_lengths": torch.tensor([10, T]), "causal": True},
     "packed": {"T": R, "starts": PACKED, "causal": True, "dropout": 0.2, "seed": 1},
     "packed, own keys": {
-        **{"starts": PACKED, "key_starts": torch.tensor([0, 30, 30, 40, T]), "alibi": True, "window": 9, "G": 1},
+        **{
+            "starts": PACKED,
+            "key_starts": torch.tensor([0, 30, 30, 40, T]),
+            "alibi": True,
+            "window": 9,
+            "H": 2,
+            "G": 1,
+        },
     },
     "one query": {"R": 1, "causal": True},
     "no queries": {"R": 0},
@@ -47,7 +68,7 @@ OPTIONS: dict[str, dict] = {
 }
 
 
-def inputs(B: int = 1, R: int = R, T: int = T, H: int = 2, G: int | None = None, D: int = 8, E: int = 8, **options):
+def inputs(B: int = 1, R: int = R, T: int = T, H: int = 1, G: int | None = None, D: int = 8, E: int = 8, **options):
     torch.manual_seed(0)
     heads = H if G is None else G
     shapes = ((B, R, H, D), (B, T, heads, D), (B, T, heads, E))
@@ -103,7 +124,7 @@ MORE = {
     "alone": {},
     "causal, lengths": {"B": 2, "causal": True, "lengths": torch.tensor([T, 30])},
     "all at once": {
-        **{"causal": True, "window": 20, "alibi": True, "softcap": 3.0, "dropout": 0.2, "seed": 3, "G": 1},
+        **{"causal": True, "window": 20, "alibi": True, "softcap": 3.0, "dropout": 0.2, "seed": 3, "H": 2, "G": 1},
         "starts": torch.tensor([0, 20, T]),
     },
 }
