@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from seqkit.bench.case import Case
 from seqkit.bench.cases.attention import ATTENTION
+from seqkit.bench.cases.butterfly import BUTTERFLY
 from seqkit.bench.cases.convolution import LONG_CONV
 from seqkit.bench.cases.kernels import CAUCHY, KRYLOV, VANDERMONDE
 from seqkit.bench.cases.layer import S4D_LAYER
@@ -30,6 +31,7 @@ CASES = {
             LEGS_UPDATE,
             LTI_MEMORY,
             MONARCH,
+            BUTTERFLY,
             ATTENTION,
             S4D_LAYER,
         ),
