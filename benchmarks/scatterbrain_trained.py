@@ -96,8 +96,8 @@ def report(found: Errors, seeds: int, seconds: float, picture: str) -> str:
         f"{datetime.now(UTC):%Y-%m-%d}, {seconds:.0f} s CPU time, torch {torch.__version__.split('+')[0]}. Both layers "
         f"and both heads of the transformer of [drop_in.md](drop_in.md), {LENGTH:,} positions, on {seeds} test "
         f"recordings, each with its own draws; errors on every {STEP}th row of each matrix; mean ± half of the 95 % "
-        "interval over recordings. Memory as above. Norm is the mean of queries and keys, multiplied by the square root "
-        "of the scale: features need it near 1, and training has made it larger. Share chosen as above, on 32 of the rows.",
+        "interval over recordings. Memory as above. Norm: the mean of queries and keys times the square root "
+        "of the scale: features need it near 1, and training has made it larger. Share chosen as above.",
         "",
         f"![error against memory]({picture})",
         "",
