@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from seqkit.checks import check_positive, check_positive_int
@@ -208,5 +207,7 @@ class SinkhornPermutation(LatentPermutation):
 
 def assign(scores: Tensor) -> Tensor:
     """The permutation p of the largest sum over i of scores[i, p[i]]."""
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  slow to load
+
     _, places = linear_sum_assignment(scores.detach().cpu().double().numpy(), maximize=True)
     return torch.as_tensor(places, dtype=torch.int64, device=scores.device)
