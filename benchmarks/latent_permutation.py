@@ -220,13 +220,13 @@ def run(kind: str, seed: int) -> dict[str, tuple[float, float | None]]:
 def page(results: dict[str, list[dict[str, tuple[float, float | None]]]]) -> str:
     lines = [
         *("# A latent permutation of digits", ""),
-        "scikit-learn's digits, half to learn from, half to test on; a seed gives split, permutation and starts.",
-        "Written by `benchmarks/latent_permutation.py`, which says how a",
-        "permutation is learned: from the likeness of neighbours, without labels, best of "
-        f"{STARTS} descents, the later ones from near the best so far; or from the labels",
-        "together with the network. Then it is hardened, and the same network is trained from the start on the images",
-        "put in order. Regained: the part of what the permutation cost. Neighbours: the share of neighbouring places",
-        "that were neighbours before; a mirrored image counts as recovered.",
+        "scikit-learn's digits, half to learn from, half to test on; a seed gives split, permutation and starts. A",
+        "permutation is learned from the likeness of neighbours, without labels, as the best of "
+        f"{STARTS} descents, the later",
+        "ones from near the best so far; or from the labels, together with the network. Then it is hardened, and the",
+        f"same small network is trained from the start, {EPOCHS} epochs, on the images put in order. Regained: the part of",
+        "what the permutation cost. Neighbours: the share of neighbouring places that were neighbours before; a mirrored",
+        "image counts as recovered. Written by `benchmarks/latent_permutation.py`.",
     ]
     for kind, runs in results.items():
         if not runs:

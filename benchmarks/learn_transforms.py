@@ -14,7 +14,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
@@ -120,7 +120,7 @@ def row_name(task: Task) -> str:
     return ", ".join([*words, *(["permutation given"] if task.permuted else [])])
 
 
-def page(rows: list[dict]) -> str:
+def page(rows: list[dict[str, Any]]) -> str:
     lines = [
         *("# Transforms learned from random starts", ""),
         f"Adam, rate {RATE} falling along a cosine over {STEPS} steps, float32, {SEEDS} seeds a row; success: relative",
@@ -143,7 +143,7 @@ def page(rows: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def picture(rows: list[dict], path: Path) -> None:
+def picture(rows: list[dict[str, Any]], path: Path) -> None:
     """Error of every seed, by transform and structure."""
     figure = new_figure(8, 4.5)
     axes = figure.add_subplot(1, 1, 1)

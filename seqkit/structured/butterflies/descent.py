@@ -60,7 +60,7 @@ def descend(
 
         first = float(loss().detach())
         if steps:
-            search.step(loss)  # type: ignore[arg-type]
+            search.step(loss)  # type: ignore[no-untyped-call]
         last = float(loss().detach())
     if not last <= first:
         return [value.detach().clone() for value in start], first
@@ -84,7 +84,8 @@ def best_descent(
         >>> round(found.item(), 3)
         2.0
     """
-    best, error = [], float("inf")
+    best: list[Tensor] = []
+    error = float("inf")
     for start in starts:
         found, at = descend(dense, start, matrix, steps)
         if not best or at < error:

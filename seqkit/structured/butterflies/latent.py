@@ -81,7 +81,8 @@ class LatentPermutation(nn.Module, ABC):
     def entropy(self, temperature: float = 1.0) -> Tensor:
         """Mean entropy of the rows of P in nats, 0 for a permutation; to be added to a loss with a growing weight."""
         matrix = self.dense(temperature)
-        return -torch.special.xlogy(matrix, matrix.clamp(min=torch.finfo(matrix.dtype).tiny)).sum(1).mean()
+        logs = matrix.clamp(min=torch.finfo(matrix.dtype).tiny).log()
+        return -(matrix * logs).sum(1).mean()
 
     def extra_repr(self) -> str:
         """Size, as `print` shows it."""
