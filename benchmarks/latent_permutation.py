@@ -224,9 +224,9 @@ def page(results: dict[str, list[dict[str, tuple[float, float | None]]]]) -> str
         "permutation is learned from the likeness of neighbours, without labels, as the best of "
         f"{STARTS} descents, the later",
         "ones from near the best so far; or from the labels, together with the network. Then it is hardened, and the",
-        f"same small network is trained from the start, {EPOCHS} epochs, on the images put in order. Regained: the part",
-        "of what the permutation cost. Neighbours: the share of neighbouring places that were neighbours before; a",
-        "mirrored image counts as recovered. Written by `benchmarks/latent_permutation.py`.",
+        f"same small network is trained from the start, {EPOCHS} epochs, on the images put in order. Regained: the",
+        "part of what the permutation cost. Neighbours: the share of neighbouring places that were neighbours before;",
+        "a mirrored image counts as recovered. Written by `benchmarks/latent_permutation.py`.",
     ]
     for kind, runs in results.items():
         if not runs:
