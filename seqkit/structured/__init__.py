@@ -12,6 +12,7 @@ from seqkit.structured.low_rank import LowRank
 from seqkit.structured.matrix import StructuredMatrix
 from seqkit.structured.monarch import Monarch
 from seqkit.structured.monarch_product import factor_monarch_product
+from seqkit.structured.pixelfly import Pixelfly
 from seqkit.structured.project import project
 from seqkit.structured.registry import get_structure, register_structure, structure_names, structure_options
 from seqkit.structured.replace import densify, replace_linear
@@ -24,6 +25,7 @@ __all__ = [
     "LowRank",
     "Monarch",
     "OrthogonalKaleidoscope",
+    "Pixelfly",
     "StructuredLinear",
     "StructuredMatrix",
     "best_fit",

@@ -61,6 +61,10 @@ CASES = [
     Case("monarch", 16, 16, {"n_blocks": 2, "slice_rank": 3}),
     Case("monarch", 27, 16, {"order": 3}),
     Case("monarch", 15, 17, {"order": 4}),
+    Case("pixelfly", 16, 16),
+    Case("pixelfly", 8, 20, {"block_size": 2, "n_factors": 1}),
+    Case("pixelfly", 14, 7, {"block_size": 1, "n_factors": 1, "rank": 0}),
+    Case("pixelfly", 19, 17, {"block_size": 2}),
 ]
 # Case -> sentence part: options and sizes that cannot be.
 IMPOSSIBLE = [
@@ -78,6 +82,12 @@ IMPOSSIBLE = [
     (Case("monarch", 16, 16, {"order": 1}), "`order` must be at least 2, got 1"),
     (Case("monarch", 16, 16, {"order": 3, "n_blocks": 2}), "`n_blocks` must be None for an order above 2"),
     (Case("monarch", 16, 16, {"order": 3, "slice_rank": 2}), "`slice_rank` must be 1 for an order above 2"),
+    (Case("pixelfly", 16, 8, {"block_size": 9}), "`block_size` must be at most the smaller size, 8, got 9"),
+    (
+        Case("pixelfly", 16, 8, {"block_size": 2, "n_factors": 3}),
+        "`n_factors` must be a whole number from 0 to 2 for 4",
+    ),
+    (Case("pixelfly", 16, 8, {"rank": 9}), "`rank` must be a whole number from 0 to the smaller size, 8, got 9"),
     (Case("low_rank", 4, 3, {"rank": 0}), "`rank` must be a whole number of at least 1, got 0"),
 ]
 # What a family whose fit is iterative reaches on its own members, relative error; closed forms reach 1e-10.

@@ -1,0 +1,90 @@
+"""Product of rows and a flat block butterfly: blocks of the input are gathered, then multiplied in one batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["flat_product"]
+
+
+def gather(x: Tensor, columns: Tensor) -> Tensor:
+    """Returns (nb, K q, B), the K blocks of q numbers that each row of blocks reads, of rows x (B, nb q)."""
+    n_blocks, kept = columns.shape
+    n_rows = x.shape[0]  # not len(x), which would tie an exported program to one number of rows
+    width = x.shape[1] // n_blocks
+    features = x.view(n_rows, n_blocks, width).permute(1, 2, 0).contiguous()
+    return features.index_select(0, columns.flatten()).view(n_blocks, kept * width, n_rows)
+
+
+def transposed(blocks: Tensor, columns: Tensor) -> Tensor:
+    """Returns the blocks (nb, q, K p) of W^H for those (nb, p, K q) of W.
+
+    Block (j, i) of the transpose stands in the same column of the table as block (i, j), for each column of the table
+    is a permutation that is its own inverse.
+    """
+    n_blocks, height, _ = blocks.shape
+    kept = columns.shape[1]
+    parts = blocks.view(n_blocks, height, kept, -1)
+    level = torch.arange(kept, device=blocks.device)
+    moved = parts.permute(0, 2, 3, 1)[columns, level]  # nb, K, q, p
+    return moved.transpose(1, 2).reshape(n_blocks, -1, kept * height).conj().resolve_conj()
+
+
+def rows_of(y: Tensor) -> Tensor:
+    """Rows (B, nb p) of features (nb, p, B)."""
+    return y.permute(2, 0, 1).reshape(y.shape[2], y.shape[0] * y.shape[1])
+
+
+class FlatProduct(torch.autograd.Function):
+    """y = x W^T with W of kept blocks; the gathered input is not stored, the backward gathers again.
+
+    dW = g gather(x)^H for the kept blocks only,   dx = W^H g: the same product with the transposed blocks
+    """
+
+    @staticmethod
+    def forward(x: Tensor, blocks: Tensor, columns: Tensor) -> Tensor:
+        return rows_of(torch.bmm(blocks, gather(x, columns)))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, blocks, columns = ctx.saved_tensors
+        grad = grad.contiguous()
+        dx = dw = None
+        if ctx.needs_input_grad[0]:
+            dx = rows_of(torch.bmm(transposed(blocks, columns), gather(grad, columns)))
+        if ctx.needs_input_grad[1]:
+            features = grad.view(grad.shape[0], blocks.shape[0], -1).permute(1, 2, 0)  # nb, p, B
+            dw = torch.bmm(features, gather(x, columns).mH.resolve_conj())
+        return dx, dw, None
+
+
+def flat_product(x: Tensor, blocks: Tensor, columns: Tensor) -> Tensor:
+    """Returns x Wᵀ for the flat block butterfly W of the given blocks.
+
+    Args:
+        x: Rows, (B, nb q), contiguous.
+        blocks: (nb, p, K q): row of blocks i has its K blocks of p by q side by side, in the order of `columns`.
+        columns: Whole numbers, (nb, K), as `neighbours` gives them.
+
+    Returns:
+        Rows, (B, nb p).
+
+    Cost: 2 B nb K p q operations; x is copied K times for the batched product. No scattered sums, so gradients are the
+        same to the last bit in each run.
+
+    Example:
+        >>> from seqkit.structured.pixelfly_mask import neighbours
+        >>> flat_product(torch.ones(1, 8), torch.ones(4, 3, 4), neighbours(4, 1)).shape
+        torch.Size([1, 12])
+    """
+    if torch.compiler.is_compiling():  # a compiler derives and fuses the plain operations itself
+        return rows_of(torch.bmm(blocks, gather(x, columns)))
+    y: Tensor = FlatProduct.apply(x, blocks, columns)
+    return y
