@@ -16,6 +16,7 @@ from seqkit.structured.pixelfly import Pixelfly
 from seqkit.structured.project import project
 from seqkit.structured.registry import get_structure, register_structure, structure_names, structure_options
 from seqkit.structured.replace import densify, replace_linear
+from seqkit.structured.sparsify import SparseLayer, Sparsified, sparsify
 
 __all__ = [
     "Butterfly",
@@ -26,6 +27,8 @@ __all__ = [
     "Monarch",
     "OrthogonalKaleidoscope",
     "Pixelfly",
+    "SparseLayer",
+    "Sparsified",
     "StructuredLinear",
     "StructuredMatrix",
     "best_fit",
@@ -37,6 +40,7 @@ __all__ = [
     "register_structure",
     "replace_linear",
     "restore_structured",
+    "sparsify",
     "structure_names",
     "structure_options",
 ]

@@ -111,7 +111,7 @@ class Pixelfly(StructuredMatrix):
 
     def multiply(self, x: Tensor) -> Tensor:
         """Pads, multiplies by the kept blocks, cuts, and adds the low rank."""
-        blocks = self.blocks
+        blocks: Tensor = self.blocks
         if torch.is_autocast_enabled(x.device.type):
             narrow = torch.get_autocast_dtype(x.device.type)
             x, blocks = x.to(narrow), blocks.to(narrow)

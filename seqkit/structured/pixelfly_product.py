@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -86,5 +87,5 @@ def flat_product(x: Tensor, blocks: Tensor, columns: Tensor) -> Tensor:
     """
     if torch.compiler.is_compiling():  # a compiler derives and fuses the plain operations itself
         return rows_of(torch.bmm(blocks, gather(x, columns)))
-    y: Tensor = FlatProduct.apply(x, blocks, columns)
-    return y
+    apply: Callable[..., Tensor] = FlatProduct.apply
+    return apply(x, blocks, columns)
