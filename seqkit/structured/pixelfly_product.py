@@ -36,7 +36,7 @@ def transposed(blocks: Tensor, columns: Tensor) -> Tensor:
 
 def rows_of(y: Tensor) -> Tensor:
     """Rows (B, nb p) of features (nb, p, B)."""
-    return y.permute(2, 0, 1).reshape(y.shape[2], y.shape[0] * y.shape[1])
+    return y.permute(2, 0, 1).contiguous().view(y.shape[2], y.shape[0] * y.shape[1])
 
 
 class FlatProduct(torch.autograd.Function):
@@ -44,6 +44,8 @@ class FlatProduct(torch.autograd.Function):
 
     dW = g gather(x)^H for the kept blocks only,   dx = W^H g: the same product with the transposed blocks
     """
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, blocks: Tensor, columns: Tensor) -> Tensor:
@@ -85,7 +87,10 @@ def flat_product(x: Tensor, blocks: Tensor, columns: Tensor) -> Tensor:
         >>> flat_product(torch.ones(1, 8), torch.ones(4, 3, 4), neighbours(4, 1)).shape
         torch.Size([1, 12])
     """
-    if torch.compiler.is_compiling():  # a compiler derives and fuses the plain operations itself
-        return rows_of(torch.bmm(blocks, gather(x, columns)))
+    if torch.compiler.is_compiling():  # plain operations, rows first: any number of rows, and derived by the compiler
+        n_rows, (n_blocks, height, kept) = x.shape[0], blocks.shape
+        parts = x.view(n_rows, n_blocks, x.shape[1] // n_blocks).index_select(1, columns.flatten())
+        y = torch.bmm(parts.view(n_rows, n_blocks, kept).transpose(0, 1), blocks.mT)
+        return y.transpose(0, 1).reshape(n_rows, n_blocks * height)
     apply: Callable[..., Tensor] = FlatProduct.apply
     return apply(x, blocks, columns)

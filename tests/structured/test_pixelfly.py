@@ -195,6 +195,15 @@ def test_saved_weights_keep_the_mask() -> None:
     assert set(matrix.state_dict()) == {"blocks", "U", "V", "gate"}
 
 
+def test_exports_for_any_number_of_rows_and_maps() -> None:
+    matrix = Pixelfly(20, 24, dtype=torch.float64)
+    shape = {"x": {0: torch.export.Dim("rows", min=2, max=64)}}
+    program = torch.export.export(matrix, (gaussian(4, 20),), dynamic_shapes=shape).module()
+    x = gaussian(7, 20)
+    assert torch.allclose(program(x), matrix(x), rtol=1e-12)
+    assert torch.allclose(torch.func.vmap(matrix)(x[None]), matrix(x)[None], rtol=1e-12)
+
+
 def test_impossible_masks_are_refused() -> None:
     with pytest.raises(ValueError, match="`n_blocks` must be a power of two, got 6; take 4"):
         butterfly_mask(6, 1)
