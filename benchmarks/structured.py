@@ -1,6 +1,7 @@
 """Structured linear layers beside `nn.Linear` on a CPU: time by size, by rows, and where each begins to gain.
 
     python benchmarks/structured.py                  # writes results/structured.md
+    python benchmarks/structured.py --family pixelfly  # writes results/structured_pixelfly.md
     python benchmarks/structured.py --largest 1024   # prints, writes nothing
 
 Times are of one process's CPU clock on one thread, or of the wall clock with --threads 2, the median over rounds in
@@ -38,7 +39,16 @@ FORMS: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
     "monarch, 4 blocks": ("monarch", lambda n: {"n_blocks": 4, "slice_rank": n // 16}),
     "monarch, order 3": ("monarch", lambda n: {"order": 3}),
     "low_rank, n/16": ("low_rank", lambda n: {"rank": n // 16}),
+    "pixelfly, 1/8": ("pixelfly", lambda n: pixelfly(n)),
+    "pixelfly": ("pixelfly", lambda n: {}),
 }
+
+
+def pixelfly(n: int) -> dict[str, Any]:
+    """About an eighth of the numbers: a mask of blocks of 64, or n/8 where n is small, and a low rank of n/128."""
+    block = min(64, max(1, n // 8))
+    bits = (n // block).bit_length() - 1
+    return {"block_size": block, "n_factors": min(bits, (n // block) // 8 - 1), "rank": max(1, n // 128)}
 
 
 def layers(n: int) -> dict[str, nn.Module]:
@@ -108,8 +118,14 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=SIZES[-1])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--rows", type=int, default=256)
+    parser.add_argument("--family", choices=sorted({family for family, _ in FORMS.values()}))
     options = parser.parse_args()
-    pages = ["# Structured linear layers", ""]
+    results = RESULTS
+    if options.family:
+        results = RESULTS.with_name(f"structured_{options.family}.md")
+        for name in [name for name, (family, _) in FORMS.items() if family != options.family]:
+            del FORMS[name]
+    pages = ["# Structured linear layers" + (f": {options.family}" if options.family else ""), ""]
     pages += [
         f"{datetime.date.today()}, {platform.machine()} CPU, torch {torch.__version__}, float32. Each cell has two "
         "ratios: how many times as fast as `nn.Linear` a forward without gradients is, and a forward with a backward "
@@ -133,7 +149,7 @@ def main() -> None:
             pages += [*table("rows", ((rows, n, rows) for rows in ROWS), options.rounds, 1), ""]
     pages += ["## Parameters", "", "Share of the dense layer's.", "", *densities(), ""]
     if options.largest == SIZES[-1]:
-        RESULTS.write_text("\n".join(pages), encoding="utf-8")
+        results.write_text("\n".join(pages), encoding="utf-8")
 
 
 if __name__ == "__main__":
