@@ -127,6 +127,8 @@ def test_gradients_to_rounding_and_the_same_in_each_run() -> None:
     for one, other, same in zip(got, want, again, strict=True):
         assert torch.allclose(one, other, rtol=1e-12, atol=1e-12)
         assert torch.equal(one, same)
+    many = gaussian(700, 24, seed=4)  # in groups of rows
+    assert torch.allclose(matrix(many), many @ matrix.dense().mT, rtol=1e-12, atol=1e-12)
     small = Pixelfly(5, 6, block_size=1, n_factors=1, rank=1, dtype=torch.float64)
     assert torch.autograd.gradgradcheck(small, gaussian(2, 5).requires_grad_(), fast_mode=True)
 
