@@ -97,5 +97,5 @@ def flat_product(x: Tensor, blocks: Tensor, columns: Tensor) -> Tensor:
         return y.transpose(0, 1).reshape(n_rows, n_blocks * height)
     apply: Callable[..., Tensor] = FlatProduct.apply
     if x.device.type == "cpu" and x.shape[0] > GROUP:
-        return torch.cat([apply(rows, blocks, columns) for rows in x.split(GROUP)])
+        return torch.cat([apply(rows, blocks, columns) for rows in torch.chunk(x, -(-x.shape[0] // GROUP))])
     return apply(x, blocks, columns)
