@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from seqkit.batch import Batch, DataInfo
 from seqkit.models import ModelConfig, SequenceModel
+from seqkit.models.config import model_options
 
 INFOS = {
     "classification": DataInfo("toy", "classification", n_channels=1, classes=("up", "down")),
@@ -61,10 +62,9 @@ def make_loader():
 @pytest.fixture(scope="session")
 def make_model():
     def make_model(kind="classification", name="s4d", **changes):
-        steps = {"dt_min": 0.05, "dt_max": 0.5}
-        sizes = {"gru": {}, "lstm": {}, "hippo_rnn": {"order": 4}, "lmu": {"order": 4, "window": 10.0}}.get(
-            name, {"order": 4, **steps}
-        )
+        small = {"order": 4, "dt_min": 0.05, "dt_max": 0.5, **({"window": 10.0} if name == "lmu" else {})}
+        known = model_options(name)
+        sizes = {key: value for key, value in small.items() if key in known}
         sizes = {"d_model": 8, "n_layers": 1, "dropout": 0.0, **sizes, **changes}
         model = SequenceModel.from_config(ModelConfig.preset(name, **sizes), INFOS[kind], seed=0)
         if not INFOS[kind].classes:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from seqkit.nn import get_mixer, mixer_names
+from seqkit.nn import get_mixer, mixer_names, mixer_options
 from seqkit.tasks import param_groups
 
 SSM = ("lssl", "s4", "s4d")
@@ -20,8 +20,9 @@ def names_of(model, group):
 
 
 def mixer(name, **options):
-    window = {"window": 10.0} if name == "lmu" else {}
-    return get_mixer(name)(4, **({} if name in ("gru", "lstm") else {"order": 4, **window, **options}))
+    small = {"order": 4, **({"window": 10.0} if name == "lmu" else {})}
+    known = mixer_options(name)
+    return get_mixer(name)(4, **{key: value for key, value in small.items() if key in known}, **options)
 
 
 def test_the_state_space_parameters_are_those_of_the_papers():
