@@ -8,15 +8,12 @@ The model, the data and the training are those of structured_accuracy.py.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import datetime
-import logging
-import warnings
 from pathlib import Path
 
 import torch
-from structured_accuracy import EPOCHS, SequenceTask, new_model, spread, test, train
+from structured_accuracy import EPOCHS, SequenceTask, measure, new_model, spread, test, train
 
 from seqkit.datasets import SeriesDataModule, get_source
 from seqkit.structured import sparsify
@@ -65,21 +62,5 @@ def page(rows: dict[str, list[tuple[float, float, float]]], seeds: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
-    options = parser.parse_args()
-    warnings.filterwarnings("ignore", module="lightning.*")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    torch.set_num_threads(1)
-    rows: dict[str, list[tuple[float, float, float]]] = {}
-    for seed in range(options.seeds):
-        for name, values in one_seed(seed).items():
-            rows.setdefault(name, []).append(values)
-        print(page(rows, seed + 1), flush=True)
-        if options.seeds > 1:
-            RESULTS.write_text(page(rows, seed + 1), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    measure(__doc__, one_seed, page, RESULTS)

@@ -16,6 +16,7 @@ import os
 import statistics
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,6 +26,7 @@ import lightning as L
 import torch
 
 from seqkit.datasets import SeriesDataModule, get_source
+from seqkit.files import write_whole
 from seqkit.models import ModelConfig, SequenceModel
 from seqkit.structured import StructuredLinear, replace_linear
 from seqkit.tasks import MonarchSchedule, SequenceTask
@@ -116,8 +118,14 @@ def page(rows: dict[str, list[tuple[float, float, float]]], seeds: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def measure(
+    description: str | None,
+    one_seed: Callable[[int], dict[str, tuple[float, float, float]]],
+    page: Callable[[dict[str, list[tuple[float, float, float]]], int], str],
+    results: Path,
+) -> None:
+    """Measures seed by seed and shows the page after each; one seed alone is not written."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     warnings.filterwarnings("ignore", module="lightning.*")
@@ -129,8 +137,9 @@ def main() -> None:
             rows.setdefault(name, []).append(values)
         print(page(rows, seed + 1), flush=True)
         if options.seeds > 1:
-            RESULTS.write_text(page(rows, seed + 1), encoding="utf-8")
+            text = page(rows, seed + 1)
+            write_whole(results, lambda path, text=text: path.write_text(text, encoding="utf-8"))
 
 
 if __name__ == "__main__":
-    main()
+    measure(__doc__, one_seed, page, RESULTS)
