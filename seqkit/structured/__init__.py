@@ -4,7 +4,7 @@
 """
 
 from seqkit.structured.best_fit import Fit, best_fit
-from seqkit.structured.butterflies import Butterfly, Kaleidoscope, OrthogonalKaleidoscope
+from seqkit.structured.butterflies import Butterfly, Kaleidoscope, KaleidoscopeFrontEnd, OrthogonalKaleidoscope
 from seqkit.structured.dense import Dense
 from seqkit.structured.describe import describe_structured, restore_structured
 from seqkit.structured.linear import StructuredLinear
@@ -23,6 +23,7 @@ __all__ = [
     "Dense",
     "Fit",
     "Kaleidoscope",
+    "KaleidoscopeFrontEnd",
     "LowRank",
     "Monarch",
     "OrthogonalKaleidoscope",

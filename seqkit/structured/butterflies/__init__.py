@@ -2,6 +2,7 @@
 
 from seqkit.structured.butterflies.algebra import adjoint, inverse, kronecker, log_abs_det, product, transpose
 from seqkit.structured.butterflies.butterfly import Butterfly
+from seqkit.structured.butterflies.front_end import FrontEndState, KaleidoscopeFrontEnd
 from seqkit.structured.butterflies.kaleidoscope import Kaleidoscope
 from seqkit.structured.butterflies.latent import LatentPermutation, SinkhornPermutation, SwapPermutation
 from seqkit.structured.butterflies.orthogonal import OrthogonalKaleidoscope
@@ -19,7 +20,9 @@ from seqkit.structured.butterflies.transforms import (
 
 __all__ = [
     "Butterfly",
+    "FrontEndState",
     "Kaleidoscope",
+    "KaleidoscopeFrontEnd",
     "LatentPermutation",
     "OrthogonalKaleidoscope",
     "SinkhornPermutation",
