@@ -31,7 +31,7 @@ from seqkit.figures import new_figure, save_figure
 from seqkit.structured.butterflies.latent import LatentPermutation, SinkhornPermutation, SwapPermutation
 
 SIDE, EPOCHS, BATCH, STARTS, STEPS = 8, 20, 64, 60, 100
-SEEDS = {"rows and columns": 5, "all pixels": 2}
+SEEDS = {"rows and columns": 5, "all pixels": 5}
 WAYS: dict[str, Callable[[int], LatentPermutation]] = {
     "swaps": SwapPermutation,
     "sinkhorn": partial(SinkhornPermutation, iterations=10),
