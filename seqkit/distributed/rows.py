@@ -1,0 +1,98 @@
+"""Rows of bytes of a message buffer: in memory, or in a file that the system maps to memory."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+__all__ = ["FileRows", "MemoryRows"]
+
+
+class MemoryRows:
+    """Rows in memory, pinned where CUDA is, so that copies to the device need no stop.
+
+    Args:
+        count: Rows.
+        width: Bytes of a row.
+
+    Example:
+        >>> MemoryRows(2, 8).data.shape
+        torch.Size([2, 8])
+    """
+
+    def __init__(self, count: int, width: int) -> None:
+        self.data = torch.zeros(count, width, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+
+    def grow(self, count: int) -> None:
+        """Makes it `count` rows, the first as they were."""
+        before = self.data
+        self.data = torch.zeros(count, before.shape[1], dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+        self.data[: len(before)] = before
+
+    def flush(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class FileRows:
+    """Rows in a file `messages.rows`, locked, so that no other store writes there.
+
+    Args:
+        folder: Where; it is made if needed. What a file there held is lost.
+        count: Rows.
+        width: Bytes of a row.
+
+    Raises:
+        ValueError: another store, of this process or of another, uses the file.
+
+    Example:
+        >>> import tempfile
+        >>> rows = FileRows(Path(tempfile.mkdtemp()), 2, 8)
+        >>> rows.path.stat().st_size
+        16
+        >>> rows.close()
+    """
+
+    def __init__(self, folder: Path, count: int, width: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "messages.rows"
+        self.width = width
+        self.handle: int | None = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self.handle)
+            raise ValueError(
+                f"`path` must be a folder of this store alone, got {str(folder)!r}, which another one uses; "
+                "give each end of each cut its own"
+            ) from error
+        os.ftruncate(self.handle, 0)
+        self.grow(count)
+
+    def grow(self, count: int) -> None:
+        """Makes the file `count` rows long."""
+        assert self.handle is not None
+        size = count * self.width
+        if hasattr(os, "posix_fallocate"):  # says now that the disk is full, where a later write would end the process
+            os.posix_fallocate(self.handle, 0, size)
+        else:
+            os.ftruncate(self.handle, size)
+        self.map = mmap.mmap(self.handle, size)
+        self.data: Tensor = torch.frombuffer(self.map, dtype=torch.uint8).view(count, self.width)
+
+    def flush(self) -> None:
+        """Has the system write what it holds back."""
+        self.map.flush()
+
+    def close(self) -> None:
+        """Lets go of the lock and the file."""
+        if self.handle is not None:
+            os.close(self.handle)
+            self.handle = None
