@@ -41,6 +41,8 @@ _ENTRIES = {
     "copying": _Entry("seqkit.datasets.copying", "Copying", {}),
     "delayed_recall": _Entry("seqkit.datasets.delayed_recall", "DelayedRecall", {}),
     "pathfinder": _Entry("seqkit.datasets.pathfinder", "Pathfinder", {}),
+    "burgers": _Entry("seqkit.datasets.burgers", "Burgers", {}),
+    "darcy": _Entry("seqkit.datasets.darcy", "Darcy", {}),
 }
 
 

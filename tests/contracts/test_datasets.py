@@ -66,6 +66,8 @@ MADE: dict[str, dict[str, Any]] = {
     "copying": {"length": 23, "tokens": 4, "size": 40, "test_size": 11},
     "delayed_recall": {"length": 50, "noise": 0.1, "size": 80, "test_size": 11},
     "pathfinder": {"size": 40, "test_size": 11},
+    "burgers": {"length": 16, "size": 40, "test_size": 11},
+    "darcy": {"side": 8, "size": 20, "test_size": 5},
 }
 
 
