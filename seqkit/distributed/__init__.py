@@ -2,8 +2,9 @@
 
 from seqkit.distributed.channel import Receiver, Sender
 from seqkit.distributed.codec import DeltaCodec
+from seqkit.distributed.gradient_hook import EFGradHook
 from seqkit.distributed.message import MessageError
 from seqkit.distributed.meter import WireMeter
 from seqkit.distributed.store import MessageStore
 
-__all__ = ["DeltaCodec", "MessageError", "MessageStore", "Receiver", "Sender", "WireMeter"]
+__all__ = ["DeltaCodec", "EFGradHook", "MessageError", "MessageStore", "Receiver", "Sender", "WireMeter"]
