@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("seqkit.checks", "seqkit.files", "seqkit.tune", "seqkit.version"),
     ("seqkit.kernels", "seqkit.batch", "seqkit.figures"),
     ("seqkit.nn", "seqkit.hippo", "seqkit.structured", "seqkit.datasets"),
-    ("seqkit.ssm", "seqkit.attention", "seqkit.datasets.module"),
+    ("seqkit.ssm", "seqkit.attention", "seqkit.longconv", "seqkit.datasets.module"),
     ("seqkit.models", "seqkit.datasets.__init__"),
     ("seqkit.tasks", "seqkit.streaming", "seqkit.distributed", "seqkit.distill", "seqkit.search"),
     ("seqkit.runs", "seqkit.bench"),

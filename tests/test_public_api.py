@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, Protocol
 import pytest
 
 import seqkit.attention
-import seqkit.ssm  # noqa: F401 - both register their mixers
+import seqkit.longconv
+import seqkit.ssm  # noqa: F401 - all register their mixers
 from seqkit.nn import Mixer, get_mixer, mixer_names
 
 ROOT = Path(__file__).resolve().parent.parent

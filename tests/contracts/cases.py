@@ -3,7 +3,8 @@
 import torch
 
 import seqkit.attention
-import seqkit.ssm  # noqa: F401  both register their mixers
+import seqkit.longconv
+import seqkit.ssm  # noqa: F401  all register their mixers
 from seqkit.nn import get_mixer
 
 D = 6
@@ -63,14 +64,17 @@ CASES |= {
         {"n_features": 8, "n_local": 4, "n_buckets": 4, "bucket_size": 2, "causal": False},
     ),
     "attention-two-sided": ("attention", {"causal": False, "n_heads": 2, "window": 8}),
+    "monarch": ("monarch", {"window": 14.5, "filter_width": 8}),
+    "monarch-stages": ("monarch", {"window": 40, "filter_width": 6, "form": "monarch", "residual": False}),
+    "monarch-two-sided": ("monarch", {"window": 12.0, "filter_width": 8, "causal": False}),
 }
 TWO_SIDED = ("block_sparse-strided", *(case for case in CASES if case.endswith("two-sided")))
 CANNOT_STREAM = ("attention-learned", *TWO_SIDED)
 ATTENTION = ("attention", "block_sparse", "performer", "lsh", "scatterbrain")
 # What has no recurrence may compute in half precision where autocast says so.
-WITHOUT_RECURRENCE = tuple(case for case, (name, _) in CASES.items() if name in ATTENTION)
+WITHOUT_RECURRENCE = tuple(case for case, (name, _) in CASES.items() if name in (*ATTENTION, "monarch"))
 # The compiler takes seconds for each: one of a kind.
-COMPILED = ("attention", "attention-two-sided", "block_sparse", "performer", "lsh", "scatterbrain")
+COMPILED = ("attention", "attention-two-sided", "block_sparse", "performer", "lsh", "scatterbrain", "monarch")
 # The whole past counts evenly, whatever its unit of time: one rate is as good as another, uneven times are not.
 WITHOUT_UNIT = ("hippo_rnn", "hippo_rnn-reciprocal-2")
 LIMIT = {torch.float32: 1e-4, torch.float64: 1e-9}
