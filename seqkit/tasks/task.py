@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanAbsoluteError, MeanMetric, MeanSquaredError, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
@@ -64,9 +64,13 @@ class SequenceTask(L.LightningModule):
         label_smoothing: Share of a class target spread over all classes, in training only.
         input_noise: Standard deviation of Gaussian noise added to training samples, in units of each channel's own.
         class_weight: Weight of each class in the loss, in the order of `info.classes`; None for equal ones.
+        front_end: What makes series of fewer, wider samples before the model, such as frames of sound
+            (`seqkit.structured.KaleidoscopeFrontEnd`): called with values (B, L, C) and lengths, and with a method
+            `output_lengths`. It learns with the model, at the learning rate of A, B and dt and without decay.
 
     Raises:
-        ValueError: a setting out of range, or weights that do not fit the classes.
+        ValueError: a setting out of range, weights that do not fit the classes, or a front end with input noise or
+            before a model with a target for each sample.
 
     Example:
         >>> from seqkit.batch import DataInfo
@@ -90,6 +94,7 @@ class SequenceTask(L.LightningModule):
         label_smoothing: float = 0.0,
         input_noise: float = 0.0,
         class_weight: list[float] | None = None,
+        front_end: nn.Module | None = None,
     ) -> None:
         super().__init__()
         check_positive("learning_rate", learning_rate)
@@ -101,8 +106,15 @@ class SequenceTask(L.LightningModule):
         check_not_negative("input_noise", input_noise)
         if class_weight is not None:
             _check_class_weight(class_weight, len(model.info.classes))
-        self.save_hyperparameters(ignore=["model"])
+        if front_end is not None and (model.pool is None or input_noise > 0):
+            raise ValueError(
+                "`front_end` must stand before a model with one target for a series and without input_noise, got "
+                f"pool={model.config.pool if model.pool else None} and input_noise={input_noise}; change what it reads "
+                "in the data instead"
+            )
+        self.save_hyperparameters(ignore=["model", "front_end"])
         self.model = model
+        self.front_end: Any = front_end
         self.learning_rate = learning_rate
         self.ssm_learning_rate = ssm_learning_rate
         self.weight_decay = weight_decay
@@ -116,6 +128,7 @@ class SequenceTask(L.LightningModule):
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores or values for a batch."""
+        batch = self._read(batch)
         outputs: Tensor = self.model(batch.values, batch.lengths, timestamps=batch.timestamps, observed=batch.observed)
         return outputs
 
@@ -186,6 +199,7 @@ class SequenceTask(L.LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Class probabilities, or values in the target's units."""
+        batch = self._read(batch)
         return self.model.predict(batch.values, batch.lengths, timestamps=batch.timestamps, observed=batch.observed)
 
     def configure_optimizers(self) -> Any:
@@ -196,6 +210,9 @@ class SequenceTask(L.LightningModule):
             ssm_learning_rate=self.ssm_learning_rate,
             weight_decay=self.weight_decay,
         )
+        if self.front_end is not None and (own := [p for p in self.front_end.parameters() if p.requires_grad]):
+            rate = min(self.learning_rate, 1e-3) if self.ssm_learning_rate is None else self.ssm_learning_rate
+            groups.append({"name": "front end", "params": own, "lr": rate, "weight_decay": 0.0})
         optimizer = torch.optim.AdamW(groups)
         total = self.trainer.estimated_stepping_batches
         if math.isinf(total):
@@ -220,6 +237,18 @@ class SequenceTask(L.LightningModule):
         self.log(f"{part}_loss", loss, on_epoch=True, batch_size=len(target))
         metrics.update(outputs.float(), target)
         self.log_dict(dict(metrics.items()), on_epoch=True, batch_size=len(target))
+
+    def _read(self, batch: Batch) -> Batch:
+        """What the model reads: the batch as it is, or what the front end makes of it."""
+        if self.front_end is None:
+            return batch
+        if batch.timestamps is not None or batch.observed is not None:
+            raise ValueError(
+                "a batch for a front end must be evenly spaced and without gaps, got timestamps or `observed`; "
+                "resample and fill it first"
+            )
+        frames = self.front_end(batch.values, batch.lengths)
+        return Batch(frames, batch.target, self.front_end.output_lengths(batch.lengths))
 
     def _target(self, batch: Batch) -> Tensor:
         """Targets as the loss takes them: class numbers int64, or values with one column per predicted one."""

@@ -4,10 +4,12 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from seqkit.batch import Batch
+from seqkit.nn.mixer import mask_past_end
 from seqkit.tasks import SequenceTask
 from seqkit.tasks.task import warmup_cosine
 
@@ -229,3 +231,47 @@ def test_a_lightning_checkpoint_loads_without_pickle(make_loader, make_model, ma
     for wrong in ({"d_model": 4}, {"n_layers": 2}, {"name": "gru"}):
         with pytest.raises(ValueError, match="the checkpoint is of another model"):
             make_trainer(max_epochs=2).fit(SequenceTask(make_model(**wrong)), make_loader(), ckpt_path=path)
+
+
+class Sums(nn.Module):
+    """Sums of neighbouring pairs, twice over, with one trained factor."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(()))
+
+    def output_lengths(self, lengths):
+        return lengths // 2
+
+    def forward(self, values, lengths):
+        pairs = values[:, : 2 * int(lengths.max() // 2)].unfold(1, 2, 2).sum(-1)
+        return self.factor * mask_past_end(pairs, self.output_lengths(lengths)).expand(-1, -1, 1)
+
+
+def test_a_front_end_is_read_through_and_learns(batch_of, make_loader, make_model, make_trainer):
+    model, front_end, batch = make_model(), Sums(), batch_of()
+    task = SequenceTask(model, front_end=front_end, learning_rate=0.01)
+    pairs, lengths = front_end(batch.values, batch.lengths), batch.lengths // 2
+    assert torch.equal(task(batch), model(pairs, lengths))
+    assert torch.equal(task.predict_step(batch, 0), model.predict(pairs, lengths))
+    trainer = make_trainer(max_epochs=2)
+    trainer.fit(task, make_loader())
+    assert front_end.factor != 1
+    assert "front_end" not in task.hparams
+    assert "front_end.factor" in task.state_dict()
+    (group,) = [group for group in trainer.optimizers[0].param_groups if group["name"] == "front end"]
+    assert (group["initial_lr"], group["weight_decay"]) == (1e-3, 0.0)
+    still = SequenceTask(model, front_end=Sums().requires_grad_(False))
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(still, make_loader())
+    assert "front end" not in [group["name"] for group in trainer.optimizers[0].param_groups]
+
+
+def test_what_a_front_end_cannot_read_is_refused(batch_of, make_model):
+    with pytest.raises(ValueError, match="`front_end` must stand before a model with one target for a series"):
+        SequenceTask(make_model("sequence"), front_end=Sums())
+    with pytest.raises(ValueError, match=r"without input_noise, got pool=mean and input_noise=0\.1"):
+        SequenceTask(make_model(), front_end=Sums(), input_noise=0.1)
+    batch = batch_of()
+    with pytest.raises(ValueError, match="a batch for a front end must be evenly spaced and without gaps"):
+        SequenceTask(make_model(), front_end=Sums())(batch._replace(observed=torch.ones_like(batch.values).bool()))
