@@ -1,7 +1,8 @@
-"""The mixer contract and registry, residual backbone, norms, holding, pooling, perceptron, heads; LSTM and GRU."""
+"""The mixer contract and registry, residual backbone, norms, holding, pooling, heads; LSTM, GRU, neural operators."""
 
 from seqkit.nn.backbone import Backbone, BackboneState, ResidualBlock
 from seqkit.nn.feed_forward import FeedForward
+from seqkit.nn.fourier import SpectralConv1d, SpectralConv2d
 from seqkit.nn.head import ClassHead, ValueHead
 from seqkit.nn.hold import check_observed, hold, hold_step, last_of
 from seqkit.nn.mixer import (
@@ -16,6 +17,7 @@ from seqkit.nn.mixer import (
     scan_by_step,
 )
 from seqkit.nn.norm import InputNorm, build_norm, norm_names
+from seqkit.nn.operator import NeuralOperator, relative_l2
 from seqkit.nn.perceptron import Perceptron
 from seqkit.nn.pool import (
     LastPool,
@@ -30,10 +32,12 @@ from seqkit.nn.pool import (
 )
 from seqkit.nn.recurrent import GRU, LSTM
 from seqkit.nn.share_pool import SharePool
+from seqkit.nn.tcn import TCN
 
 __all__ = [
     "GRU",
     "LSTM",
+    "TCN",
     "Backbone",
     "BackboneState",
     "ClassHead",
@@ -43,11 +47,14 @@ __all__ = [
     "MaxPool",
     "MeanPool",
     "Mixer",
+    "NeuralOperator",
     "Perceptron",
     "Pool",
     "PoolState",
     "ResidualBlock",
     "SharePool",
+    "SpectralConv1d",
+    "SpectralConv2d",
     "State",
     "ValueHead",
     "build_norm",
@@ -65,6 +72,7 @@ __all__ = [
     "pool_options",
     "register_mixer",
     "register_pool",
+    "relative_l2",
     "sample_steps",
     "scan_by_step",
 ]
