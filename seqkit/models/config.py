@@ -6,12 +6,17 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import seqkit.attention
-import seqkit.ssm  # noqa: F401  both register mixers that the presets name, and a pooling
+import seqkit.longconv
+import seqkit.ssm  # noqa: F401  all register mixers that the presets name, and one a pooling
 from seqkit.checks import check_choice, check_keys, check_positive_int, check_unit_interval
 from seqkit.nn import mixer_options, norm_names, pool_names, pool_options
-from seqkit.nn.backbone import ACTIVATIONS, OUTPUTS
+from seqkit.nn.backbone import ACTIVATIONS
+from seqkit.nn.backbone import OUTPUTS as DENSE_OUTPUTS
 
-__all__ = ["PRESETS", "ModelConfig", "Preset", "model_names", "model_options", "takes_length"]
+__all__ = ["OUTPUTS", "PRESETS", "ModelConfig", "Preset", "model_names", "model_options", "takes_length"]
+
+OUTPUTS = (*DENSE_OUTPUTS, "monarch")
+"""Output maps of a block: those of `seqkit.nn.ResidualBlock`, and "mlp" with Monarch matrices."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,8 @@ class ModelConfig:
             levels must be those of whole outputs.
         norm: "layer", "rms" or "none".
         activation: "gelu", "relu", "silu" or "none".
-        output: Output map of each block: "gated", "linear" or "none"; "mlp" for a transformer's feed-forward part.
+        output: Output map of each block: "gated", "linear" or "none"; "mlp" for a transformer's feed-forward part,
+            "monarch" for the same with Monarch matrices.
         pool: "mean", "last", "max", "legs" or "share" over time; sequence targets use none.
         options: Options of the mixer, such as `order`, `measure`, `dt_min`, or of the pooling in a model without a
             mixer; the defaults for what is not named.
@@ -192,6 +198,13 @@ PRESETS: dict[str, Preset] = {
         "scatterbrain",
         {"output": "mlp"},
         {"n_hashes": 0},
+    ),
+    "tcn": Preset("temporal convolution network: causal convolutions whose dilation doubles", "tcn"),
+    "monarch": Preset(
+        "Monarch mixer: gated long convolution along time, Monarch matrices along channels",
+        "monarch",
+        {"output": "monarch"},
+        {"window": 1024.0},
     ),
     "lstm": Preset("long short-term memory, the classic baseline", "lstm"),
     "gru": Preset("gated recurrent units, the classic baseline", "gru"),

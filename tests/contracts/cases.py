@@ -68,6 +68,11 @@ CASES |= {
     "monarch-stages": ("monarch", {"window": 40, "filter_width": 6, "form": "monarch", "residual": False}),
     "monarch-two-sided": ("monarch", {"window": 12.0, "filter_width": 8, "causal": False}),
 }
+CASES |= {
+    "tcn": ("tcn", {"kernel_size": 3, "n_levels": 3}),
+    "tcn-depthwise": ("tcn", {"kernel_size": 2, "n_levels": 2, "depthwise": True}),
+    "tcn-two-sided": ("tcn", {"kernel_size": 4, "n_levels": 2, "causal": False}),
+}
 TWO_SIDED = ("block_sparse-strided", *(case for case in CASES if case.endswith("two-sided")))
 CANNOT_STREAM = ("attention-learned", *TWO_SIDED)
 ATTENTION = ("attention", "block_sparse", "performer", "lsh", "scatterbrain")
