@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -12,6 +12,7 @@ from seqkit.models.config import ModelConfig
 from seqkit.nn import (
     Backbone,
     ClassHead,
+    FeedForward,
     Perceptron,
     ResidualBlock,
     SharePool,
@@ -19,6 +20,7 @@ from seqkit.nn import (
     build_pool,
     get_mixer,
 )
+from seqkit.structured import replace_linear
 
 __all__ = ["check_classes", "mixed_parts", "pooled_parts"]
 
@@ -29,12 +31,15 @@ def mixed_parts(config: ModelConfig, info: DataInfo) -> dict[str, Any]:
     pool = None if info.task == "sequence" else build_pool(config.pool, config.d_model)
     drops_pooled = isinstance(pool, SharePool)
     blocks = [
-        ResidualBlock(
-            mixer(config.d_model, **config.options),
-            norm=config.norm,
-            activation=config.activation,
-            output=config.output,
-            dropout=0.0 if drops_pooled else config.dropout,
+        _mapped(
+            config,
+            ResidualBlock(
+                mixer(config.d_model, **config.options),
+                norm=config.norm,
+                activation=config.activation,
+                output=_dense(config.output),
+                dropout=0.0 if drops_pooled else config.dropout,
+            ),
         )
         for _ in range(config.n_layers)
     ]
@@ -49,6 +54,23 @@ def mixed_parts(config: ModelConfig, info: DataInfo) -> dict[str, Any]:
         "head": _head(config.d_model if pool is None else pool.width, info),
         "reads_missing": reads_missing,
     }
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def _dense(output: str) -> str:
+    """The output map of `seqkit.nn` that a configuration's is made of."""
+    return "mlp" if output == "monarch" else output
+
+
+def _mapped(config: ModelConfig, module: M) -> M:
+    """Draws the matrices of a module's feed-forward parts as Monarch matrices, where the configuration says so."""
+    if config.output == "monarch":
+        for part in module.modules():
+            if isinstance(part, FeedForward):
+                replace_linear(part, "monarch", select=lambda *_: True, fresh=True)
+    return module
 
 
 def _encoder(n_channels: int, d_model: int, *, reads_missing: bool) -> nn.Linear:
@@ -75,9 +97,10 @@ def pooled_parts(config: ModelConfig, info: DataInfo) -> dict[str, Any]:
         n_layers=config.n_layers,
         norm=config.norm,
         activation=config.activation,
-        output=config.output,
+        output=_dense(config.output),
         dropout=config.dropout,
     )
+    _mapped(config, readout)
     return {
         "encoder": nn.Identity(),
         "backbone": Backbone([], norm="none"),

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from seqkit.structured.linear import StructuredLinear
-from seqkit.structured.replace import put
+from seqkit.structured.replace import densify, put
 
 __all__ = ["describe_structured", "restore_structured"]
 
@@ -31,7 +31,8 @@ def restore_structured(model: nn.Module, description: dict[str, dict[str, Any]])
     """Puts structured layers where a description has them, in place of dense ones, for weights that are loaded next.
 
     Args:
-        model: Model as it was before its layers were replaced.
+        model: Model as its configuration builds it. Structured layers that it already has become what the
+            description says, and dense where it is silent of them.
         description: What `describe_structured` gave.
 
     Raises:
@@ -43,10 +44,12 @@ def restore_structured(model: nn.Module, description: dict[str, dict[str, Any]])
         >>> model[0].matrix.rank
         2
     """
-    layers = dict(model.named_modules())
-    made: dict[int, nn.Module] = {}
+    wanted = {name: what for name, what in description.items() if not _is(model, name, what)}
     with torch.random.fork_rng(devices=[]):  # what is drawn is overwritten
-        for name, what in description.items():
+        densify(model, select=lambda name, _: name in wanted or name not in description)
+        layers = dict(model.named_modules())
+        made: dict[int, nn.Module] = {}
+        for name, what in wanted.items():
             layer = layers.get(name)
             if type(layer) is not nn.Linear:
                 raise ValueError(f"`description` must name dense layers of the model, got {name!r}, which is none")
@@ -60,3 +63,12 @@ def restore_structured(model: nn.Module, description: dict[str, dict[str, Any]])
             )
             made[id(layer)] = new.train(layer.training)
     put(model, made)
+
+
+def _is(model: nn.Module, name: str, what: dict[str, Any]) -> bool:
+    """Whether a layer is of this family already, with these options."""
+    layer = dict(model.named_modules()).get(name)
+    return isinstance(layer, StructuredLinear) and (layer.structure, layer.options) == (
+        what["structure"],
+        what["options"],
+    )

@@ -81,7 +81,8 @@ def of_model(name, task="classification", missing=False, **sizes):
     if "order" in config.options:
         config = ModelConfig.preset(name, **{"order": 6, **small})
     if config.options.get("measure", "legt") != "legs" and takes_length(name):
-        config = ModelConfig.preset(name, **{"order": 6, "window": 12.0, **small})
+        sized = {"order": 6} if "order" in config.options else {}
+        config = ModelConfig.preset(name, **{**sized, "window": 12.0, **small})
 
     def build():
         model = SequenceModel.from_config(config, info, seed=1)
