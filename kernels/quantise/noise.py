@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["uniform"]
+__all__ = ["key_of", "uniform"]
 
 BITS = 0xFFFFFFFF
 GOLDEN = 0x9E3779B9
@@ -25,6 +25,16 @@ def mix(x: Tensor) -> Tensor:
     return x ^ (x >> 16)
 
 
+def key_of(seed: Tensor) -> Tensor:
+    """What of a seed the rows are numbered from.
+
+    Example:
+        >>> key_of(torch.tensor(0)).dtype
+        torch.int64
+    """
+    return mix((mix((seed & BITS) ^ GOLDEN) + (seed >> 32)) & BITS)
+
+
 def uniform(seed: Tensor, n_rows: int, length: int) -> Tensor:
     """Numbers of [0, 1), (R, n) float32, multiples of 2^-24.
 
@@ -37,7 +47,6 @@ def uniform(seed: Tensor, n_rows: int, length: int) -> Tensor:
         >>> uniform(torch.tensor(0), 2, 3).shape
         torch.Size([2, 3])
     """
-    key = mix((mix((seed & BITS) ^ GOLDEN) + (seed >> 32)) & BITS)
-    rows = mix((key + torch.arange(n_rows, device=seed.device) * GOLDEN) & BITS)
+    rows = mix((key_of(seed) + torch.arange(n_rows, device=seed.device) * GOLDEN) & BITS)
     numbers = mix((rows.unsqueeze(-1) + torch.arange(length, device=seed.device) * GOLDEN) & BITS)
     return (numbers >> 8).float() * 2.0**-24

@@ -207,6 +207,23 @@ def butterfly() -> None:
 
 CALLS["butterfly"] = butterfly
 
+
+def quantise() -> None:
+    from seqkit.kernels.quantise.triton import dequantise_rows, quantise_rows
+
+    x, seed = torch.zeros(8, 100_000), torch.tensor(3)
+    for bits, group, stochastic, fit in (
+        (1, 64, False, False),
+        (2, 64, False, True),
+        (4, 64, True, False),
+        (8, 512, False, False),
+    ):
+        data = quantise_rows(x, seed, bits, group, stochastic, fit)
+        dequantise_rows(data, x, x.shape[1], bits, group)
+
+
+CALLS["quantise"] = quantise
+
 BINARIES = Path(triton.__file__).parent / "backends/nvidia/bin"
 
 
