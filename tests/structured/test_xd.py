@@ -14,6 +14,7 @@ from seqkit.structured.xd import (
     OperationMatrix,
     XDConv1d,
     XDConv2d,
+    fix_operations,
     freeze_operations,
     model_parameters,
     operation_layers,
@@ -372,3 +373,21 @@ def test_what_is_left_out_stays() -> None:
     report = patch_convolutions(model, torch.ones(1, 1, 8), select=lambda name, _: name == "1")
     assert report.kept == {"0": "not selected", "2": "no operation here replaces a ConvTranspose1d"}
     assert list(operation_layers(model)) == ["1"]
+
+
+def test_fixed_operations_compute_the_same_and_never_go_stale() -> None:
+    model, x = network().eval(), torch.randn(5, 1, 16)
+    patch_convolutions(model, x)
+    release_operations(model)
+    scatter(model)
+    fixed, before = fix_operations(model), model(x)
+    assert error(fixed(x), before) < 1e-6
+    scatter(model)
+    assert error(fixed(x), before) < 1e-6
+    assert error(model(x), before) > 0.1
+    other = fix_operations(model)
+    other.load_state_dict(fixed.state_dict())
+    assert torch.equal(other(x), fixed(x))
+    assert "FixedOperation" in repr(fixed)
+    assert not operation_layers(fix_operations(model))["0.layer"].L
+    assert not any(one.requires_grad for one in fixed[0].parameters())

@@ -45,14 +45,14 @@ class XDConv(nn.Module):
     def __init__(self, conv: nn.Module, size: tuple[int, ...], depth: Depth, causal: str) -> None:
         super().__init__()
         check_convolution(conv, self.kind)
-        depths = check_depth(depth)
+        self.depth = check_depth(depth)
         self.conv = conv
         self.size = tuple(check_positive_int("size", one) for one in size)
         self.causal = check_choice("causal", causal, ("none", "stack"))
         self.axes, self.added = axes_of(conv, self.size)
         check_room(self)
         like = next(conv.parameters())
-        for role, one in zip(ROLES, depths, strict=True):
+        for role, one in zip(ROLES, self.depth, strict=True):
             made = [OperationMatrix(axis.n, role, one, device=like.device, dtype=like.dtype) for axis in self.axes]
             self.add_module(role, nn.ModuleList(made))
         for number, axis in enumerate(self.axes):
@@ -159,8 +159,7 @@ class XDConv(nn.Module):
     def extra_repr(self) -> str:
         """Sizes, as `print` shows them."""
         circles = "x".join(str(axis.n) for axis in self.axes)
-        depths = tuple(next(iter(getattr(self, role))).depth for role in ROLES)
-        return f"size={self.size}, circle={circles}, depth={depths}, causal={self.causal!r}"
+        return f"size={self.size}, circle={circles}, depth={self.depth}, causal={self.causal!r}"
 
 
 class XDConv1d(XDConv):
