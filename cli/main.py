@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seqkit.cli import bench, data, doctor, evaluate, export, hippo, models, predict, serve, stream, train
+from seqkit.cli import bench, compare, data, doctor, evaluate, export, hippo, models, predict, search, serve, stream, train
 from seqkit.version import __version__
 
 __all__ = ["app", "main"]
@@ -25,8 +25,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.train)
+app.command("search")(search.search)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("compare")(compare.compare)
 app.command("export")(export.export)
 app.command("stream")(stream.stream)
 app.command("serve")(serve.serve)

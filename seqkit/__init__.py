@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from seqkit.hippo import HiPPOMemory
     from seqkit.models import ModelConfig, SequenceModel
     from seqkit.models import load_model as load
-    from seqkit.runs import RunConfig, evaluate, predict, train
+    from seqkit.runs import RunConfig, compare, evaluate, predict, train
     from seqkit.ssm import LMU, LSSL, S4, S4D, HiPPORNN
     from seqkit.streaming import Stream, StreamPool
     from seqkit.tasks import TrainingConfig, param_groups
@@ -51,6 +51,7 @@ __all__ = [
     "StreamPool",
     "TrainingConfig",
     "__version__",
+    "compare",
     "evaluate",
     "load",
     "param_groups",
@@ -80,6 +81,7 @@ _HOMES = {
     "Stream": ("seqkit.streaming", "Stream"),
     "StreamPool": ("seqkit.streaming", "StreamPool"),
     "TrainingConfig": ("seqkit.tasks", "TrainingConfig"),
+    "compare": ("seqkit.runs", "compare"),
     "evaluate": ("seqkit.runs", "evaluate"),
     "load": ("seqkit.models", "load_model"),
     "param_groups": ("seqkit.tasks", "param_groups"),

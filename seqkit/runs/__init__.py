@@ -10,16 +10,19 @@ from seqkit.runs.config import DataConfig, RunConfig
 from seqkit.runs.settings import parse_settings
 
 if TYPE_CHECKING:
+    from seqkit.runs.comparison.comparing import Comparison, compare
     from seqkit.runs.evaluation import evaluate
     from seqkit.runs.prediction import predict
     from seqkit.runs.result import Evaluation, TrainResult
     from seqkit.runs.training import train
 
 __all__ = [
+    "Comparison",
     "DataConfig",
     "Evaluation",
     "RunConfig",
     "TrainResult",
+    "compare",
     "evaluate",
     "parse_settings",
     "predict",
@@ -27,8 +30,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Comparison": "comparison.comparing",
     "Evaluation": "result",
     "TrainResult": "result",
+    "compare": "comparison.comparing",
     "evaluate": "evaluation",
     "predict": "prediction",
     "train": "training",

@@ -15,7 +15,7 @@ from seqkit.runs.settings import FORMAT, SECTIONS, check_format, read_yaml
 from seqkit.runs.steps import AUTO
 from seqkit.tasks.config import TrainingConfig
 
-__all__ = ["DataConfig", "RunConfig"]
+__all__ = ["DataConfig", "RunConfig", "setting_keys"]
 
 
 @dataclass(frozen=True)
@@ -200,8 +200,13 @@ class RunConfig:
         return replace(self, model=replace(self.model, options={**self.model.options, **options}))
 
 
-def _known_keys(data: str, model: str) -> list[str]:
-    """Every dotted key that a configuration with this data and model can have."""
+def setting_keys(data: str, model: str) -> list[str]:
+    """Every dotted key that a configuration with this data set and model can have.
+
+    Example:
+        >>> "model.order" in setting_keys("digits", "s4d"), "model.order" in setting_keys("digits", "gru")
+        (True, False)
+    """
     data_keys = [f.name for f in fields(DataConfig) if f.name != "options"] + list(source_options(data))
     own = [f.name for f in fields(ModelConfig) if f.name != "options"]
     model_keys = own + list(model_options(model))
@@ -216,7 +221,7 @@ def _known_keys(data: str, model: str) -> list[str]:
 
 def _resolve_keys(settings: Mapping[str, Any], data: str, model: str) -> Iterable[tuple[str, Any]]:
     """Turns each given key into its dotted form."""
-    known = _known_keys(data, model)
+    known = setting_keys(data, model)
     for key, value in settings.items():
         fits = [full for full in known if full == key or full.split(".")[-1] == key]
         if len(fits) > 1:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 from rich.console import Console
 
@@ -19,6 +21,7 @@ from seqkit.runs.data import build_data_module, describe_data, keep_windows
 from seqkit.runs.fitting import fit_task
 from seqkit.runs.folders import clear, folder_to_resume, folder_to_start
 from seqkit.runs.inference import Outputs, confusion, measure, measure_naive, pick_device, run_model, told_rate
+from seqkit.runs.peak import peak_memory_mib
 from seqkit.runs.result import TrainResult, read_result
 from seqkit.runs.resume import read_checkpoint
 from seqkit.runs.steps import fit_step_sizes
@@ -29,7 +32,7 @@ from seqkit.tasks.run_folder import RunFolder
 from seqkit.tasks.task import SequenceTask
 from seqkit.version import __version__
 
-__all__ = ["build_model", "train"]
+__all__ = ["build_model", "carry_out", "say", "train"]
 
 
 def train(
@@ -76,10 +79,12 @@ def train(
         if data is not None or model is not None or config is not None or settings:
             raise ValueError("a resumed run keeps its own configuration; give nothing but its folder")
         folder = folder_to_resume(out)
+        if (folder.path / "search.yaml").is_file():
+            raise ValueError(f"{folder.path} holds a search; resume it with `seqkit search --resume`")
         resolved = RunConfig.from_file(folder.config)
         if folder.is_finished:
             result = read_result(folder)
-            _say(console, f"{folder.path} is finished, so there is nothing to resume")
+            say(console, f"{folder.path} is finished, so there is nothing to resume")
             return result
     else:
         if isinstance(config, RunConfig):
@@ -93,11 +98,11 @@ def train(
     module = build_data_module(resolved, offline=offline)
     resolved = fit_step_sizes(keep_windows(resolved, module), module)
     fresh = build_model(resolved, module)
-    _say(console, describe_data(module))
+    say(console, describe_data(module))
     if not resume:  # only now, when everything that can be refused has been looked at
         clear(folder)
         folder.write_config(resolved.to_dict())
-    return _run(resolved, fresh, module, folder, console)
+    return carry_out(resolved, fresh, module, folder, console)
 
 
 def build_model(config: RunConfig, module: SeriesDataModule) -> SequenceModel:
@@ -119,20 +124,42 @@ def build_model(config: RunConfig, module: SeriesDataModule) -> SequenceModel:
     return model
 
 
-def _say(console: Console | None, words: str) -> None:
+def say(console: Console | None, words: str) -> None:
+    """Prints a line as it is, where anything is shown."""
     if console is not None:
         console.print(words, highlight=False, markup=False, soft_wrap=True)
 
 
-def _run(
-    config: RunConfig, model: SequenceModel, module: SeriesDataModule, folder: RunFolder, console: Console | None
+def carry_out(
+    config: RunConfig,
+    model: SequenceModel,
+    module: SeriesDataModule,
+    folder: RunFolder,
+    console: Console | None,
+    *,
+    operation_learning_rate: float | None = None,
+    also: Sequence[L.Callback] = (),
+    more: Callable[[SequenceModel], dict[str, Any]] | None = None,
 ) -> TrainResult:
+    """Trains a model that is made, from its last checkpoint if there is one, and finishes its folder.
+
+    Args:
+        config: The run.
+        model: Its model, fresh.
+        module: Its data.
+        folder: Its folder, with the configuration in it.
+        console: Where to show progress; None shows nothing.
+        operation_learning_rate: As in `SequenceTask`.
+        also: Further callbacks, before those of a run.
+        more: Called with the trained model; what it returns is added to the summary.
+    """
     began = time.monotonic()
     training = config.training
     task = SequenceTask(
         model,
         learning_rate=training.learning_rate,
         ssm_learning_rate=training.ssm_learning_rate,
+        operation_learning_rate=operation_learning_rate,
         weight_decay=training.weight_decay,
         warmup=training.warmup,
         label_smoothing=training.label_smoothing,
@@ -144,6 +171,7 @@ def _run(
         history.load_state_dict(checkpoint["callbacks"][history.state_key])
     if not history.stopped and len(history.rows) < training.epochs:
         callbacks = [
+            *also,
             SeededSteps(config.seed),
             history,
             Checkpoint(
@@ -169,7 +197,7 @@ def _run(
         task.load_state_dict(checkpoint["state_dict"])
     if training.keep == "best":
         task.model.load_state_dict(history.best_weights)
-    return _finish(config, task.model, module, folder, history, time.monotonic() - began)
+    return _finish(config, task.model, module, folder, history, time.monotonic() - began, more)
 
 
 def _finish(
@@ -179,6 +207,7 @@ def _finish(
     folder: RunFolder,
     history: History,
     seconds: float,
+    more: Callable[[SequenceModel], dict[str, Any]] | None = None,
 ) -> TrainResult:
     """Measures on every held-out part and writes weights, pictures and, last, the summary."""
     model = model.cpu().eval()
@@ -210,10 +239,12 @@ def _finish(
         "best_epoch": history.best_epoch + 1,
         "seconds": round(sum(row["seconds"] for row in history.rows), 2),
         "seconds_in_all": round(seconds, 2),
+        "peak_memory_mib": peak_memory_mib(),
         "pictures": pictures,
         "notes": notes,
         "versions": {"seqkit": __version__, "torch": torch.__version__, "lightning": version("lightning")},
     }
+    summary |= {} if more is None else more(model)
     folder.write_summary(summary)
     return read_result(folder)
 
