@@ -16,6 +16,7 @@ from seqkit.kernels.legs_update import legs_update
 from seqkit.kernels.long_conv import long_conv
 from seqkit.kernels.lti_memory import lti_memory
 from seqkit.kernels.monarch import monarch
+from seqkit.kernels.quantise import dequantise, quantise
 from seqkit.kernels.ssm_scan import ssm_scan
 from seqkit.kernels.ssm_step import ssm_step
 from seqkit.kernels.state_features import state_features
@@ -27,12 +28,14 @@ __all__ = [
     "attention",
     "butterfly",
     "cauchy",
+    "dequantise",
     "explain",
     "krylov",
     "legs_update",
     "long_conv",
     "lti_memory",
     "monarch",
+    "quantise",
     "ssm_scan",
     "ssm_step",
     "state_features",

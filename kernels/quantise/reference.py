@@ -31,7 +31,7 @@ def quantise_reference(x: Tensor, seed: Tensor, bits: int, group: int, stochasti
     else:
         q = torch.where(scaled < 0, -1, 1) if bits == 1 else scaled.round()
     q = q.clamp(-top, top).long()
-    codes = ((q + top) // 2 if bits == 1 else q + top).view(n_rows, -1)[:, :length]
+    codes = ((q + top) // 2 if bits == 1 else q + top).flatten(1)[:, :length]
     return torch.cat([bytes_of(steps), pack(codes, bits)], 1)
 
 
@@ -43,7 +43,7 @@ def dequantise_reference(data: Tensor, onto: Tensor, length: int, bits: int, gro
     steps = ((two[..., 1] << 24) | (two[..., 0] << 16)).int().view(torch.float32)
     codes, top = unpack(data[:, 2 * n_steps :], length, bits), largest_code(bits)
     q = (2 * codes - 1 if bits == 1 else codes - top).float()
-    change = (grouped(q, group) * steps.unsqueeze(-1)).view(n_rows, -1)[:, :length]
+    change = (grouped(q, group) * steps.unsqueeze(-1)).flatten(1)[:, :length]
     return onto + change if len(onto) else change.contiguous()
 
 
@@ -78,16 +78,16 @@ def steps_of(parts: Tensor, length: int, bits: int, stochastic: bool, fit: bool)
 
 def bytes_of(steps: Tensor) -> Tensor:
     """The bytes of steps (R, groups), the low one first: (R, 2 groups)."""
-    return steps.contiguous().view(torch.uint8).view(len(steps), -1)
+    return steps.contiguous().view(torch.uint8).view(len(steps), 2 * steps.shape[1])
 
 
 def pack(codes: Tensor, bits: int) -> Tensor:
     """Codes (R, n), int64, as a string of bits, the lowest first; eight codes are `bits` whole bytes."""
-    n_rows, length = codes.shape
+    length = codes.shape[1]
     eights = grouped(codes, 8) << (bits * torch.arange(8, device=codes.device))
     words = eights.sum(-1)  # no two of them share a bit
     data = (words.unsqueeze(-1) >> (8 * torch.arange(bits, device=codes.device))) & 255
-    return data.to(torch.uint8).view(n_rows, -1)[:, : code_bytes(length, bits)]
+    return data.to(torch.uint8).flatten(1)[:, : code_bytes(length, bits)]
 
 
 def unpack(data: Tensor, length: int, bits: int) -> Tensor:
@@ -95,4 +95,4 @@ def unpack(data: Tensor, length: int, bits: int) -> Tensor:
     eights = grouped(data.long(), bits) << (8 * torch.arange(bits, device=data.device))
     words = eights.sum(-1)
     codes = (words.unsqueeze(-1) >> (bits * torch.arange(8, device=data.device))) & ((1 << bits) - 1)
-    return codes.view(len(data), -1)[:, :length]
+    return codes.flatten(1)[:, :length]

@@ -133,10 +133,7 @@ def dequantise_kernel(
         some = tl.load(data + row[:, None] * width + place, begun & (place < width), 0)
         words = words | (some.to(tl.int64) << (8 * byte))
     codes = (words[:, :, None] >> (BITS * one)[None, None, :].to(tl.int64)) & ((1 << BITS) - 1)
-    if BITS == 1:
-        q = (2 * codes - 1).to(tl.float32)
-    else:
-        q = codes.to(tl.float32) - top
+    q = (2 * codes - 1).to(tl.float32) if BITS == 1 else codes.to(tl.float32) - top
     change = q * step[:, None, None]
     spot = row[:, None, None] * length + at
     if ONTO:
