@@ -15,19 +15,22 @@ __all__ = ["build_data_module", "describe_data", "keep_windows"]
 _UNITS = (("day", 86400.0), ("hour", 3600.0), ("minute", 60.0))
 
 
-def build_data_module(config: RunConfig, *, offline: bool = False) -> SeriesDataModule:
+def build_data_module(
+    config: RunConfig, *, offline: bool = False, kind: type[SeriesDataModule] = SeriesDataModule
+) -> SeriesDataModule:
     """Data module of a run, prepared and set up.
 
     Args:
         config: The run.
         offline: Fetch nothing.
+        kind: Class of the data module.
 
     Raises:
         FileNotFoundError: the data are not there and cannot be fetched.
         ValueError: the data are damaged or not usable.
     """
     data = config.data
-    module = SeriesDataModule(
+    module = kind(
         build_source(data),
         batch_size=data.batch_size,
         validation=data.validation,

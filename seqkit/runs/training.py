@@ -81,6 +81,8 @@ def train(
         folder = folder_to_resume(out)
         if (folder.path / "search.yaml").is_file():
             raise ValueError(f"{folder.path} holds a search; resume it with `seqkit search --resume`")
+        if (folder.path / "distill.json").is_file():
+            raise ValueError(f"{folder.path} holds a distillation; resume it with `seqkit distill --resume`")
         resolved = RunConfig.from_file(folder.config)
         if folder.is_finished:
             result = read_result(folder)
@@ -137,6 +139,7 @@ def carry_out(
     folder: RunFolder,
     console: Console | None,
     *,
+    make_task: Callable[..., SequenceTask] = SequenceTask,
     operation_learning_rate: float | None = None,
     also: Sequence[L.Callback] = (),
     more: Callable[[SequenceModel], dict[str, Any]] | None = None,
@@ -149,13 +152,14 @@ def carry_out(
         module: Its data.
         folder: Its folder, with the configuration in it.
         console: Where to show progress; None shows nothing.
+        make_task: Makes the task from the model and settings of `SequenceTask`.
         operation_learning_rate: As in `SequenceTask`.
         also: Further callbacks, before those of a run.
         more: Called with the trained model; what it returns is added to the summary.
     """
     began = time.monotonic()
     training = config.training
-    task = SequenceTask(
+    task = make_task(
         model,
         learning_rate=training.learning_rate,
         ssm_learning_rate=training.ssm_learning_rate,
