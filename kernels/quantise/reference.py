@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seqkit.kernels.backend import without_autocast
-from seqkit.kernels.quantise.layout import code_bytes, largest_code, n_groups
+from seqkit.kernels.quantise.layout import code_bytes, largest_code, n_groups, row_bytes
 from seqkit.kernels.quantise.noise import uniform
 
 __all__ = ["dequantise_reference", "quantise_reference"]
@@ -20,6 +20,8 @@ LARGEST = 0x7F7F  # the largest bfloat16
 def quantise_reference(x: Tensor, seed: Tensor, bits: int, group: int, stochastic: bool, fit: bool) -> Tensor:
     """Returns the bytes (R, W) of rows x (R, n), float32: bfloat16 steps of the groups, then the codes."""
     n_rows, length = x.shape
+    if n_rows == 0:
+        return x.new_empty(0, row_bytes(length, bits, group), dtype=torch.uint8)
     parts = grouped(x, group)
     steps = steps_of(parts, length, bits, stochastic, fit)
     top, step = largest_code(bits), steps.float().unsqueeze(-1)
