@@ -9,6 +9,7 @@ import torch
 
 from seqkit import DataInfo, ModelConfig, Stream
 from seqkit.attention import AttentionMixer
+from seqkit.longconv import MonarchMixer
 from seqkit.models import SequenceModel, save_model
 from seqkit.nn import TCN, get_mixer, mixer_names, pool_names
 from seqkit.streaming import ModelEngine, export
@@ -28,7 +29,7 @@ CASES = {
     "lstm": {"task": "sequence"},
     "hippo_legs": {"order": 5, "task": "regression"},
 }
-NOT_EXPORTED = (AttentionMixer, TCN)  # refused in one sentence
+NOT_EXPORTED = (AttentionMixer, MonarchMixer, TCN)  # refused in one sentence
 FASTEST = {("s4d", "onnx"), ("lstm", "onnx"), ("hippo_legs", "torch"), ("s4", "torch")}
 
 

@@ -20,7 +20,7 @@ def names_of(model, group):
 
 
 def mixer(name, **options):
-    small = {"order": 4, **({"window": 10.0} if name == "lmu" else {})}
+    small = {"order": 4, **({"window": 10.0} if name in ("lmu", "monarch") else {})}
     known = mixer_options(name)
     return get_mixer(name)(4, **{key: value for key, value in small.items() if key in known}, **options)
 
