@@ -39,8 +39,8 @@ def agree_on(values: Mapping[str, Any], group: dist.ProcessGroup | None) -> None
         for rank, theirs in enumerate(found):
             if theirs.get(name) != found[0].get(name):
                 raise ValueError(
-                    f"`{name}` must be the same on all ranks, got {found[0].get(name)} on rank 0 and {theirs.get(name)} "
-                    f"on rank {rank}; start them with the same settings"
+                    f"`{name}` must be the same on all ranks, got {found[0].get(name)} on rank 0 and "
+                    f"{theirs.get(name)} on rank {rank}; start them with the same settings"
                 )
 
 
@@ -69,8 +69,8 @@ def agree_on_batch(ids: Tensor, sides: Sequence[tuple[int, int, bytes]], n_cuts:
     for rank in range(1, size):
         if rows[rank, 0] != rows[0, 0]:
             raise ValueError(
-                f"`ids` must be the same samples in the same order on all ranks, got others on rank {rank} than on rank "
-                "0; give every rank the same seed and the same data"
+                f"`ids` must be the same samples in the same order on all ranks, got others on rank {rank} than on "
+                "rank 0; give every rank the same seed and the same data"
             )
     sent, received = rows[:, 1::2].amax(0), rows[:, 2::2].amax(0)
     for cut in range(n_cuts):

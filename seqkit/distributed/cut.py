@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,14 @@ class CutEnd:
             return ""
         self.store.load(folder / self._name)
         return self.store.digest()
+
+    def forget(self) -> None:
+        """Makes all samples unseen."""
+        if self.store is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a folder that holds nothing, which is meant
+                with tempfile.TemporaryDirectory() as empty:
+                    self.store.load(Path(empty) / "none")
 
     @property
     def _name(self) -> str:

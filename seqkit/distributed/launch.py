@@ -57,7 +57,7 @@ def is_rank() -> bool:
 
 
 def join(*, timeout: float = 120.0, backend: str | None = None) -> World:
-    """Joins the ranks that the environment describes: RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun has them.
+    """Joins the ranks that the environment describes, as torchrun does: RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT.
 
     Args:
         timeout: Seconds after which a rank that hears nothing from another gives up.

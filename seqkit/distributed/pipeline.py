@@ -15,6 +15,7 @@ from seqkit.checks import check_choice, check_positive_int
 from seqkit.distributed.agreement import agree_on, agree_on_batch
 from seqkit.distributed.compression import Compression
 from seqkit.distributed.cut import CutEnd
+from seqkit.distributed.gradient_hook import EFGradHook
 from seqkit.distributed.launch import World
 from seqkit.distributed.stage import CompressedStage
 
@@ -28,7 +29,7 @@ class Pipeline:
     """One rank's part of a model that is trained as a pipeline.
 
     Each rank is given the whole batch's ids and what all stages know of it; the first stage alone needs the inputs, the
-    last alone the targets. With an interleaved schedule a rank holds several stages: rank r has stages r, r + ranks, ...
+    last alone the targets. With an interleaved schedule rank r holds the stages r, r + ranks, and so on.
 
     Args:
         stages: A module for each stage; those of other ranks are let go.
@@ -89,6 +90,7 @@ class Pipeline:
         self._input_dtype = input_dtype
         self.ends: list[CutEnd] = []
         """This rank's ends of the cuts, with their buffers."""
+        self._hooks: list[EFGradHook] = []
         mine = range(self.position, self.n_stages, self.size)
         self.stages = [self._stage(k, stages[k], seed, folder) for k in mine]
         kinds: dict[str, Any] = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B, "interleaved": ScheduleInterleaved1F1B}
@@ -115,6 +117,11 @@ class Pipeline:
     def bytes_sent(self) -> int:
         """Bytes of all activations and gradients of activations that this rank has sent in training."""
         return sum(stage.bytes_sent for stage in self.stages)
+
+    @property
+    def gradient_bytes_sent(self) -> int:
+        """Bytes of all coded gradients of weights that this rank has made for each of its replicas."""
+        return sum(hook.meter.bytes for hook in self._hooks)
 
     def parameters(self) -> list[nn.Parameter]:
         """Parameters of this rank's stages."""
@@ -198,6 +205,15 @@ class Pipeline:
             dist.gather_object(mine, found, dst=root, group=self.group)
             return None if found is None else [state for states in found for state in states]
 
+    def hook_states(self) -> list[dict[str, Any]]:
+        """States of what compresses gradients between replicas, for a checkpoint."""
+        return [hook.state_dict() for hook in self._hooks]
+
+    def load_hook_states(self, states: list[dict[str, Any]]) -> None:
+        """Takes what `hook_states` gave."""
+        for hook, state in zip(self._hooks, states, strict=True):
+            hook.load_state_dict(state)
+
     def _run(self, call: Callable[..., Any], inputs: Tensor | None, known: dict[str, Tensor], losses: Any) -> Any:
         """A schedule's step on rows padded to a whole batch."""
         padded = {name: self._padded(name, value) for name, value in known.items()}
@@ -227,6 +243,10 @@ class Pipeline:
         module = module.to(device)
         if self.replicas is not None:
             module = DistributedDataParallel(module, process_group=self.replicas)
+            if self.compression is not None and self.compression.gradients < 32:
+                hook = EFGradHook(self.compression.gradients, self.compression.group, self.replicas)
+                hook.register(module)
+                self._hooks.append(hook)
         dtypes = [self._input_dtype] + [torch.float32] * self.n_stages
         before, after = (
             torch.empty(rows, *self.shapes[k], dtype=dtypes[k], device="meta") for k in (number, number + 1)
@@ -257,8 +277,8 @@ class Pipeline:
         check_choice("schedule", schedule, SCHEDULES)
         if self.batch_size % self.micro_batches:
             raise ValueError(
-                f"`micro_batches` must divide the batch size {self.batch_size}, got {self.micro_batches}; micro-batches "
-                "are of one size"
+                f"`micro_batches` must divide the batch size {self.batch_size}, got {self.micro_batches}; parts of a "
+                "batch are of one size"
             )
         fits = self.n_stages == self.size if schedule != "interleaved" else self.n_stages % self.size == 0
         if not fits or self.n_stages < 2:

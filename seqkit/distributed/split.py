@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
-import torch
 from torch import Tensor, nn
 
 from seqkit.checks import check_positive_int
@@ -67,6 +66,7 @@ def split_model(model: SequenceModel, n_stages: int, *, length: int) -> Split:
         ValueError: fewer layers than stages, or a model without layers.
 
     Example:
+        >>> import torch
         >>> from seqkit.batch import DataInfo
         >>> from seqkit.models import ModelConfig
         >>> info = DataInfo("toy", "classification", n_channels=3, classes=("a", "b"))
@@ -103,6 +103,7 @@ def join_states(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         ValueError: two stages hold the same weight.
 
     Example:
+        >>> import torch
         >>> sorted(join_states([{"encoder.weight": torch.zeros(1)}, {"head.linear.bias": torch.ones(1)}]))
         ['encoder.weight', 'head.linear.bias']
     """

@@ -127,7 +127,7 @@ class CompressedStage(PipelineStage):
         size = self._rows_of_chunk()
         if ids.dim() != 1 or ids.dtype != torch.int64 or not 0 < len(ids) <= size * n_chunks:
             raise ValueError(
-                f"`ids` must be 1 to {size * n_chunks} int64 numbers in one row, got {tuple(ids.shape)} of {ids.dtype}; "
+                f"`ids` must be 1 to {size * n_chunks} int64 numbers in one row, got {tuple(ids.shape)} {ids.dtype}; "
                 "give the id of each sample of the batch"
             )
         if len(ids.unique()) < len(ids):

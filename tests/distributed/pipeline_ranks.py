@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,8 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqkit.batch import DataInfo
+from seqkit.distributed.checkpoint import load_checkpoint, save_checkpoint
 from seqkit.distributed.compression import Compression
 from seqkit.distributed.launch import World
+from seqkit.distributed.mesh import make_mesh
 from seqkit.distributed.pipeline import Pipeline
 from seqkit.distributed.split import join_states, split_model
 from seqkit.models import ModelConfig, SequenceModel
@@ -110,12 +114,251 @@ def alone(epochs: int, learning_rate: float = 0.2) -> tuple[list[float], dict[st
     return losses, whole.state_dict()
 
 
-def train(world: World, epochs: int, compression: str | None, schedule: str, n_stages: int) -> dict[str, Any]:
-    trained = Trained(world, compression, schedule, n_stages)
-    losses = [loss for _ in range(epochs) for loss in trained.epoch()]
-    return {
-        "losses": losses,
-        "weights": trained.weights(),
-        "digests": trained.digests(),
-        "bytes": trained.pipeline.bytes_sent,
+def _known(call: Any) -> str:
+    """What a call raises."""
+    try:
+        call()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "nothing"
+
+
+def train(world: World, schedule: str, n_stages: int) -> dict[str, Any]:
+    """Two epochs without compression, and two with changes in 4 bits and gradients as they are."""
+    plain, coded = (Trained(world, compression, schedule, n_stages) for compression in (None, "fw=4,bw=32"))
+    losses = plain.epoch()
+    coded.epoch()
+    first = plain.weights(), coded.weights()
+    losses += plain.epoch()
+    coded.epoch()
+    return {"losses": losses, "weights": plain.weights(), "first epoch": first, "digests": coded.digests()}
+
+
+def properties(world: World) -> dict[str, Any]:
+    """Much in one process group, since starting ranks is what takes time."""
+    found: dict[str, Any] = {}
+
+    # Both ends of a cut hold the same after each epoch; the schedule changes nothing.
+    for name, compression in (("4/8", "fw=4,bw=8"), ("2/4 bfloat16", "fw=2,bw=4,group=32,store=bfloat16")):
+        for schedule in ("gpipe", "1f1b"):
+            one = Trained(world, compression, schedule)
+            losses = [loss for _ in range(3) for loss in one.epoch()]
+            found[f"{schedule} {name}"] = {"losses": losses, "digests": one.digests(), "weights": one.weights()}
+
+    # Evaluation leaves the buffers as they were.
+    x, _, lengths = data()
+    before = one.digests()
+    one.pipeline.train(False)
+    outputs = one.pipeline.evaluate(x[:5], 5, lengths=lengths[:5])
+    found["evaluated"] = {"before": before, "after": one.digests(), "outputs": outputs, "weights": one.weights()}
+
+    # Weights that do not move: no change at the second visit, and the same loss.
+    still = Trained(world, "fw=2,bw=4,group=32", learning_rate=0.0)
+    first = still.epoch()
+    meters = [end.sender.meter for end in still.pipeline.ends if end.sender is not None]
+    for meter in meters:
+        meter.reset()
+    found["still"] = first, still.epoch(), [(meter.change, meter.error, meter.full_rows) for meter in meters]
+
+    # Bytes on the wire: what the formula says, for both directions of the second epoch.
+    counted = Trained(world, "fw=4,bw=8")
+    counted.epoch()
+    start = counted.pipeline.bytes_sent
+    counted.epoch()
+    found["bytes"] = start, counted.pipeline.bytes_sent - start
+    return found
+
+
+def straight_through(world: World) -> dict[str, Any]:
+    """Gradients of a second visit, and those of autograd with the received activation put in place of the true one."""
+    found = {}
+    for bits in (32, 8):
+        trained = Trained(world, f"fw=2,bw={bits},group=32")
+        trained.epoch()
+        weights = trained.weights()
+        trained.optimizer.param_groups[0]["lr"] = 0.0
+        trained.optimizer.zero_grad = lambda: None  # type: ignore[method-assign]
+        trained.step(BATCHES[0])
+        gradients: list[Any] = [None] * world.size
+        dist.all_gather_object(
+            gradients, [{n: p.grad for n, p in one.named_parameters()} for one in trained.pipeline.modules]
+        )
+        store = trained.pipeline.ends[0].store
+        assert store is not None
+        x, y, lengths = data()
+        ids = torch.tensor(list(BATCHES[0]))
+        reference = model()
+        reference.load_state_dict(weights)
+        stages = split_model(reference, 2, length=LENGTH).stages
+        sent = stages[0](x[ids], lengths[ids])
+        received = sent + (store.read(ids) - sent).detach()
+        F.cross_entropy(stages[1](received, lengths[ids]), y[ids]).backward()
+        true = [{n: p.grad for n, p in one.named_parameters()} for one in stages]
+        found[bits] = (
+            [one[0] for one in gradients],
+            true,
+            float((received - sent).detach().norm() / sent.detach().norm()),
+        )
+    return found
+
+
+class Counting(nn.Module):
+    """A stage with a batch norm that counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm, self.calls = nn.Linear(6, 6), nn.BatchNorm1d(6), 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.norm(self.linear(x))
+
+
+class Noted(Pipeline):
+    """A pipeline that notes which hooks of its stages torch's schedule calls."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.calls: list[str] = []
+        for name in ("get_fwd_recv_ops", "get_fwd_send_ops", "get_bwd_recv_ops", "get_bwd_send_ops"):
+            self._note(name)
+        for name in ("_retrieve_recv_activations", "_retrieve_recv_grads"):
+            self._note(name)
+
+    def _note(self, name: str) -> None:
+        stage, method = self.stages[0], getattr(self.stages[0], name)
+
+        def noted(chunk: int) -> Any:
+            self.calls.append(f"{name.removeprefix('get_').strip('_')} {chunk}")
+            return method(chunk)
+
+        setattr(stage, name, noted)
+
+
+def contract(world: World) -> dict[str, Any]:
+    """Calls and statistics of stages that are plain modules, by schedule."""
+    found: dict[str, Any] = {}
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    for schedule in ("gpipe", "1f1b"):
+        torch.manual_seed(0)
+        stages = [Counting(), Counting()]
+        pipeline = Noted(
+            stages,
+            [(6,), (6,), (6,)],
+            world,
+            batch_size=4,
+            micro_batches=2,
+            schedule=schedule,
+            compression=Compression.parse("fw=8,bw=8"),
+        )
+        pipeline.step(x, loss=lambda out, rows: out.square().sum(), ids=torch.arange(4))
+        module = stages[world.rank]
+        found[schedule] = {
+            "hooks": pipeline.calls,
+            "calls": module.calls,
+            "tracked": int(module.norm.num_batches_tracked),
+            "finite": bool(torch.isfinite(module.norm.running_var).all()),
+        }
+    return found
+
+
+def refusals(world: World) -> dict[str, str]:
+    """What all ranks refuse together; the group can be used afterwards."""
+    found = {
+        "bits": _known(lambda: Trained(world, "fw=4,bw=8" if world.rank == 0 else "fw=2,bw=8")),
+        "micro-batches": _known(lambda: Trained(world, schedule="1f1b", n_stages=4)),
     }
+    trained = Trained(world, "fw=4,bw=8")
+    trained.epoch()
+    found["other ids"] = _known(lambda: trained.step([0, 1, 2, 3, 4, 5, 6, 7 + world.rank]))
+    found["an id twice"] = _known(lambda: trained.step([0, 1, 2, 3, 4, 5, 6, 6]))
+    found["a new id"] = _known(lambda: trained.step([0, 1, 2, 13, 4, 5, 6, 7]))
+    if world.rank == 1:
+        trained.pipeline.ends[0].forget()
+    found["one end forgot"] = _known(lambda: trained.step(BATCHES[0]))
+    return found
+
+
+def broken(world: World, how: str) -> Any:
+    """A step in which rank 1 fails in some way; the others must hear of it."""
+    trained = Trained(world, "fw=4,bw=8")
+    trained.epoch()
+    if world.rank == 1:
+        stage = trained.pipeline.stages[0]
+        if how == "dies":
+            stage.submod.register_forward_pre_hook(lambda *_: os._exit(3))
+        elif how == "is slow":
+            stage.submod.register_forward_pre_hook(lambda *_: time.sleep(60))
+        elif how == "raises":
+            stage.submod.register_forward_pre_hook(lambda *_: 1 / 0)
+        else:
+            read = stage._read
+
+            def spoil(receiver: Any, chunk: int, blob: Tensor, buffer: Tensor) -> None:
+                blob[len(blob) // 2] ^= 64
+                read(receiver, chunk, blob, buffer)
+
+            stage._read = spoil  # type: ignore[method-assign]
+    return trained.epoch()
+
+
+def resumed(world: World, folder: str) -> dict[str, Any]:
+    """Four epochs in one go, and two, a checkpoint, and two more by fresh objects."""
+    compression = "fw=4,bw=4,rounding=stochastic"
+    whole = Trained(world, compression)
+    losses = [loss for _ in range(4) for loss in whole.epoch()]
+    begun = Trained(world, compression)
+    for _ in range(2):
+        begun.epoch()
+    save_checkpoint(folder, begun.pipeline, {"optimizer": begun.optimizer.state_dict(), "epoch": 2})
+    found: dict[str, Any] = {"whole": (losses[4:], whole.weights(), whole.digests())}
+    for name in ("resumed", "without buffers"):
+        if name == "without buffers" and world.rank == 1:
+            for path in Path(folder).glob("step-*/rank1/cut0-receiver/*"):
+                path.unlink()
+        later = Trained(world, compression)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            state = load_checkpoint(folder, later.pipeline)
+        later.optimizer.load_state_dict(state["optimizer"])
+        seen = [bool(end.store.seen([0])[0]) for end in later.pipeline.ends if end.store is not None]
+        again = [loss for _ in range(2) for loss in later.epoch()]
+        found[name] = (again, later.weights(), later.digests())
+        found[f"{name}, seen"] = seen
+        found[f"{name}, words"] = [str(one.message) for one in caught]
+    found["epoch"] = state["epoch"]
+    return found
+
+
+def grid(world: World, compression: str | None) -> dict[str, Any]:
+    """Two pipelines of two stages, each on half of every batch."""
+    mesh = make_mesh(world, 2)
+    split = split_model(model(), 2, length=LENGTH)
+    pipeline = Pipeline(
+        split.stages,
+        split.shapes,
+        world,
+        batch_size=4,
+        micro_batches=2,
+        group=mesh.group,
+        replicas=mesh.replicas,
+        compression=None if compression is None else Compression.parse(compression),
+    )
+    optimizer = torch.optim.SGD(pipeline.parameters(), lr=0.2)
+    x, y, lengths = data()
+    for _ in range(4):
+        ids = torch.arange(8)[mesh.replica :: 2]
+        target = y[ids]
+        pipeline.step(
+            x[ids],
+            loss=lambda out, rows, target=target: F.cross_entropy(out, target[rows], reduction="sum") / 4,
+            ids=ids,
+            lengths=lengths[ids],
+        )
+        optimizer.step()
+        optimizer.zero_grad()
+    mine = [{key: value.clone() for key, value in one.state_dict().items()} for one in pipeline.modules]
+    found: list[Any] = [None] * world.size
+    dist.all_gather_object(found, mine)
+    halves = [join_states([state for states in found[k : k + 2] for state in states]) for k in (0, 2)]
+    return {"halves": halves, "bytes": pipeline.gradient_bytes_sent}

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from seqkit.distributed.functions import run_ranks
+from seqkit.distributed.functions import RankError, run_ranks
+from seqkit.distributed.message import HEADER
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -22,20 +23,186 @@ def importable() -> Iterator[None]:
 
 
 def run(name: str, n_ranks: int, *arguments: Any, timeout: float = 60.0) -> list[Any]:
-    import pipeline_ranks  # noqa: PLC0415 - found by the fixture's path
+    import pipeline_ranks  # found by the fixture's path
 
     return run_ranks(getattr(pipeline_ranks, name), n_ranks, *arguments, timeout=timeout, limit=240.0)
 
 
-@pytest.mark.parametrize(
-    ("schedule", "n_ranks", "n_stages"), [("gpipe", 2, 2), ("1f1b", 2, 2), ("1f1b", 4, 4), ("interleaved", 2, 4)]
-)
-def test_without_compression_it_is_the_training_of_one_process(schedule: str, n_ranks: int, n_stages: int) -> None:
-    import pipeline_ranks  # noqa: PLC0415
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+@pytest.mark.parametrize(("schedule", "n_ranks", "n_stages"), [("gpipe", 2, 2), ("1f1b", 4, 4), ("interleaved", 2, 4)])
+def test_it_is_the_training_of_one_process(schedule: str, n_ranks: int, n_stages: int) -> None:
+    import pipeline_ranks
 
     losses, weights = pipeline_ranks.alone(2)
-    found = run("train", n_ranks, 2, None, schedule, n_stages)
+    found = run("train", n_ranks, schedule, n_stages)
     last = next(one for one in found if one["losses"][0] is not None)
     assert last["losses"] == pytest.approx(losses, rel=1e-5)
     for name, value in found[0]["weights"].items():
         assert torch.allclose(value, weights[name], atol=1e-6), name
+    # In the first epoch each sample is sent in full: bit for bit what it is without compression.
+    assert same(*found[0]["first epoch"])
+    # Both ends of each cut hold the same after the second.
+    digests: dict[int, list[str]] = {}
+    for cut, digest in found[0]["digests"]:
+        digests.setdefault(cut, []).append(digest)
+    assert sorted(digests) == list(range(n_stages - 1))
+    assert all(len(both) == 2 and both[0] == both[1] for both in digests.values())
+
+
+@pytest.fixture(scope="module")
+def properties(importable: None) -> list[dict[str, Any]]:
+    return run("properties", 2)
+
+
+@pytest.mark.parametrize("bits", ["4/8", "2/4 bfloat16"])
+def test_both_ends_hold_the_same_and_the_schedule_changes_nothing(bits: str, properties: list[dict[str, Any]]) -> None:
+    first, second = (properties[1][f"{schedule} {bits}"] for schedule in ("gpipe", "1f1b"))
+    for one in (first, second):
+        assert len(one["digests"]) == 2
+        assert len({digest for _, digest in one["digests"]}) == 1
+    assert first["losses"] == second["losses"]
+    assert len(set(first["losses"])) == len(first["losses"])  # it did train
+    assert same(first["weights"], second["weights"])
+
+
+def test_evaluation_changes_no_buffer_and_is_in_full_precision(properties: list[dict[str, Any]]) -> None:
+    import pipeline_ranks
+
+    found = properties[1]["evaluated"]
+    assert found["before"] == found["after"]
+    whole, (x, _, lengths) = pipeline_ranks.model(), pipeline_ranks.data()
+    whole.load_state_dict(found["weights"])
+    assert torch.allclose(found["outputs"], whole.eval()(x[:5], lengths[:5]), atol=1e-6)
+    assert properties[0]["evaluated"]["outputs"] is None
+
+
+def test_weights_that_do_not_move_leave_nothing_to_send(properties: list[dict[str, Any]]) -> None:
+    first, second, meters = properties[1]["still"][0], properties[1]["still"][1], properties[0]["still"][2]
+    assert first == second
+    assert meters == [(0.0, 0.0, 0)]
+
+
+def test_the_bytes_are_those_of_the_formula(properties: list[dict[str, Any]]) -> None:
+    import pipeline_ranks
+
+    header, samples, numbers = HEADER, pipeline_ranks.N, pipeline_ranks.LENGTH * pipeline_ranks.WIDTH
+    messages = 4 + 3  # 8 rows are four micro-batches of 2, 6 rows are three
+    steps = 2 * -(-numbers // 64)
+    whole = messages * header + samples * (1 + 4 * numbers)
+    activations = messages * header + samples * (1 + numbers * 4 // 8 + steps)
+    gradients = messages * header + samples * (1 + numbers + steps)
+    assert properties[0]["bytes"] == (whole, activations)
+    assert properties[1]["bytes"] == (gradients, gradients)
+
+
+def test_gradients_go_straight_through(importable: None) -> None:
+    import pipeline_ranks  # noqa: F401
+
+    found = run("straight_through", 2)[0]
+    for bits, limit in ((32, 1e-5), (8, 0.02)):
+        gradients, true, error = found[bits]
+        assert error > 0.01  # the received activation is another one than the true one
+        for stage in range(2):
+            for name, value in true[stage].items():
+                lost = (gradients[stage][name] - value).norm()
+                assert lost <= limit * value.norm() + 1e-7, (bits, stage, name)
+
+
+def test_schedules_call_the_hooks_that_are_replaced() -> None:
+    found = run("contract", 2)
+    for schedule in ("gpipe", "1f1b"):
+        for rank in range(2):
+            one = found[rank][schedule]
+            assert one["calls"] == one["tracked"] == 2, "the module ran for nothing"
+            assert one["finite"]
+    assert found[0]["gpipe"]["hooks"] == [
+        *("fwd_recv_ops 0", "fwd_send_ops 0", "fwd_recv_ops 1", "fwd_send_ops 1"),
+        *("bwd_recv_ops 0", "retrieve_recv_grads 0", "bwd_send_ops 0"),
+        *("bwd_recv_ops 1", "retrieve_recv_grads 1", "bwd_send_ops 1"),
+    ]
+    assert found[1]["1f1b"]["hooks"] == [
+        *("fwd_recv_ops 0", "retrieve_recv_activations 0", "fwd_send_ops 0", "bwd_recv_ops 0", "bwd_send_ops 0"),
+        *("fwd_recv_ops 1", "retrieve_recv_activations 1", "fwd_send_ops 1", "bwd_recv_ops 1", "bwd_send_ops 1"),
+    ]
+
+
+def test_the_names_that_a_stage_relies_on_are_there() -> None:
+    import inspect
+
+    from torch.distributed.pipelining import PipelineStage
+
+    from seqkit.distributed.stage import CompressedStage
+
+    source = "".join(inspect.getsource(one) for one in PipelineStage.__mro__[:2])
+    for name in CompressedStage.PRIVATE_NAMES:
+        assert hasattr(PipelineStage, name) or f"self.{name}" in source, name
+
+
+def test_what_does_not_fit_is_refused_on_every_rank() -> None:
+    found = run("refusals", 2)
+    for rank in range(2):
+        words = found[rank]
+        assert words["bits"].startswith("ValueError: `compression` must be the same on all ranks"), words["bits"]
+        assert "`stages` must be one for each of the 2 ranks, got 4" in words["micro-batches"]
+        assert "`ids` must be the same samples in the same order" in words["other ids"]
+        assert "`ids` must hold each sample once" in words["an id twice"]
+        assert words["a new id"] == "nothing"  # it is sent in full
+        assert "the two sides of cut 0 know different samples" in words["one end forgot"]
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("dies", "lost another rank in step"),
+        ("is slow", "waited 3 s for a message of another rank in step"),
+        ("raises", "rank 1 failed in step 3: ZeroDivisionError"),
+        ("spoils a message", "rank 1 failed in step 3: MessageError"),
+    ],
+)
+def test_a_failure_is_a_sentence_on_the_other_rank_in_bounded_time(how: str, words: str) -> None:
+    with pytest.raises(RankError) as caught:
+        run("broken", 2, how, timeout=3.0 if how == "is slow" else 30.0)
+    assert "PeerError" in caught.value.errors[0]
+    assert words in caught.value.errors[0]
+
+
+def test_a_resumed_training_is_the_unbroken_one_bit_for_bit(tmp_path: Path) -> None:
+    found = run("resumed", 2, str(tmp_path))
+    for rank in range(2):
+        whole, again = found[rank]["whole"], found[rank]["resumed"]
+        assert whole[0] == again[0]
+        assert same(whole[1], again[1])
+        assert whole[2] == again[2]
+        assert found[rank]["resumed, seen"] == [True]
+        assert found[rank]["resumed, words"] == []
+        assert found[rank]["epoch"] == 2
+        # A buffer that is missing at one end is forgotten at both: samples go in full, never against zeros.
+        assert found[rank]["without buffers, seen"] == [False]
+        assert any("send each sample in full once more" in words for words in found[rank]["without buffers, words"])
+        digests = found[rank]["without buffers"][2]
+        assert digests[0] == digests[1]
+
+
+def test_pipelines_side_by_side_average_their_gradients() -> None:
+    import pipeline_ranks
+
+    plain, coded = (run("grid", 4, compression) for compression in (None, "fw=32,bw=32,dp=8"))
+    for found in (plain, coded):
+        assert same(*found[0]["halves"])
+    whole, (x, y, lengths) = pipeline_ranks.model(), pipeline_ranks.data()
+    optimizer = torch.optim.SGD(whole.parameters(), lr=0.2)
+    for _ in range(4):
+        torch.nn.functional.cross_entropy(whole(x[:8], lengths[:8]), y[:8]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    start = pipeline_ranks.model().state_dict()
+    for name, value in whole.state_dict().items():
+        assert torch.allclose(plain[0]["halves"][0][name], value, atol=1e-6), name
+    moved = sum(float((value - start[name]).square().sum()) for name, value in whole.state_dict().items())
+    lost = sum(float((coded[0]["halves"][0][k] - v).square().sum()) for k, v in whole.state_dict().items())
+    assert 0 < lost < 0.02**2 * moved
+    assert coded[0]["bytes"] > 0
+    assert plain[0]["bytes"] == 0
