@@ -41,6 +41,11 @@ class Comparison:
     Args:
         path: Its folder: comparison.json, rows.csv, table.md, comparison.png, and the runs.
         rows: One row a training.
+
+    Example:
+        >>> rows = (Row("digits", "gru", 0, "accuracy", 0.9), Row("digits", "s4d", 0, "accuracy", 0.95))
+        >>> Comparison(Path("comparisons/digits"), rows).summaries[0].model
+        's4d'
     """
 
     path: Path
