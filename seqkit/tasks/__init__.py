@@ -12,11 +12,16 @@ from seqkit.tasks.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from seqkit.tasks.monarch_schedule import MonarchSchedule
+    from seqkit.tasks.operation_schedule import OperationSchedule
     from seqkit.tasks.task import SequenceTask
 
-__all__ = ["MonarchSchedule", "RunFolder", "SequenceTask", "TrainingConfig", "param_groups"]
+__all__ = ["MonarchSchedule", "OperationSchedule", "RunFolder", "SequenceTask", "TrainingConfig", "param_groups"]
 
-LATE = {"MonarchSchedule": "seqkit.tasks.monarch_schedule", "SequenceTask": "seqkit.tasks.task"}
+LATE = {
+    "MonarchSchedule": "seqkit.tasks.monarch_schedule",
+    "OperationSchedule": "seqkit.tasks.operation_schedule",
+    "SequenceTask": "seqkit.tasks.task",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -59,6 +59,7 @@ class SequenceTask(L.LightningModule):
         model: The model; its `info` says what the target is.
         learning_rate: Peak learning rate.
         ssm_learning_rate: Peak learning rate of A, B and dt; see `param_groups`.
+        operation_learning_rate: Peak learning rate of K, L and M of XD-operations; `learning_rate` if None.
         weight_decay: Decay of matrices outside the state-space parameters.
         warmup: Share of all steps spent rising to the peak.
         label_smoothing: Share of a class target spread over all classes, in training only.
@@ -89,6 +90,7 @@ class SequenceTask(L.LightningModule):
         *,
         learning_rate: float = 0.004,
         ssm_learning_rate: float | None = None,
+        operation_learning_rate: float | None = None,
         weight_decay: float = 0.01,
         warmup: float = 0.1,
         label_smoothing: float = 0.0,
@@ -100,6 +102,8 @@ class SequenceTask(L.LightningModule):
         check_positive("learning_rate", learning_rate)
         if ssm_learning_rate is not None:
             check_positive("ssm_learning_rate", ssm_learning_rate)
+        if operation_learning_rate is not None:
+            check_not_negative("operation_learning_rate", operation_learning_rate)
         check_not_negative("weight_decay", weight_decay)
         check_unit_interval("warmup", warmup)
         check_unit_interval("label_smoothing", label_smoothing)
@@ -117,6 +121,7 @@ class SequenceTask(L.LightningModule):
         self.front_end: Any = front_end
         self.learning_rate = learning_rate
         self.ssm_learning_rate = ssm_learning_rate
+        self.operation_learning_rate = operation_learning_rate
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.label_smoothing = label_smoothing
@@ -208,6 +213,7 @@ class SequenceTask(L.LightningModule):
             self.model,
             learning_rate=self.learning_rate,
             ssm_learning_rate=self.ssm_learning_rate,
+            operation_learning_rate=self.operation_learning_rate,
             weight_decay=self.weight_decay,
         )
         if self.front_end is not None and (own := [p for p in self.front_end.parameters() if p.requires_grad]):
