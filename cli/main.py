@@ -8,7 +8,22 @@ from typing import Annotated
 
 import typer
 
-from seqkit.cli import bench, compare, data, doctor, evaluate, export, hippo, models, predict, search, serve, stream, train
+from seqkit.cli import (
+    bench,
+    compare,
+    data,
+    distill,
+    doctor,
+    evaluate,
+    export,
+    hippo,
+    models,
+    predict,
+    search,
+    serve,
+    stream,
+    train,
+)
 from seqkit.version import __version__
 
 __all__ = ["app", "main"]
@@ -25,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.train)
+app.command("distill")(distill.distill)
 app.command("search")(search.search)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)

@@ -11,6 +11,7 @@ from seqkit.runs.settings import parse_settings
 
 if TYPE_CHECKING:
     from seqkit.runs.comparison.comparing import Comparison, compare
+    from seqkit.runs.distill_run import train_distilled
     from seqkit.runs.evaluation import evaluate
     from seqkit.runs.prediction import predict
     from seqkit.runs.result import Evaluation, TrainResult
@@ -27,6 +28,7 @@ __all__ = [
     "parse_settings",
     "predict",
     "train",
+    "train_distilled",
 ]
 
 _HOMES = {
@@ -37,6 +39,7 @@ _HOMES = {
     "evaluate": "evaluation",
     "predict": "prediction",
     "train": "training",
+    "train_distilled": "distill_run",
 }
 
 

@@ -86,14 +86,12 @@ class DistillTask(SequenceTask):
         if temperature != 1 and (loss != "cross_entropy" or not classes):
             raise ValueError(f"`temperature` must be 1 for {loss if classes else 'values'}, got {temperature!r}")
         if loss != "cross_entropy" and not classes:
-            raise ValueError(
-                f"`loss` must be cross_entropy where values are learned, whose loss is squared, got {loss!r}"
-            )
+            raise ValueError(f"`loss` must be cross_entropy (the default) where values are learned, got {loss!r}")
         linear = loss != "logits" and temperature == 1
         if steps == "all" and not linear:
             raise ValueError(
-                "`steps` must be last for a loss that is not linear in the target: what a teacher says of a whole series "
-                "is then wrong for a part of it; use cross_entropy at temperature 1, or brier"
+                "`steps` must be last for a loss that is not linear in the target, for what a teacher says of a whole "
+                "series is then wrong for a part of it; use cross_entropy at temperature 1, or brier"
             )
         every = linear and classes and answers_after_each_sample(model) if steps == "auto" else steps == "all"
         if every and not answers_after_each_sample(model):

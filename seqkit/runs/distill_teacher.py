@@ -148,7 +148,7 @@ def as_panel(series: SeriesSet) -> Any:
     rows = [np.asarray(one, dtype=np.float64) for one in series.values]
     if len({len(row) for row in rows}) == 1:
         return np.stack([row.T for row in rows])
-    import pandas as pd
+    import pandas as pd  # noqa: PLC0415 - only series of unequal length need it
 
     return [pd.DataFrame(row) for row in rows]
 
