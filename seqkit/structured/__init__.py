@@ -10,6 +10,7 @@ from seqkit.structured.describe import describe_structured, restore_structured
 from seqkit.structured.linear import StructuredLinear
 from seqkit.structured.low_rank import LowRank
 from seqkit.structured.matrix import StructuredMatrix
+from seqkit.structured.moments import Moments, input_moments
 from seqkit.structured.monarch import Monarch
 from seqkit.structured.monarch_product import factor_monarch_product
 from seqkit.structured.pixelfly import Pixelfly
@@ -25,6 +26,7 @@ __all__ = [
     "Kaleidoscope",
     "KaleidoscopeFrontEnd",
     "LowRank",
+    "Moments",
     "Monarch",
     "OrthogonalKaleidoscope",
     "Pixelfly",
@@ -37,6 +39,7 @@ __all__ = [
     "describe_structured",
     "factor_monarch_product",
     "get_structure",
+    "input_moments",
     "project",
     "register_structure",
     "replace_linear",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from seqkit.checks import check_positive_int
 from seqkit.structured.blocks import ranks
+from seqkit.structured.covariance import nearest_rank, roots, steadied
 from seqkit.structured.matrix import StructuredMatrix
 from seqkit.structured.parameters import draw, parameter
 from seqkit.structured.registry import register_structure
@@ -71,8 +72,10 @@ class LowRank(StructuredMatrix):
         """Returns U V."""
         return self.U @ self.V
 
-    def assign(self, matrix: Tensor) -> None:
-        """Keeps the largest singular values."""
+    def assign(self, matrix: Tensor, covariance: Tensor | None = None) -> None:
+        """Keeps the largest singular values, of W C^(1/2) where inputs have a covariance C."""
+        if covariance is not None:
+            matrix, _ = nearest_rank(matrix, self.rank, *roots(steadied(covariance, matrix)))
         u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
         root = s[: self.rank].sqrt()
         self.U.copy_(u[:, : self.rank] * root)

@@ -15,6 +15,7 @@ from seqkit.kernels.monarch import monarch
 from seqkit.structured.blocks import cut, near_divisor, ranks
 from seqkit.structured.matrix import StructuredMatrix
 from seqkit.structured.monarch_fit import fit_monarch
+from seqkit.structured.monarch_weighed import weighed_corner
 from seqkit.structured.parameters import draw, parameter
 from seqkit.structured.registry import register_structure
 from seqkit.structured.stages import apply_stages, stage_shapes
@@ -140,8 +141,22 @@ class Monarch(StructuredMatrix):
         whole = torch.einsum("lskr,krlp->slkp", left, right).reshape(s * n_blocks, k * p)
         return whole[: self.out_features, : self.in_features]
 
-    def assign(self, matrix: Tensor) -> None:
-        """Truncated singular value decompositions of the slices, one stage after the other."""
+    def assign(self, matrix: Tensor, covariance: Tensor | None = None, sweeps: int = 20) -> None:
+        """Truncated singular value decompositions of the slices, one stage after the other.
+
+        Args:
+            matrix: Dense matrix, (out, in).
+            covariance: Of the inputs, (in, in), which then says how much errors count; for order 2. The fit then takes
+                blocks of columns in turns.
+            sweeps: Largest number of turns, where there is a covariance.
+        """
+        check_positive_int("sweeps", sweeps)
+        if covariance is not None:
+            if self.order > 2:
+                raise ValueError(f"`covariance` must be None for an order above 2, got one with order {self.order}")
+            (k, p), (s, n_blocks) = self.digits
+            padded = s * n_blocks, k * p
+            matrix = weighed_corner(matrix, padded, (k, n_blocks), self.slice_rank, covariance, sweeps)
         for weight, value in zip(self.factors, fit_monarch(matrix, *self.digits, self.slice_rank), strict=True):
             weight.copy_(value)
 

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from seqkit.checks import check_positive_int
+from seqkit.structured.covariance import steadied
 from seqkit.structured.matrix import StructuredMatrix
 from seqkit.structured.parameters import draw, parameter
 from seqkit.structured.pixelfly_fit import fit_low_rank_outside
 from seqkit.structured.pixelfly_mask import butterfly_mask, check_factors, neighbours
 from seqkit.structured.pixelfly_product import flat_product
+from seqkit.structured.pixelfly_weighed import weighed_pixelfly
 from seqkit.structured.registry import register_structure
 
 __all__ = ["Pixelfly"]
@@ -153,18 +155,24 @@ class Pixelfly(StructuredMatrix):
         return inside / (self.in_features * self.out_features)
 
     @torch.no_grad()
-    def assign(self, matrix: Tensor, sweeps: int = 200) -> None:
+    def assign(self, matrix: Tensor, covariance: Tensor | None = None, sweeps: int = 200) -> None:
         """Projects on both terms in turns; g becomes 1/2 and the terms take its place.
 
         Args:
             matrix: Dense matrix, (out, in).
+            covariance: Of the inputs, (in, in), which then says how much errors count.
             sweeps: Largest number of turns.
         """
         check_positive_int("sweeps", sweeps)
         rest = matrix
-        if self.rank:
+        if covariance is not None:
+            steady = steadied(covariance, matrix)
+            rest, left, right, _ = weighed_pixelfly(matrix, self.mask(), self.rank, steady, sweeps)
+        elif self.rank:
             left, right, _ = fit_low_rank_outside(matrix, self.mask(), self.rank, sweeps)
-            rest = 2 * (matrix - left @ right)
+            rest = matrix - left @ right
+        if self.rank:
+            rest = 2 * rest
             self.U.copy_(2 * left)
             self.V.copy_(right)
             self.gate.fill_(0.5)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import nn
 
 from seqkit.checks import check_finite
 from seqkit.structured.budget import choices, smallest_share
+from seqkit.structured.moments import Moments
 from seqkit.structured.registry import structure_class
-from seqkit.structured.replace import Select, free_layers, replace_linear
+from seqkit.structured.replace import Select, free_layers, moments_of, replace_linear
 
 __all__ = ["SparseLayer", "Sparsified", "sparsify"]
 
 HEADS = {"head", "heads", "classifier", "lm_head"}
+NARROW = 32
+"""Layers with a smaller side stay dense if not told otherwise: encoders of few channels, which a budget would ruin."""
 
 
 class SparseLayer(NamedTuple):
@@ -69,6 +72,7 @@ def sparsify(
     *,
     skip: Select | Sequence[str] | None = None,
     fresh: bool = False,
+    data: Iterable[Any] | Mapping[str, Moments] | None = None,
 ) -> Sparsified:
     """Replaces the dense layers of any module by structured ones that cost a share of them, in place.
 
@@ -82,15 +86,19 @@ def sparsify(
         structure: Name of a registered family.
         skip: Layers that stay dense: names of layers or of modules with all inside, or a function of name and layer. If
             None, output layers: those inside a module named head, heads, classifier or lm_head, or where there is
-            none, the last linear layer. An empty list skips none.
+            none, the last linear layer; and layers with fewer than 32 rows or columns, such as encoders of few
+            channels, which have little to give and much to lose. An empty list skips none.
         fresh: Whether to draw new weights, for a training from the start, instead of taking those nearest to the old.
+        data: What the model reads, as for `replace_linear`: new weights are then nearest where inputs are. Of a trained
+            model this keeps far more than its weights alone do.
 
     Returns:
         The replaced layers with their true densities, and those that stay dense with the reason.
 
     Raises:
         ValueError: a budget outside 0 to 1 or too small for every layer, no layer to replace, a name to skip that the
-            model does not have, an unknown family, or a weight that is not finite. The model is then unchanged.
+            model does not have, an unknown family, a weight that is not finite, or data that do not reach a layer. The
+            model is then unchanged.
 
     Source: Chen et al. 2021, Pixelated Butterfly (arXiv:2112.00029), the rule of thumb for budgets.
 
@@ -107,15 +115,14 @@ def sparsify(
     if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 < budget < 1:
         raise ValueError(f"`budget` must be a share above 0 and below 1, got {budget!r}")
     structure_class(structure)
-    left_out = skipped(model, skip)
-    kept = dict.fromkeys(left_out, "output layer" if skip is None else "skipped")
+    kept = skipped(model, skip)
     layers = dict(free_layers(model))
     kept |= {
         name: "its owner reads its weight, or it is shared"
         for name, layer in model.named_modules()
-        if name and isinstance(layer, nn.Linear) and name not in layers and name not in left_out
+        if name and isinstance(layer, nn.Linear) and name not in layers and name not in kept
     }
-    wanted = {name: layer for name, layer in layers.items() if name not in left_out}
+    wanted = {name: layer for name, layer in layers.items() if name not in kept}
     if not wanted:
         raise ValueError(
             f"`model` must hold an nn.Linear layer to replace, got {type(model).__name__} with none that is not "
@@ -132,17 +139,24 @@ def sparsify(
         )
     for name in chosen:
         check_finite(f"{name}.weight", wanted[name].weight.detach(), "no structured matrix is near to it")
-    return replaced(model, structure, chosen, kept, fresh)
+    moments = moments_of(model, structure, list(chosen), data, fresh)
+    return replaced(model, structure, chosen, kept, fresh, moments)
 
 
 def replaced(
-    model: nn.Module, structure: str, chosen: dict[str, dict[str, Any]], kept: dict[str, str], fresh: bool
+    model: nn.Module,
+    structure: str,
+    chosen: dict[str, dict[str, Any]],
+    kept: dict[str, str],
+    fresh: bool,
+    moments: Mapping[str, Moments],
 ) -> Sparsified:
     """Carries a plan out."""
     before = sum(parameter.numel() for parameter in model.parameters())
     done: list[SparseLayer] = []
     for name, options in chosen.items():
-        replace_linear(model, structure, select=lambda other, _, name=name: other == name, fresh=fresh, **options)  # type: ignore[misc]
+        here: Select = lambda other, _, name=name: other == name  # type: ignore[misc]  # noqa: E731
+        replace_linear(model, structure, select=here, fresh=fresh, data=moments or None, **options)
         layer = model.get_submodule(name)
         matrix: Any = layer.matrix
         done.append(SparseLayer(name, matrix.in_features, matrix.out_features, options, matrix.density))
@@ -152,16 +166,18 @@ def replaced(
     return Sparsified(structure, done, kept, stored / dense, after / before)
 
 
-def skipped(model: nn.Module, skip: Select | Sequence[str] | None) -> list[str]:
-    """Names of the linear layers that are to stay dense."""
+def skipped(model: nn.Module, skip: Select | Sequence[str] | None) -> dict[str, str]:
+    """Names of the linear layers that are to stay dense, and why."""
     linear = {name: layer for name, layer in model.named_modules() if name and isinstance(layer, nn.Linear)}
     if skip is None:
         heads = [name for name in linear if HEADS & set(name.split("."))]
-        return heads or list(linear)[-1:]
+        narrow = [name for name, one in linear.items() if min(one.in_features, one.out_features) < NARROW]
+        words = f"narrower than {NARROW}"
+        return dict.fromkeys(narrow, words) | dict.fromkeys(heads or list(linear)[-1:], "output layer")
     if callable(skip):
-        return [name for name, layer in linear.items() if skip(name, layer)]
+        return {name: "skipped" for name, layer in linear.items() if skip(name, layer)}
     skip = [skip] if isinstance(skip, str) else skip
     unknown = set(skip) - {name for name, _ in model.named_modules()}
     if unknown:
         raise ValueError(f"`skip` must name modules of the model, got {min(unknown)!r}, which it does not have")
-    return [name for name in linear if any(f"{name}.".startswith(f"{prefix}.") for prefix in skip)]
+    return {name: "skipped" for name in linear if any(f"{name}.".startswith(f"{prefix}.") for prefix in skip)}

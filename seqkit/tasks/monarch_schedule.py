@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import lightning as L
 from torch import nn
 
 from seqkit.checks import check_choice
-from seqkit.structured import StructuredLinear, densify, replace_linear
+from seqkit.structured import StructuredLinear, densify, input_moments, replace_linear
 from seqkit.structured.replace import Select
 from seqkit.tasks.callbacks import History
 from seqkit.tasks.optimizer_swap import adopt_parameters, optimizers_of
@@ -39,11 +40,14 @@ class MonarchSchedule(L.Callback):
         structure: Name of a registered family.
         select: Which layers, by name and layer; None for those that the structure makes smaller (to structured, or at
             the start) and for all structured ones (to dense).
+        data: Batches that the task's forward takes, such as a few of a training loader, on which the model runs once
+            before dense layers become structured: new weights are then nearest where inputs are, see `replace_linear`.
         **options: Options of the family and of its fit.
 
     Raises:
-        ValueError: a direction or time that cannot be; when training starts, several processes with a replacement
-            after the start, a share of a training without end, or no layer to replace.
+        ValueError: a direction or time that cannot be, or data for one that has no use for them; when training starts,
+            several processes with a replacement after the start, a share of a training without end, or no layer to
+            replace.
 
     Source:
         Dao et al. 2022, Monarch (arXiv:2204.00595), section 3.3 (reverse sparsification in the last tenth of the steps
@@ -61,6 +65,7 @@ class MonarchSchedule(L.Callback):
         structure: str = "monarch",
         *,
         select: Select | None = None,
+        data: Iterable[Any] | None = None,
         **options: Any,
     ) -> None:
         self.to = check_choice("to", to, ("structured", "dense"))
@@ -71,8 +76,11 @@ class MonarchSchedule(L.Callback):
             raise ValueError(
                 '`at` must be above 0 with to="dense", got 0; a training that is dense throughout needs none'
             )
+        if to == "dense" and data is not None:
+            raise ValueError('`data` must be None with to="dense", whose layers are drawn newly and multiplied out')
         self.at = at
         self.structure = structure
+        self.data = data
         self.select = select
         self.options = options
         self.replaced: list[str] = []
@@ -164,7 +172,17 @@ class MonarchSchedule(L.Callback):
         self.replaced = list(state_dict["replaced"])
 
     def _make_structured(self, module: nn.Module, *, fresh: bool) -> list[str]:
-        return replace_linear(module, self.structure, select=self.select, fresh=fresh, **self.options)
+        moments = None
+        if self.data is not None and not fresh:
+            moments = input_moments(module, self.data, forward=run_task)
+        return replace_linear(module, self.structure, select=self.select, fresh=fresh, data=moments, **self.options)
+
+
+def run_task(module: nn.Module, batch: Any) -> Any:
+    """Runs a Lightning module on a batch, on the module's device."""
+    if isinstance(module, L.LightningModule):
+        batch = module.transfer_batch_to_device(batch, module.device, 0)
+    return module(batch)
 
 
 def holds_structured(module: nn.Module) -> bool:

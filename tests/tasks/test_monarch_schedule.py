@@ -85,6 +85,30 @@ def test_dense_to_structured_in_the_middle(make_trainer):
     assert all(float(one.abs().max()) > 1e-3 for one in change)
 
 
+def test_data_keep_the_loss_at_the_replacement(make_trainer):
+    class Called(Plain):
+        def forward(self, batch):
+            return self.net(batch[:, :3].repeat(1, 6)[:, :N])
+
+        def training_step(self, batch, batch_idx):
+            loss = (self(batch) - batch.sum(-1, keepdim=True)).square().mean()
+            self.losses.append(float(loss.detach()))
+            return loss
+
+    def jump(**options):
+        module = Called()
+        before = Called()
+        schedule = MonarchSchedule("structured", slice_rank=1, **options)
+        make_trainer(max_steps=1, callbacks=[schedule]).fit(module, rows())
+        make_trainer(max_steps=1).fit(before, rows())
+        assert module.training
+        return abs(module.losses[0] - before.losses[0])
+
+    assert jump(data=rows()) < 0.05 * jump()
+    with pytest.raises(ValueError, match='`data` must be None with to="dense"'):
+        MonarchSchedule("dense", at=0.5, data=rows())
+
+
 def test_reverse_sparsification(make_trainer):
     module, watch = Plain(), Watch()
     make_trainer(max_epochs=2, callbacks=[MonarchSchedule("dense", at=9), watch]).fit(module, rows())
