@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -139,6 +140,31 @@ class Sender:
         blob = pack_message(header, flags, full, data)
         self.meter.count(len(blob), len(given), side.length, header.full)
         return blob
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next message depends on beside the buffer: the state of the codec's random numbers, or None.
+
+        Example:
+            >>> Sender(DeltaCodec(8), (64,)).state_dict()
+            {'generator': None}
+        """
+        generator = self.side.codec.generator
+        return {"generator": None if generator is None else generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from a state; the buffer is loaded by itself.
+
+        Raises:
+            ValueError: the state has random numbers and this sender none, or the other way round.
+
+        Example:
+            >>> Sender(DeltaCodec(8), (64,)).load_state_dict({"generator": None})
+        """
+        generator = self.side.codec.generator
+        if (state["generator"] is None) != (generator is None):
+            raise ValueError(f"{self.side.name}: `state` must be of a sender with the same rounding; make it alike")
+        if generator is not None:
+            generator.set_state(state["generator"])
 
     def changes(self, ids: tuple[Id, ...], rows: Tensor) -> tuple[Tensor, list[int]]:
         """Codes samples that both ends know; returns bytes (n, W) and how each was sent."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import weakref
 from pathlib import Path
 
 import torch
@@ -64,7 +65,7 @@ class FileRows:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "messages.rows"
         self.width = width
-        self.handle: int | None = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        self.handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -73,12 +74,12 @@ class FileRows:
                 f"`path` must be a folder of this store alone, got {str(folder)!r}, which another one uses; "
                 "give each end of each cut its own"
             ) from error
+        self.release = weakref.finalize(self, let_go, self.handle)
         os.ftruncate(self.handle, 0)
         self.grow(count)
 
     def grow(self, count: int) -> None:
         """Makes the file `count` rows long."""
-        assert self.handle is not None
         size = count * self.width
         if hasattr(os, "posix_fallocate"):  # says now that the disk is full, where a later write would end the process
             os.posix_fallocate(self.handle, 0, size)
@@ -92,7 +93,11 @@ class FileRows:
         self.map.flush()
 
     def close(self) -> None:
-        """Lets go of the lock and the file."""
-        if self.handle is not None:
-            os.close(self.handle)
-            self.handle = None
+        """Lets go of the lock and the file; without it, that happens when nothing refers to the rows any more."""
+        self.release()
+
+
+def let_go(handle: int) -> None:
+    """Unlocks and closes a file: the map of it holds the lock too, so closing alone would not do."""
+    fcntl.flock(handle, fcntl.LOCK_UN)
+    os.close(handle)

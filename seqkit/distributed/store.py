@@ -90,6 +90,10 @@ class MessageStore:
             raise ValueError(f"`dtype` must be torch.float32 or torch.bfloat16, got {dtype}; float16 overflows")
         if bits is not None and bits not in (2, 3, 4, 5, 6, 8):
             raise ValueError(f"`bits` must be 2 to 6 or 8, or None for `dtype` as it is, got {bits!r}")
+        if bits is not None and dtype != torch.float32:
+            raise ValueError(
+                f"`dtype` must be left at torch.float32 where `bits` is given, got {dtype}; drop one of them"
+            )
         if capacity is not None:
             check_positive_int("capacity", capacity)
         self.shape, self.dtype, self.capacity, self.bits, self.group = tuple(shape), dtype, capacity, bits, group
