@@ -30,6 +30,14 @@ def train(
         str | None, typer.Option(help="Name of a model (`seqkit models`); the data set's recipe chooses if left out.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with sections data, model and training.")] = None,
+    parallel: Annotated[
+        str | None,
+        typer.Option(help="Processes that train together: pipeline=2 (its layers), ddp=2 (copies), pipeline=2,ddp=2."),
+    ] = None,
+    compress: Annotated[
+        str | None,
+        typer.Option(help="Bits of their messages: fw=4,bw=8 between layers, dp=8 between copies."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/DATA-MODEL-NUMBER if left out.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out, or the latest under runs/.")
@@ -50,7 +58,7 @@ def train(
     from seqkit.runs.training import train as run_training
 
     values = parse_settings(settings or [])
-    if resume and (data or model or config or values or overwrite or dry_run):
+    if resume and (data or model or config or values or overwrite or dry_run or parallel or compress):
         raise ValueError("a resumed run keeps its own configuration; give nothing but --out")
     if dry_run:
         from seqkit.runs.estimate import estimate
@@ -58,8 +66,17 @@ def train(
         _show_estimate(estimate(RunConfig.build(data, model, settings=values, file=config), offline=offline), json_)
         return
     configuration = None if resume else RunConfig.build(data, model, settings=values, file=config)
+    if compress is not None and parallel is None:
+        raise ValueError("`compress` must come with `parallel`, got it alone; add --parallel pipeline=2")
     try:
-        result = run_training(config=configuration, out=out, resume=resume, overwrite=overwrite, offline=offline)
+        if parallel is not None or (resume and _is_parallel(out)):
+            from seqkit.runs.parallel import train_parallel
+            from seqkit.runs.parallel_config import ParallelConfig
+
+            spread = None if parallel is None else ParallelConfig.parse(parallel, compress)
+            result = train_parallel(configuration, spread, out=out, resume=resume, overwrite=overwrite, offline=offline)
+        else:
+            result = run_training(config=configuration, out=out, resume=resume, overwrite=overwrite, offline=offline)
     except KeyboardInterrupt as stop:
         if not stop.args:
             raise
@@ -69,6 +86,13 @@ def train(
         as_json({"run": str(result.path), **result.summary})
     else:
         _show_result(result)
+
+
+def _is_parallel(out: Path | None) -> bool:
+    """Whether the run to continue is one of several processes."""
+    from seqkit.runs.folders import folder_to_resume
+
+    return (folder_to_resume(out).path / "parallel.json").is_file()
 
 
 def _show_result(result: TrainResult) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import lightning as L
+from lightning.pytorch.strategies import Strategy
 
 from seqkit.batch import Batch
 from seqkit.runs.inference import pick_device
@@ -32,6 +33,8 @@ def fit_task(
     gradient_clip: float | None = 1.0,
     root: Path | None = None,
     resume_from: Path | None = None,
+    strategy: str | Strategy = "auto",
+    processes: int = 1,
 ) -> None:
     """Trains a task; its model is left with the weights of the last step, on the device it was trained on.
 
@@ -47,6 +50,8 @@ def fit_task(
         gradient_clip: Largest norm of the gradient; None for no limit.
         root: Folder that Lightning takes as its own; the working folder if None. Nothing is written there.
         resume_from: Checkpoint to go on from.
+        strategy: Lightning's, where several processes train together.
+        processes: How many; each of them calls this.
 
     Raises:
         KeyboardInterrupt: the user stopped it.
@@ -56,7 +61,9 @@ def fit_task(
     with _quiet_lightning():
         trainer = L.Trainer(
             accelerator="gpu" if on_gpu else "cpu",
-            devices=1,
+            devices=processes,
+            strategy=strategy,
+            use_distributed_sampler=False,
             max_epochs=epochs,
             precision=precision,  # type: ignore[arg-type]
             gradient_clip_val=gradient_clip,

@@ -32,7 +32,7 @@ from seqkit.tasks.run_folder import RunFolder
 from seqkit.tasks.task import SequenceTask
 from seqkit.version import __version__
 
-__all__ = ["build_model", "carry_out", "say", "train"]
+__all__ = ["build_model", "carry_out", "finish", "say", "train"]
 
 
 def train(
@@ -84,6 +84,8 @@ def train(
         if (folder.path / "distill.json").is_file():
             raise ValueError(f"{folder.path} holds a distillation; resume it with `seqkit distill --resume`")
         resolved = RunConfig.from_file(folder.config)
+        if (folder.path / "parallel.json").is_file():
+            raise ValueError(f"{folder.path} holds a training of several processes; use `seqkit train --resume`")
         if folder.is_finished:
             result = read_result(folder)
             say(console, f"{folder.path} is finished, so there is nothing to resume")
@@ -201,10 +203,10 @@ def carry_out(
         task.load_state_dict(checkpoint["state_dict"])
     if training.keep == "best":
         task.model.load_state_dict(history.best_weights)
-    return _finish(config, task.model, module, folder, history, time.monotonic() - began, more)
+    return finish(config, task.model, module, folder, history, time.monotonic() - began, more)
 
 
-def _finish(
+def finish(
     config: RunConfig,
     model: SequenceModel,
     module: SeriesDataModule,
@@ -213,7 +215,17 @@ def _finish(
     seconds: float,
     more: Callable[[SequenceModel], dict[str, Any]] | None = None,
 ) -> TrainResult:
-    """Measures on every held-out part and writes weights, pictures and, last, the summary."""
+    """Measures on every held-out part and writes weights, pictures and, last, the summary.
+
+    Args:
+        config: The run.
+        model: Its trained model.
+        module: Its data.
+        folder: Its folder.
+        history: Its epochs.
+        seconds: What it took since it was started last.
+        more: As in `carry_out`.
+    """
     model = model.cpu().eval()
     folder.write_metrics(history.rows)  # a run that was killed right after its last checkpoint lacks the last row
     save_model(model, folder.path)

@@ -161,13 +161,19 @@ class Checkpoint(L.Callback):
     ) -> None:
         """Writes a checkpoint within the epoch; its last batch leaves that to the end of the epoch."""
         if self.every is not None and trainer.global_step % self.every == 0 and not trainer.is_last_batch:
-            write_whole(self.path, lambda path: trainer.save_checkpoint(path))
+            self._write(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the checkpoint."""
-        write_whole(self.path, lambda path: trainer.save_checkpoint(path))
+        self._write(trainer)
         if self.on_epoch is not None:
             self.on_epoch(self.history)
+
+    def _write(self, trainer: L.Trainer) -> None:
+        if trainer.is_global_zero:
+            write_whole(self.path, lambda path: trainer.save_checkpoint(path))
+        else:
+            trainer.save_checkpoint(self.path)  # takes part, and leaves the writing to the first process
 
 
 class Progress(L.Callback):

@@ -1,0 +1,145 @@
+"""How a training is spread over processes, read from the words of the command line."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from seqkit.batch import DataInfo
+from seqkit.checks import check_choice, check_keys, check_positive, check_positive_int
+from seqkit.distributed import Compression
+from seqkit.runs.config import RunConfig
+
+__all__ = ["ParallelConfig"]
+
+_WHOLE = ("pipeline", "ddp", "micro_batches")
+_SCHEDULES = ("1f1b", "gpipe", "interleaved")
+
+
+@dataclass(frozen=True)
+class ParallelConfig:
+    """Ranks of a training, and how they share it.
+
+    Args:
+        pipeline: Ranks that the layers are spread over; 1 for none.
+        ddp: Copies that share each batch; with `pipeline`, that many pipelines side by side.
+        micro_batches: Parts of a batch that a pipeline works on at once.
+        schedule: "1f1b", "gpipe", or "interleaved" for two stages on each rank.
+        timeout: Seconds after which a rank that hears nothing from another gives up.
+        compress: Bits of messages, as "fw=4,bw=8"; see `seqkit.distributed.Compression`. None compresses nothing.
+
+    Raises:
+        ValueError: a value out of range.
+
+    Example:
+        >>> ParallelConfig.parse("pipeline=2", "fw=4,bw=8").n_ranks
+        2
+    """
+
+    pipeline: int = 1
+    ddp: int = 1
+    micro_batches: int = 4
+    schedule: str = "1f1b"
+    timeout: float = 300.0
+    compress: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses values out of range and compression of what is not there."""
+        for name in _WHOLE:
+            check_positive_int(name, getattr(self, name))
+        check_choice("schedule", self.schedule, _SCHEDULES)
+        check_positive("timeout", self.timeout)
+        if self.n_ranks == 1:
+            raise ValueError("`parallel` must ask for at least two ranks, got one; leave it out, or take pipeline=2")
+        if self.compress is None:
+            return
+        wanted = Compression.parse(self.compress)
+        if self.pipeline == 1:
+            if wanted.forward < 32 or wanted.backward < 32 or wanted.gradients == 32:
+                raise ValueError(
+                    f"`compress` must be dp=BITS where there is no pipeline, got {self.compress!r}; fw and bw are the "
+                    "messages between its stages"
+                )
+        elif wanted.gradients < 32 and self.ddp == 1:
+            raise ValueError(
+                f"`compress` must have no dp where there is one pipeline, got {self.compress!r}; dp is for gradients "
+                "between copies, as with parallel pipeline=2,ddp=2"
+            )
+
+    @classmethod
+    def parse(cls, text: str, compress: str | None = None) -> ParallelConfig:
+        """Reads "pipeline=2,ddp=2,micro_batches=8".
+
+        Raises:
+            ValueError: an unknown key, or a value that does not fit.
+        """
+        values: dict[str, Any] = {}
+        for part in text.split(","):
+            key, equals, value = (word.strip() for word in part.partition("="))
+            if key == "fsdp":
+                raise ValueError(
+                    "`parallel` must be pipeline=N or ddp=N, got fsdp; sharded weights need CUDA devices and a script "
+                    "of your own with SequenceTask and Lightning's Trainer(strategy='fsdp')"
+                )
+            check_keys("parallel", [key], [*_WHOLE, "schedule", "timeout"])
+            if not equals or not value:
+                raise ValueError(f"`parallel` must look like pipeline=2, got {text!r}")
+            if key in _WHOLE:
+                values[key] = int(value) if value.isdigit() else value
+            elif key == "timeout":
+                try:
+                    values[key] = float(value)
+                except ValueError:
+                    values[key] = value
+            else:
+                values[key] = value
+        return cls(**values, compress=compress)
+
+    @property
+    def n_ranks(self) -> int:
+        """Number of processes."""
+        return self.pipeline * self.ddp
+
+    @property
+    def n_stages(self) -> int:
+        """Stages that the model is cut into."""
+        return self.pipeline * (2 if self.schedule == "interleaved" else 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def check(self, config: RunConfig, info: DataInfo) -> None:
+        """Refuses a run that cannot be spread this way, before any rank is started.
+
+        Raises:
+            ValueError: the sentence names the setting.
+        """
+        data, training = config.data, config.training
+        if data.batch_size % self.ddp:
+            raise ValueError(
+                f"`batch_size` must be a multiple of ddp={self.ddp}, got {data.batch_size}; change one of them"
+            )
+        if self.pipeline == 1:
+            return
+        if training.precision != "32":
+            raise ValueError(f"`precision` must be 32 in a pipeline, got {training.precision!r}; leave it out")
+        if config.model.mixer is None:
+            raise ValueError(
+                f"{config.model.name} has no layers to cut between; choose a model with a mixer, such as s4d"
+            )
+        if config.model.n_layers < self.n_stages:
+            raise ValueError(
+                f"`n_layers` must be at least the number of stages {self.n_stages}, got {config.model.n_layers}; take "
+                "more layers or fewer ranks"
+            )
+        if (data.batch_size // self.ddp) % self.micro_batches:
+            raise ValueError(
+                f"`micro_batches` must divide the {data.batch_size // self.ddp} series of a pipeline's batch, got "
+                f"{self.micro_batches}; change it or batch_size"
+            )
+        if self.schedule != "gpipe" and self.micro_batches < self.n_stages:
+            raise ValueError(
+                f"`micro_batches` must be at least the number of stages {self.n_stages} with {self.schedule}, got "
+                f"{self.micro_batches}; take more of them or schedule=gpipe"
+            )
