@@ -6,69 +6,71 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from seqkit.longconv.filter import filter_at
+from seqkit.longconv.lags import ramps, weights_at
 
 __all__ = ["filter_directly"]
 
-NUMBERS = 1 << 21
-"""Numbers of one temporary: as many rows are taken at once as it holds."""
+NUMBERS = 1 << 20
+"""Weights of one temporary: as many rows are taken at once as it holds."""
 
 
 def filter_directly(
-    values: Tensor, times: Tensor, table: Tensor, reverse: Tensor | None = None, *, before: int, most: int | None
+    values: Tensor,
+    gaps: Tensor,
+    taps: Tensor,
+    reverse: Tensor | None = None,
+    *,
+    before: int = 0,
+    most: int | None = None,
 ) -> Tensor:
-    """Sums filters over samples at any times.
+    """Filters signals that are linear between samples at any times.
 
-        y_l = sum_(j <= l) h(t_l - t_j) v_j + sum_(j > l) g(t_j - t_l) v_j
+        y_l = sum_i k_i v(t_l - i) + sum_i r_i v(t_l + 1 + i)
 
     Args:
-        values: Samples v times their own steps, (B, n, S), oldest first.
-        times: (B, n) float64.
-        table: h at whole times, (window + 1, S); see `filter_at`.
-        reverse: g likewise, or None for a causal map.
+        values: Samples v, (B, n, S), oldest first. The signal rises from 0 in the first one's
+            step, and after the last falls to 0 in as long a step.
+        gaps: Time from each to its predecessor, (B, n) float64.
+        taps: k, (window, S).
+        reverse: r, (window, S), or None for a causal map.
         before: Samples that come before the first output.
         most: Samples, with its own, that an output reads back; None for all.
 
     Returns:
         (B, n - before, S).
 
-    Cost: O(B n min(n, most) S) time; temporaries of 2^21 numbers, which a backward pass computes again.
+    Cost: O(B n min(n, most) S) time; temporaries of some 2^20 numbers, which a backward pass computes again.
 
     Example:
-        >>> values, times = torch.ones(1, 3, 1), torch.tensor([[0.0, 0.5, 2.0]]).double()
-        >>> filter_directly(values, times, torch.tensor([[4.0], [2.0], [0.0]]), before=0, most=None).flatten()
-        tensor([4., 7., 5.])
+        >>> values, gaps = torch.tensor([[[1.0], [3.0]]]), torch.tensor([[1.0, 2.0]]).double()
+        >>> filter_directly(values, gaps, torch.tensor([[1.0], [10.0]])).flatten()
+        tensor([ 1., 23.])
     """
     length, outputs = values.shape[1] - before, []
     row = len(values) * values.shape[2] * (values.shape[1] if most is None else min(values.shape[1], most))
     rows = max(1, min(length, NUMBERS // max(row, 1)))
-    again = length > rows and torch.is_grad_enabled() and (values.requires_grad or table.requires_grad)
-    for start in range(0, length, rows):
-        stop = min(length, start + rows)
-        first = 0 if most is None else max(0, before + start + 1 - most)
-        last = before + stop if reverse is None else values.shape[1]
-        own = torch.arange(before + start, before + stop, device=values.device)
-        keys = torch.arange(first, last, device=values.device)
-        allowed = torch.ones(len(own), len(keys), dtype=torch.bool, device=values.device)
-        if reverse is None:
-            allowed &= keys <= own[:, None]
-        if most is not None:
-            allowed &= own[:, None] - keys < most
-        part = values[:, first:last], times[:, first:last], times[:, before + start : before + stop], allowed
+    tables = ramps(taps), None if reverse is None else ramps(reverse)
+    times = gaps.cumsum(1)
+    nodes = torch.cat([times[:, :1] - gaps[:, :1], times, times[:, -1:] + gaps[:, -1:]], 1)
+    again = length > rows and torch.is_grad_enabled() and (values.requires_grad or taps.requires_grad)
+    for start in range(before, values.shape[1], rows):
+        stop = min(values.shape[1], start + rows)
+        first = 0 if most is None else max(0, start + 1 - most)
+        last = stop if reverse is None else values.shape[1]
+        own = torch.arange(start, stop, device=values.device)[:, None]
+        near = own - torch.arange(first, last, device=values.device) < (values.shape[1] if most is None else most)
+        part = values[:, first:last], times[:, start:stop], nodes[:, first : last + 2], near, *tables
         if again:
-            outputs.append(checkpoint(_summed, *part, table, reverse, use_reentrant=False, preserve_rng_state=False))
+            outputs.append(checkpoint(_summed, *part, use_reentrant=False, preserve_rng_state=False))
         else:
-            outputs.append(_summed(*part, table, reverse))
+            outputs.append(_summed(*part))
     return torch.cat(outputs, 1)
 
 
-def _summed(
-    values: Tensor, times: Tensor, own: Tensor, allowed: Tensor, table: Tensor, reverse: Tensor | None
-) -> Tensor:
+def _summed(values: Tensor, own: Tensor, nodes: Tensor, near: Tensor, table: Tensor, reverse: Tensor | None) -> Tensor:
     """Rows of outputs, (B, R, S), of samples (B, K, S)."""
-    lags = own[:, :, None] - times[:, None]
-    weights = filter_at(table, lags.clamp(min=0))
+    weights = weights_at(table, own, nodes)
     if reverse is not None:
-        weights = torch.where((lags >= 0)[..., None], weights, filter_at(reverse, (-lags).clamp(min=0)))
-    weights = weights * allowed[:, :, None]
+        weights = weights + weights_at(reverse, own, nodes, later=True)
+    weights = (weights * near[:, :, None]).to(values.dtype)
     return torch.einsum("brks,bks->brs", weights, values)

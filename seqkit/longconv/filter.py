@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seqkit.checks import check_positive, check_positive_int
 
-__all__ = ["ImplicitFilter", "filter_at"]
+__all__ = ["ImplicitFilter"]
 
 OMEGA = 10.0  # turns a layer's small weights into oscillations, as in the released code
 SHORTEST, LONGEST = 0.05, 1.5  # times, in windows, after which the filters have faded to FADED at the start
@@ -18,12 +18,12 @@ BANDS = 4
 
 
 class ImplicitFilter(nn.Module):
-    """Filters h_f(t) for 0 <= t < window, given by their values at whole training steps.
+    """Filters h_f(t) for 0 <= t < window, by their values at whole training steps.
 
         h_f(t) = sqrt(2 a_f) exp(-a_f t) w_f . sin(omega (W sin(omega (V e(t / window)))))
 
-    e holds t and the cosine and sine of four frequencies. In between h is linear, and from the window on it is 0. The
-    root keeps the energy of a filter whatever its rate of fading a_f is.
+    e holds t and the cosine and sine of four frequencies. The root keeps the energy of a filter whatever its rate of
+    fading a_f is.
 
     Args:
         n_filters: Number of filters F.
@@ -34,12 +34,12 @@ class ImplicitFilter(nn.Module):
         ValueError: a size below 1 or a window that is not positive.
 
     Source:
-        Poli et al. 2023, Hyena (arXiv:2302.10866), section 3.3, and the released code of Monarch Mixer. Differs: time
-        is continuous, the rates of fading are spread evenly in their logarithm and trained, and the energy is kept.
+        Poli et al. 2023, Hyena (arXiv:2302.10866), section 3.3, and the released code of Monarch Mixer. Differs:
+        the rates of fading are spread evenly in their logarithm and trained, and the energy is kept.
 
     Example:
         >>> ImplicitFilter(3, window=20.0)().shape
-        torch.Size([21, 3])
+        torch.Size([20, 3])
     """
 
     def __init__(self, n_filters: int, *, window: float, width: int = 64) -> None:
@@ -59,14 +59,13 @@ class ImplicitFilter(nn.Module):
         self.log_decay = nn.Parameter(spread[torch.randperm(n_filters)])
 
     def forward(self) -> Tensor:
-        """Values at the times 0, 1 .. window, (window + 1, F); the last row is 0."""
+        """Values at the times 0, 1 .., (window, F)."""
         decay = self.log_decay.exp()
         time = torch.arange(self.reach, dtype=decay.dtype, device=decay.device)[:, None]
         turns = 2 * math.pi / self.reach * time * 2.0 ** torch.arange(BANDS, dtype=decay.dtype, device=decay.device)
         features = torch.cat([time / self.reach, turns.cos(), turns.sin()], -1)
         values: Tensor = self.inner(features)
-        faded = values * (-decay * time).exp() * (2 * decay).sqrt()
-        return nn.functional.pad(faded, (0, 0, 0, 1))
+        return values * (-decay * time).exp() * (2 * decay).sqrt()
 
 
 class _Sine(nn.Module):
@@ -74,25 +73,3 @@ class _Sine(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (OMEGA * x).sin()
-
-
-def filter_at(table: Tensor, times: Tensor) -> Tensor:
-    """Filters at any times, linear between their values at whole ones.
-
-    Args:
-        table: Values at 0, 1 .. n, (n + 1, F), the last 0.
-        times: At least 0, of any shape; from n on filters are 0.
-
-    Returns:
-        Values, (..., F).
-
-    Example:
-        >>> filter_at(torch.tensor([[4.0], [2.0], [0.0]]), torch.tensor([0.0, 0.5, 1.5, 7.0])).flatten()
-        tensor([4., 3., 1., 0.])
-    """
-    last = len(table) - 1
-    place = times.clamp(max=last)
-    whole = place.floor().clamp(max=last - 1)
-    share = (place - whole).to(table.dtype)[..., None]
-    index = whole.long()
-    return table[index] * (1 - share) + table[index + 1] * share

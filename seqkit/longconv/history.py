@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["MonarchState", "newest"]
+__all__ = ["MonarchState", "is_even", "newest"]
 
 
 class MonarchState(NamedTuple):
@@ -15,15 +15,13 @@ class MonarchState(NamedTuple):
 
     Args:
         recent: What the short filter reads, (B, 4, 3 D).
-        gaps: Time from each of these to its predecessor, (B, 4) float64, in training steps.
-        values: What the long filters read, times its own step, (B, N, S); 0 from the window on.
-        ages: Time since each of these before the newest sample, (B, N) float64; at most the window.
+        values: What the long filters read, (B, N, S).
+        gaps: Time from each of these to its predecessor, (B, N) float64, in training steps; 1 before the first sample.
     """
 
     recent: Tensor
-    gaps: Tensor
     values: Tensor
-    ages: Tensor
+    gaps: Tensor
 
 
 def newest(x: Tensor, ends: Tensor, count: int) -> Tensor:
@@ -44,3 +42,15 @@ def newest(x: Tensor, ends: Tensor, count: int) -> Tensor:
     """
     places = ends.to(x.device)[:, None] - 1 - torch.arange(count, device=x.device)
     return x[torch.arange(len(x), device=x.device)[:, None], places]
+
+
+def is_even(state: MonarchState, rate: float) -> bool:
+    """Whether all samples of a state that are not 0, and those after them, came at this step.
+
+    Example:
+        >>> values, gaps = torch.tensor([[[3.0], [2.0], [0.0]]]), torch.tensor([[2.0, 2.0, 1.0]])
+        >>> is_even(MonarchState(values, values, gaps), 2.0)
+        True
+    """
+    there = (state.values != 0).any(-1).int().flip(1).cummax(1).values.flip(1)
+    return bool(((state.gaps == rate) | (there == 0)).all())

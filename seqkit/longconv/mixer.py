@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from seqkit.checks import check_choice, check_positive_int, check_shape
 from seqkit.longconv.convolve import FORMS, monarch_conv
 from seqkit.longconv.direct import filter_directly
-from seqkit.longconv.filter import ImplicitFilter, filter_at
-from seqkit.longconv.history import MonarchState, newest
+from seqkit.longconv.filter import ImplicitFilter
+from seqkit.longconv.history import MonarchState, is_even, newest
+from seqkit.longconv.lags import even_taps, n_even_taps
 from seqkit.longconv.short import FINEST, KEPT, ShortFilter
 from seqkit.nn.mixer import Mixer, State, mask_past_end, register_mixer, sample_steps
 
@@ -23,12 +24,11 @@ __all__ = ["MonarchMixer"]
 class MonarchMixer(Mixer):
     """Monarch mixer along time: a gate, a long convolution in Monarch form, a gate, and a residual convolution.
 
-        [x1, x2, v] = short(W u),   y = O (x2 * (h * (x1 v) + D x1 v) + g * u + E u)
+        [x2, x1, v] = short(W u),   y = O (x2 (h * (x1 v) + D x1 v) + g * u + E u)
 
-    Products without brackets are of samples, `*` before a bracket gates, and h and g are long filters, one a channel
-    (`ImplicitFilter`), which are functions of time. So `rate` and `timestamps` count: a sample weighs as much as its
-    step is long, and lags are times. With `causal=False` filters of their own look at later samples, the first of them
-    one step ahead.
+    with gates x1 and x2, one long filter h and g for each channel (`ImplicitFilter`), and short ones of three taps.
+    Lags are times: at another rate or at uneven times, filters read their signals at the same lags, linear between
+    samples. With `causal=False` filters of their own look at later samples, the first of them one step ahead.
 
     Args:
         d_model: Channels D of input and output.
@@ -44,8 +44,7 @@ class MonarchMixer(Mixer):
 
     Source:
         Fu et al. 2023, Monarch Mixer (arXiv:2310.12109), section 4 and its released code for language; Poli et al.
-        2023, Hyena (arXiv:2302.10866). Differs: filters and short lags are functions of time, padding is respected, and
-        a layer streams.
+        2023, Hyena (arXiv:2302.10866). Differs: lags are times, padding is respected, and a layer streams.
 
     Cost: O(B L D^2 + B L D log L) for even steps, O(B L^2 D) up to the window for uneven ones. A stream keeps
         2 `window` samples of 2 D channels, enough for steps down to half of the training one (finer ones reach back as
@@ -95,25 +94,24 @@ class MonarchMixer(Mixer):
 
     @property
     def n_kept(self) -> int:
-        """Samples that a stream keeps for the long filters."""
-        return math.ceil(self.filter.reach / FINEST)
+        """Samples that a stream keeps."""
+        return max(KEPT, math.ceil(self.filter.reach / FINEST))
 
     def forward(
         self, u: Tensor, *, lengths: Tensor | None = None, rate: float = 1.0, timestamps: Tensor | None = None
     ) -> Tensor:
         """Maps whole series (B, L, D); see `Mixer.forward`."""
-        if timestamps is not None and self.causal:
-            return self.scan(u, self._fresh(len(u)), lengths=lengths, rate=rate, timestamps=timestamps)[0]
         self.check_input(u, lengths, rate, timestamps)
         u = mask_past_end(u, lengths)
         x = self._projected(u)
         with torch.autocast(u.device.type, enabled=False):
             if timestamps is not None:
                 steps = sample_steps(timestamps, rate, lengths).double()
-                return self._both_sides(u, x, steps, lengths)
-            signals, gate = self._gated(self.short(x, rate), u, lengths)
-            kernels = self._kernels(u.shape[1], rate)
-            y = monarch_conv(signals.mT, *kernels, D=self.D, form=self.form).mT
+                y, gate = self._uneven(u, x, steps, lengths)
+            else:
+                signals, gate = self._gated(self.short(x, rate), u, lengths)
+                kernels = self._kernels(u.shape[1], rate)
+                y = monarch_conv(signals.mT, *kernels, D=self.D, form=self.form).mT
         return self._joined(y, gate, u, lengths)
 
     def initial_state(self, batch_size: int = 1) -> MonarchState:
@@ -133,8 +131,9 @@ class MonarchMixer(Mixer):
         """
         check_shape("u_t", u_t, ("B", self.d_model), f"d_model is {self.d_model}")
         self._check_streams()
-        rates = torch.as_tensor(rate, dtype=torch.float64, device=u_t.device).expand(len(u_t))[:, None]
-        y, new = self._continued(u_t[:, None], MonarchState(*state), rates, None, even=None)
+        past, steps = MonarchState(*state), torch.as_tensor(rate, dtype=torch.float64, device=u_t.device)
+        even = float(rate) if not isinstance(rate, Tensor) and is_even(past, rate) else None
+        y, new = self._continued(u_t[:, None], past, steps.expand(len(u_t))[:, None], None, even=even)
         return y[:, 0], new
 
     def scan(
@@ -156,7 +155,7 @@ class MonarchMixer(Mixer):
         past, even = MonarchState(*state), None
         if timestamps is None:
             steps = torch.full(u.shape[:2], rate, dtype=torch.float64, device=u.device)
-            even = rate if _is_even(past.ages, rate, self.filter.reach) else None
+            even = rate if is_even(past, rate) else None
         else:
             steps = sample_steps(timestamps, rate, lengths).double()
         return self._continued(mask_past_end(u, lengths), past, steps, lengths, even=even)
@@ -165,36 +164,43 @@ class MonarchMixer(Mixer):
         self, u: Tensor, past: MonarchState, steps: Tensor, lengths: Tensor | None, *, even: float | None
     ) -> tuple[Tensor, MonarchState]:
         """A block from a state; `even` is the step where all samples, the remembered ones too, have the same."""
-        x = torch.cat([past.recent.flip(1), self._projected(u)], 1)
+        x, n = torch.cat([past.recent.flip(1), self._projected(u)], 1), self.n_kept
         with torch.autocast(u.device.type, enabled=False):
             gaps = torch.cat([past.gaps.flip(1), steps], 1)
-            signals, gate = self._gated(self.short.uneven(x, gaps), u, lengths)
-            values = torch.cat([past.values.flip(1), signals * steps[..., None].to(signals.dtype)], 1)
-            times = torch.cat([-past.ages.flip(1), steps.cumsum(1)], 1)
-            before, table = self.n_kept, self.filter()
+            signals, gate = self._gated(self.short.uneven(x, gaps[:, n - KEPT :]), u, lengths)
+            values, taps = torch.cat([past.values.flip(1), signals], 1), self.filter()
             if even is None:
-                y = filter_directly(values, times, table, before=before, most=self.n_kept)
+                y = filter_directly(values, gaps, taps, before=n, most=n)
             else:
-                taps = self._taps(table, values.shape[1], even)
-                reached = min(before, taps.shape[1] - 1)
-                y = monarch_conv(values[:, before - reached :].mT, taps, form=self.form)[..., reached:].mT
+                y = self._filtered(values, taps, even)
             y = y + self.D * signals
             ends = torch.full((len(u),), u.shape[1], device=u.device) if lengths is None else lengths.to(u.device)
-            ages = times.gather(1, ends[:, None] + before - 1) - newest(times, ends + before, before)
-            ages = ages.clamp(max=self.filter.reach)
-            kept = newest(values, ends + before, before)
-            kept = torch.where((ages < self.filter.reach)[..., None], kept, torch.zeros_like(kept))
-            new = MonarchState(newest(x, ends + KEPT, KEPT), newest(gaps, ends + KEPT, KEPT), kept, ages)
+            kept = (newest(part, ends + n, n) for part in (values, gaps))
+            new = MonarchState(newest(x, ends + KEPT, KEPT), *kept)
         return self._joined(y, gate, u, lengths), new
 
-    def _both_sides(self, u: Tensor, x: Tensor, steps: Tensor, lengths: Tensor | None) -> Tensor:
-        """What `forward` returns for uneven steps (B, L) where the layer is not causal."""
+    def _filtered(self, values: Tensor, taps: Tensor, rate: float) -> Tensor:
+        """Filters a block of even steps with all that a stream keeps before it, (B, n_kept + L, S)."""
+        n, kernel = self.n_kept, self._taps(taps, values.shape[1], rate)
+        reached = kernel.shape[1] - 1  # below n
+        if values.shape[1] == n + 1:  # one sample: the sum itself
+            return torch.einsum("bks,sk->bs", values[:, n - reached :], kernel.flip(1))[:, None]
+        return monarch_conv(values[:, n - reached :].mT, kernel, form=self.form)[..., reached:].mT
+
+    def _uneven(self, u: Tensor, x: Tensor, steps: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Filtered signals and the gate of whole series with steps (B, L)."""
+        if lengths is not None:  # a series falls to 0 after its end in the step before, padded or not
+            ends = lengths.to(steps.device)[:, None]
+            inside = torch.arange(steps.shape[1], device=steps.device) < ends
+            steps = torch.where(inside, steps, steps.gather(1, ends - 1))
         x, gaps = nn.functional.pad(x, (0, 0, KEPT, 0)), nn.functional.pad(steps, (KEPT, 0), value=1.0)
         signals, gate = self._gated(self.short.uneven(x, gaps), u, lengths)
-        values = signals * steps[..., None].to(signals.dtype)
-        tables = self.filter().chunk(2, dim=1)
-        y = filter_directly(values, steps.cumsum(1), *tables, before=0, most=None)
-        return self._joined(y + self.D * signals, gate, u, lengths)
+        taps = self.filter()
+        if self.causal:
+            y = filter_directly(signals, steps, taps, most=self.n_kept)
+        else:
+            y = filter_directly(signals, steps, *taps.chunk(2, dim=1))
+        return y + self.D * signals, gate
 
     def _projected(self, u: Tensor) -> Tensor:
         x: Tensor = self.project(u.to(self.D.dtype))
@@ -209,20 +215,17 @@ class MonarchMixer(Mixer):
     def _kernels(self, length: int, rate: float) -> tuple[Tensor, Tensor | None]:
         """Taps of whole series, (S, taps), and those for later samples."""
         if self.causal:
-            return self._taps(self.filter(), length, rate) * rate, None
-        tables = self.filter().chunk(2, dim=1)
-        count = min(length, math.ceil(self.filter.reach / rate))
-        forward, backward = (self._values(table, count + 1, rate) * rate for table in tables)
-        return forward[:, :count], backward[:, 1:]
+            return self._taps(self.filter(), length, rate), None
+        taps, reverse = self.filter().chunk(2, dim=1)
+        count = min(length, n_even_taps(self.filter.reach + 1, rate))
+        later = even_taps(reverse, rate, count, later=True)
+        # A tap that lies less than a step ahead reads the sample itself too.
+        now = even_taps(taps, rate, count) + nn.functional.pad(later[:, :1], (0, count - 1))
+        return now, later[:, 1:]
 
-    def _taps(self, table: Tensor, length: int, rate: float) -> Tensor:
-        """Filters at the lags of even steps, (S, taps), as many as a stream keeps."""
-        return self._values(table, min(length, self.n_kept, math.ceil(self.filter.reach / rate)), rate)
-
-    def _values(self, table: Tensor, count: int, rate: float) -> Tensor:
-        if rate == 1:
-            return table[:count].mT
-        return filter_at(table, rate * torch.arange(count, dtype=torch.float64, device=table.device)).mT
+    def _taps(self, taps: Tensor, length: int, rate: float) -> Tensor:
+        """Filters for even steps, (S, taps), as many as reach something and as a stream keeps."""
+        return even_taps(taps, rate, min(length, self.n_kept, n_even_taps(self.filter.reach, rate)))
 
     def _joined(self, y: Tensor, gate: Tensor, u: Tensor, lengths: Tensor | None) -> Tensor:
         """Outputs (B, L, D) of filtered signals (B, L, S), in the dtype of the input, 0 past the ends."""
@@ -232,13 +235,11 @@ class MonarchMixer(Mixer):
         return mask_past_end(self.out(mixed), lengths).to(u.dtype)
 
     def _fresh(self, batch_size: int) -> MonarchState:
-        signals, zeros, n = len(self.D), self.D.new_zeros, self.n_kept
-        times = {"dtype": torch.float64, "device": self.D.device}
+        zeros, n = self.D.new_zeros, self.n_kept
         return MonarchState(
             zeros(batch_size, KEPT, 3 * self.d_model),
-            torch.ones(batch_size, KEPT, **times),
-            zeros(batch_size, n, signals),
-            torch.full((batch_size, n), float(self.filter.reach), **times),
+            zeros(batch_size, n, len(self.D)),
+            torch.ones(batch_size, n, dtype=torch.float64, device=self.D.device),
         )
 
     def _check_streams(self) -> None:
@@ -251,9 +252,3 @@ class MonarchMixer(Mixer):
     def extra_repr(self) -> str:
         """Sizes and choices."""
         return f"d_model={self.d_model}, window={self.window}, causal={self.causal}, residual={self.residual}"
-
-
-def _is_even(ages: Tensor, rate: float, reach: int) -> bool:
-    """Whether what is remembered lies `rate` apart; what is as old as the window does not count, nor does its age."""
-    expected = rate * torch.arange(ages.shape[1], dtype=ages.dtype, device=ages.device)
-    return bool((((ages - expected).abs() <= 1e-9 * reach) | (ages >= reach)).all())
