@@ -46,14 +46,15 @@ class ImplicitFilter(nn.Module):
         super().__init__()
         check_positive_int("n_filters", n_filters)
         self.reach = math.ceil(check_positive("window", window))
+        last = nn.Linear(check_positive_int("filter_width", width), n_filters, bias=False)
+        nn.init.normal_(last.weight, std=(2 / width) ** 0.5)  # sines have the mean square 1/2
         self.inner = nn.Sequential(
-            nn.Linear(1 + 2 * BANDS, check_positive_int("filter_width", width)),
+            nn.Linear(1 + 2 * BANDS, width),
             _Sine(),
             nn.Linear(width, width),
             _Sine(),
-            nn.Linear(width, n_filters, bias=False),
+            last,
         )
-        nn.init.normal_(self.inner[-1].weight, std=(2 / width) ** 0.5)  # sines have the mean square 1/2
         slow, fast = (-math.log(FADED) / (share * self.reach) for share in (LONGEST, SHORTEST))
         spread = torch.linspace(math.log(slow), math.log(fast), n_filters)
         self.log_decay = nn.Parameter(spread[torch.randperm(n_filters)])

@@ -208,7 +208,7 @@ class MonarchMixer(Mixer):
 
     def _gated(self, x: Tensor, u: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         """What the long filters read, (B, L, S), 0 past the ends, and the gate of their outputs, (B, L, D)."""
-        gate, x1, v = x.split(self.d_model, -1)
+        gate, x1, v = x.chunk(3, dim=-1)
         gated = mask_past_end(x1 * v, lengths)
         return (torch.cat([gated, u.to(gated.dtype)], -1) if self.residual else gated), gate
 

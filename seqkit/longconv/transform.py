@@ -189,7 +189,7 @@ def _dense(re: Tensor, im: Tensor, b: int, rest: int, *, sign: int) -> Pair:
         parts = [(part.reshape(shape).squeeze(-1) @ both.mT).unsqueeze(-1) for part in (re, im)]
     else:
         parts = [both @ part.reshape(shape) for part in (re, im)]
-    (rr, ri), (ir, ii) = (part.split(b, dim=-2) for part in parts)
+    (rr, ri), (ir, ii) = (part.chunk(2, dim=-2) for part in parts)
     return Pair(rr - ii, ri + ir)
 
 

@@ -50,4 +50,5 @@ def polynomial_conv(u: Tensor, k: Tensor, basis: Tensor, *, form: str = "auto") 
     if bool((lower.detach().diagonal() == 0).any()):
         raise ValueError("`basis` must have no zero on its diagonal, or the product cannot be read; start from eye(L)")
     product = monarch_conv(u @ lower.mT, k @ lower.mT, form=form)
-    return torch.linalg.solve_triangular(lower, product.mT, upper=False).mT
+    read: Tensor = torch.linalg.solve_triangular(lower, product.mT, upper=False)
+    return read.mT
