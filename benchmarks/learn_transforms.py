@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ from torch import Tensor
 
 from seqkit.figures import new_figure, save_figure
 from seqkit.kernels.butterfly import butterfly
-from seqkit.structured.butterflies import bit_reversal
+from seqkit.structured.butterflies import LatentPermutation, SinkhornPermutation, SwapPermutation, bit_reversal
 from seqkit.structured.butterflies.factors import random_factors
 
 SEEDS, STEPS, RATE, GOAL, Z = 5, 1500, 0.05, 1e-3, 1.96
@@ -57,7 +58,13 @@ TASKS = [
     Task("DST", "(BB*)^2", False, True),
     Task("circular convolution", "BB*", False, True),
     Task("permutation", "BB*", False, False),
+    Task("permutation", "relaxed swaps of BB*", False, False),
+    Task("permutation", "Sinkhorn", False, False),
 ]
+RELAXED: dict[str, Callable[[int], LatentPermutation]] = {
+    "relaxed swaps of BB*": SwapPermutation,
+    "Sinkhorn": SinkhornPermutation,
+}
 
 
 def target(name: str, n: int, seed: int) -> Tensor:
@@ -108,6 +115,25 @@ def attempts(task: Task, n: int) -> tuple[list[float], float]:
     return errors.detach().sqrt().tolist(), time.process_time() - begin
 
 
+def relaxed_attempts(task: Task, n: int) -> tuple[list[float], float]:
+    """The same of relaxed permutations, which sharpen while they learn and are hardened before they are compared."""
+    errors, begin = [], time.process_time()
+    for seed in range(SEEDS):
+        torch.manual_seed(seed)
+        want, part = target(task.transform, n, seed).float(), RELAXED[task.structure](n)
+        search = torch.optim.Adam(part.parameters(), RATE)
+        slower = torch.optim.lr_scheduler.CosineAnnealingLR(search, STEPS)
+        for step in range(STEPS):
+            loss = (part.dense(0.05 ** (step / (STEPS - 1))) - want).square().sum() / n
+            search.zero_grad()
+            loss.backward()
+            search.step()
+            slower.step()
+        found = torch.eye(n)[part.harden()]
+        errors.append(float(torch.linalg.matrix_norm(found - want)) / n**0.5)
+    return errors, time.process_time() - begin
+
+
 def wilson(successes: int, trials: int) -> tuple[float, float]:
     """95 % interval of a rate."""
     p, square = successes / trials, Z * Z / trials
@@ -116,7 +142,7 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
 
 
 def row_name(task: Task) -> str:
-    words = [task.structure, "complex" if task.complex else "real"]
+    words = [task.structure, *([] if task.structure in RELAXED else ["complex" if task.complex else "real"])]
     return ", ".join([*words, *(["permutation given"] if task.permuted else [])])
 
 
@@ -126,9 +152,10 @@ def page(rows: list[dict[str, Any]]) -> str:
         f"Adam, rate {RATE} falling along a cosine over {STEPS} steps, float32, {SEEDS} seeds a row; success: relative",
         f"error below {GOAL:g} (Frobenius). Of the DCT and DST the real part of a complex product is compared.",
         '"Permutation given": the butterfly gets its input in the order of the fast algorithm. Written by',
-        "`benchmarks/learn_transforms.py`; convolutions and permutations are drawn anew for each seed. Every transform",
-        "here has an exact member of the structure of its row that a constructor makes, but for DFT by one BB*, of",
-        "which none is written down.",
+        "`benchmarks/learn_transforms.py`; convolutions and permutations are drawn anew for each seed. Relaxed swaps",
+        "and Sinkhorn's matrices sharpen (temperature 1 to 0.05) and are hardened before they are compared. Every",
+        "transform here has an exact member of the structure of its row that a constructor makes, but for DFT by one",
+        "BB*, of which none is written down.",
         *("", "| transform | structure | n | successes | 95 % interval | best error | median error | s a seed |"),
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -172,7 +199,8 @@ def main() -> None:
     for task in TASKS:
         for n in arguments.sizes:
             if (*task, n) not in done:
-                errors, seconds = attempts(task, n)
+                learn = relaxed_attempts if task.structure in RELAXED else attempts
+                errors, seconds = learn(task, n)
                 rows.append({"task": list(task), "n": n, "errors": errors, "seconds": seconds / SEEDS})
                 with kept.open("a") as file:
                     file.write(json.dumps(rows[-1]) + "\n")

@@ -273,9 +273,9 @@ class KaleidoscopeFrontEnd(nn.Module):
         The columns of the second are in the order of the rows of the first, which is bit-reversed in the mel pipeline.
         """
         first = self.spectrum if self.real else torch.view_as_complex(self.spectrum)
-        n, like = 2 * self.filters.shape[3], {"device": first.device}
-        spectrum = multiply(torch.eye(self.frame, dtype=first.dtype, **like), first, n).mT
-        filters = multiply(torch.eye(n, dtype=self.filters.dtype, **like), self.filters, n).mT
+        n, device = 2 * self.filters.shape[3], first.device
+        spectrum = multiply(torch.eye(self.frame, dtype=first.dtype, device=device), first, n).mT
+        filters = multiply(torch.eye(n, dtype=self.filters.dtype, device=device), self.filters, n).mT
         return spectrum, filters[self.rows]
 
     def check(self, sound: Tensor) -> Tensor:

@@ -126,6 +126,6 @@ def cosine_rows(n_rows: int, n: int) -> Tensor:
         tensor([[0.5000, 0.5000, 0.5000, 0.5000]], dtype=torch.float64)
     """
     k, j = torch.arange(n_rows, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)
-    rows = (2 / n) ** 0.5 * (math.pi * k * (2 * j + 1) / (2 * n)).cos()
+    rows: Tensor = (2 / n) ** 0.5 * (math.pi * k * (2 * j + 1) / (2 * n)).cos()
     rows[:1] /= 2**0.5
     return rows
