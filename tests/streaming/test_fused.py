@@ -236,6 +236,8 @@ def test_what_it_does_not_serve_is_said_with_the_reason(monkeypatch: pytest.Monk
     for made, words in (
         (plain_model("gru"), "it serves the mixers s4d, s4 and lssl, and this model has GRU"),
         (plain_model("attention"), "it serves the mixers s4d, s4 and lssl, and this model has Attention"),
+        (plain_model("monarch"), "it serves the mixers s4d, s4 and lssl, and this model has MonarchMixer"),
+        (plain_model("s4d", output="monarch"), "it has no form of the part FeedForward"),
         (plain_model("s4d", output="mlp"), "it has no form of the part FeedForward"),
         (plain_model("hippo_legs"), "it serves models with a mixer, and this one only pools"),
         (
