@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import seqkit
 from seqkit.datasets import get_source
 from seqkit.datasets.burgers import Burgers
 from seqkit.datasets.burgers_solver import solve_burgers
@@ -122,3 +124,11 @@ def test_bad_starts_are_refused() -> None:
         solve_burgers(np.zeros(16), 0.0)
     with pytest.raises(ArithmeticError, match="steps are too few"):
         solve_burgers(1000 * waves(np.arange(128) / 128, 0.0), 0.1, steps=10)
+
+
+@pytest.mark.filterwarnings("ignore:.*(does not have many workers|logging interval).*")
+def test_a_model_for_sequences_trains_on_it(tmp_path: Path) -> None:
+    options = {"data.length": 16, "data.size": 40, "data.test_size": 8, "d_model": 8, "n_layers": 1, "epochs": 2}
+    run = seqkit.train("burgers", out=tmp_path / "run", progress=False, device="cpu", **options)
+    assert run.model.info.task == "sequence"
+    assert 0 < run.metrics["rmse"] < 2

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from seqkit.nn import NeuralOperator, SpectralConv1d, SpectralConv2d, relative_l2
+from seqkit.structured.xd import operation_parameters, patch_convolutions, release_operations
 
 
 def error(value: Tensor, reference: Tensor) -> float:
@@ -151,6 +152,20 @@ def test_relative_error_is_a_mean_over_functions() -> None:
     u = torch.randn(3, 5, 2, dtype=torch.float64)
     found = relative_l2(u * torch.tensor([1.0, 1.1, 1.5])[:, None, None], u)
     assert float(found) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("n_axes", [1, 2])
+def test_operations_can_start_from_its_convolutions(n_axes: int) -> None:
+    net = NeuralOperator.convolutional(1, 1, kernel_size=3, width=4, n_layers=2, n_axes=n_axes).double()
+    a = torch.randn(3, *[8] * n_axes, 1, dtype=torch.float64)
+    before = net(a).detach()
+    assert len(patch_convolutions(net, a, depth=1).layers) == 2
+    release_operations(net)
+    assert error(net(a), before) < 1e-12
+    net(a).square().sum().backward()
+    assert all(one.grad.abs().max() > 0 for one in operation_parameters(net))
+    with pytest.raises(ValueError, match="size"):
+        net(torch.randn(3, *[16] * n_axes, 1, dtype=torch.float64))
 
 
 def test_bad_sizes_are_refused() -> None:
