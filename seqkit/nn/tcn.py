@@ -112,9 +112,11 @@ class TCN(Mixer):
         self._check_streams()
         self.check_input(u, lengths, rate, timestamps)
         x, kept = mask_past_end(u, lengths), []
-        for conv, past in zip(self.convs, state[0].split(self._spans(), dim=1), strict=True):
+        first = 0
+        for conv, span in zip(self.convs, self._spans(), strict=True):
+            past, first = state[0][:, first : first + span], first + span
             seen = torch.cat([past.to(x.dtype), x], dim=1)
-            kept.append(_last(seen, past.shape[1], lengths).to(past.dtype))
+            kept.append(_last(seen, span, lengths).to(past.dtype))
             x = mask_past_end(x + conv(seen.mT).mT.relu(), lengths)
         return x, TCNState(torch.cat(kept, dim=1))
 

@@ -229,7 +229,7 @@ def found_in(model: SequenceModel, folder: RunFolder, search: SearchConfig, plai
         pictures = []
     operations = {
         name: {
-            "said": str(one).removeprefix("axis 0: "),
+            "said": str(one),
             "name": one.axes[0].name,
             "moved": one.axes[0].moved,
             "members": one.axes[0].members,

@@ -90,6 +90,6 @@ def restored_operation(name: str, layer: nn.Module | None, size: list[int], dept
     """The operation in place of a convolution, frozen, as it is when it starts."""
     if not isinstance(layer, nn.Conv1d | nn.Conv2d):
         raise ValueError(f"`description` must name convolutions of the model for operations, got {name!r}")
-    made = operation_for(name, layer, tuple(size), tuple(depth), causal)
+    made = operation_for(name, layer, tuple(size), (depth[0], depth[1], depth[2]), causal)
     freeze_operations(made)
     return made.train(layer.training)

@@ -202,3 +202,15 @@ def test_bit_reversal_of_the_samples_is_a_member() -> None:
     factors[2] = cooley_tukey(32).mT / 2**0.5
     layer.M[0].assign(factors)
     assert describe_operation(layer).axes[0].permutation == order.tolist()
+
+
+def test_a_weighted_sum_of_all_samples_has_a_name() -> None:
+    """Every sample moved to the place of a constant: K gives the same number at every place."""
+    layer = XDConv1d(1, 1, 3, length=8, padding=1, depth=1, **CIRCULAR)
+    only_the_mean = cooley_tukey(8).conj() / 2**0.5
+    only_the_mean[..., 1] = 0  # of each pair the part that the two outputs share
+    layer.K[0].assign(only_the_mean[None])
+    x = torch.randn(2, 1, 8, dtype=torch.float64)
+    y = layer(x)
+    assert error(y, y.mean(-1, keepdim=True).expand_as(y)) < 1e-14
+    assert describe_operation(layer).axes[0].members["one weighted sum at every place"] < 1e-14

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -65,12 +65,12 @@ class XDConv(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The convolution's weight (o, i / groups, kernel...)."""
-        return self.conv.weight
+        return cast("Tensor", self.conv.weight)
 
     @property
     def bias(self) -> Tensor | None:
         """The convolution's bias (o,), or None."""
-        return self.conv.bias
+        return cast("Tensor | None", self.conv.bias)
 
     def matrices(self) -> Iterator[OperationMatrix]:
         """K, L and M of every axis."""
@@ -84,9 +84,10 @@ class XDConv(nn.Module):
 
     def kernel(self) -> Tensor:
         """The weight on the circle, (o, i / groups, n...)."""
-        weight, shape = self.weight, tuple(axis.n for axis in self.axes)
+        weight = self.weight
         empty = weight.new_zeros((*weight.shape[:2], self.circle))
-        return empty.index_add(-1, self.taps, weight.flatten(2)).unflatten(-1, shape)
+        filled = empty.index_add(-1, self.taps, weight.flatten(2))
+        return filled.reshape(*weight.shape[:2], *(axis.n for axis in self.axes))
 
     @property
     def circle(self) -> int:
@@ -127,7 +128,7 @@ class XDConv(nn.Module):
         axis = self.axes[0]
         x = nn.functional.pad(x, (axis.left, axis.right))
         y = self.whole(windows(x, self.size[0]), spectrum, last=True)[..., 0]
-        y = y.unflatten(0, (len(x), x.shape[-1])).transpose(1, 2)
+        y = y.reshape(len(x), x.shape[-1], -1).transpose(1, 2)
         return y[..., axis.dilation * (axis.kernel - 1) :]
 
     def whole(self, x: Tensor, spectrum: Tensor | None, last: bool = False) -> Tensor:
@@ -154,7 +155,8 @@ class XDConv(nn.Module):
         """The same by torch's transforms of real numbers, while K, L and M are Fourier transforms."""
         shape, axes = x.shape[2:], tuple(range(2, x.dim()))
         mixed = channels(torch.fft.rfftn(self.kernel(), dim=axes), torch.fft.rfftn(x, dim=axes), self.conv.groups)
-        return torch.fft.irfftn(mixed, s=shape, dim=axes)
+        y: Tensor = torch.fft.irfftn(mixed, s=shape, dim=axes)
+        return y
 
     def extra_repr(self) -> str:
         """Sizes, as `print` shows them."""
@@ -299,7 +301,7 @@ class XDConv2d(XDConv):
         return layer
 
 
-def along(matrices: nn.Module, x: Tensor) -> Tensor:
+def along(matrices: Any, x: Tensor) -> Tensor:
     """Applies one matrix along each of the last axes, in turn."""
     n_axes = len(matrices)
     for matrix in reversed(list(matrices)):
@@ -313,9 +315,9 @@ def channels(spectrum: Tensor, x: Tensor, groups: int) -> Tensor:
     if spectrum.shape[1] == 1 and spectrum.shape[0] == x.shape[1]:
         return spectrum[:, 0] * x
     shape = x.shape[2:]
-    one = spectrum.flatten(2).unflatten(0, (groups, -1))
-    parts = x.flatten(2).unflatten(1, (groups, -1))
-    return torch.einsum("goin,bgin->bgon", one, parts).flatten(1, 2).unflatten(-1, shape)
+    one = spectrum.reshape(groups, -1, spectrum.shape[1], shape.numel())
+    parts = x.reshape(len(x), groups, -1, shape.numel())
+    return torch.einsum("goin,bgin->bgon", one, parts).reshape(len(x), len(spectrum), *shape)
 
 
 def check_depth(depth: Depth) -> tuple[int, int, int]:
@@ -329,7 +331,7 @@ def check_depth(depth: Depth) -> tuple[int, int, int]:
     return one, one, one
 
 
-def check_convolution(conv: nn.Module, kind: type[nn.Module]) -> None:
+def check_convolution(conv: Any, kind: type[nn.Module]) -> None:
     """Refuses what no operation here equals."""
     if not isinstance(conv, kind):
         raise ValueError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -55,7 +55,8 @@ class OperationDescription(NamedTuple):
                 said = f"{axis.name} ({axis.members[axis.name]:.2g} from it)"
             else:
                 said = f"none of the known ones; the nearest is {name}, {distance:.2g} from it"
-            lines.append(f"axis {number}: {said}; moved from the Fourier transform by {moved}")
+            where = f"axis {number}: " if len(self.axes) > 1 else ""
+            lines.append(f"{where}{said}; moved from the Fourier transform by {moved}")
         return "\n".join(lines)
 
 
@@ -82,7 +83,7 @@ def axis_operators(layer: XDConv, axis: int = 0) -> Tensor:
         where = layer.axes[axis]
         k, m, columns = k[where.reads()], m[:, : where.size], latent[:, where.taps()]
         found = (k * columns.mT.unsqueeze(1)) @ m
-        return found.real if layer.n_axes == 1 else found
+        return cast("Tensor", found.real if layer.n_axes == 1 else found)
 
 
 def describe_operation(layer: XDConv) -> OperationDescription:
@@ -95,6 +96,7 @@ def describe_operation(layer: XDConv) -> OperationDescription:
     - "convolution of permuted samples", "permuted convolution": with the best permutation of the input or the output.
     - "filter in the Fourier basis" (with as many samples as outputs): a circular convolution, as a Fourier neural
       operator has; "cosine" and "Hadamard basis" likewise.
+    - "one weighted sum at every place": each output is the same sum of all samples, as a mean over them is.
     - "longer convolution": anything that commutes with shifts, within the window.
 
     Args:
@@ -132,10 +134,11 @@ def describe_axis(layer: XDConv, axis: int) -> AxisDescription:
             rotated = basis @ found @ basis.mH
             rest = rotated - torch.diag_embed(rotated.diagonal(dim1=1, dim2=2))
             members[f"filter in the {name} basis"] = float(rest.norm() / found.norm())
+    members["one weighted sum at every place"] = float((found - found.mean(1, keepdim=True)).norm() / found.norm())
     members["longer convolution"] = float((found - toeplitz_part(found)).norm() / found.norm())
-    name = next((name for name, distance in members.items() if distance < NEAR), None)
+    called = next((name for name, distance in members.items() if distance < NEAR), None)
     moved = {role: getattr(layer, role)[axis].distance for role in ROLES}
-    return AxisDescription(moved, members, order, name)
+    return AxisDescription(moved, members, order, called)
 
 
 def shifts(layer: XDConv, axis: int) -> Tensor:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from torch import nn
+from typing import Any, NamedTuple
 
 __all__ = ["Axis", "axes_of", "pads_of"]
 
@@ -65,10 +63,11 @@ class Axis(NamedTuple):
         return [(first + o * self.stride) % self.n for o in range(self.outputs(self.size))]
 
 
-def pads_of(conv: nn.Module) -> list[tuple[int, int]]:
+def pads_of(conv: Any) -> list[tuple[int, int]]:
     """Samples that a convolution adds before and after each axis.
 
     Example:
+        >>> from torch import nn
         >>> pads_of(nn.Conv1d(1, 1, 4, padding="same")), pads_of(nn.Conv2d(1, 1, 3, padding=(0, 1)))
         ([(1, 2)], [(0, 0), (1, 1)])
     """
@@ -80,7 +79,7 @@ def pads_of(conv: nn.Module) -> list[tuple[int, int]]:
     return [(p, p) for p in conv.padding]
 
 
-def axes_of(conv: nn.Module, size: tuple[int, ...]) -> tuple[list[Axis], list[tuple[int, int]]]:
+def axes_of(conv: Any, size: tuple[int, ...]) -> tuple[list[Axis], list[tuple[int, int]]]:
     """The circle of each axis, and the samples that have to be added to the input first.
 
     Zeros beyond the input share the rest of the circle, and a circle of the input's own size pads circularly without
@@ -94,6 +93,7 @@ def axes_of(conv: nn.Module, size: tuple[int, ...]) -> tuple[list[Axis], list[tu
         An `Axis` for each axis, and how much to pad before and after it (nothing where the circle does it).
 
     Example:
+        >>> from torch import nn
         >>> axes_of(nn.Conv1d(1, 1, 3, padding=1), (15,))[0][0].n, axes_of(nn.Conv1d(1, 1, 3, padding=1), (16,))[0][0].n
         (16, 32)
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -88,7 +90,7 @@ class OperationMatrix(nn.Module):
 
     def dense(self) -> Tensor:
         """The matrix (n, n), complex, in its own order: what L and M give, and K takes, is bit-reversed."""
-        return self(torch.eye(self.n, dtype=self.factors.dtype, device=self.factors.device)).mT
+        return cast("Tensor", self(torch.eye(self.n, dtype=self.factors.dtype, device=self.factors.device)).mT)
 
     @property
     def distance(self) -> float:

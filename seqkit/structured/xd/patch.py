@@ -105,7 +105,9 @@ def patch_convolutions(
         (['0', '2'], True)
     """
     check_choice("causal", causal, ("none", "stack"))
-    found = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.modules.conv._ConvNd)}
+    found: dict[str, nn.Module] = {
+        name: layer for name, layer in model.named_modules() if isinstance(layer, nn.modules.conv._ConvNd)
+    }
     inside = {id(layer.conv) for layer in operation_layers(model).values()}
     found = {name: layer for name, layer in found.items() if id(layer) not in inside}
     kept = {name: why for name, layer in found.items() if (why := reason_to_keep(name, layer, select))}
@@ -122,7 +124,7 @@ def patch_convolutions(
         if name not in inputs:
             kept[name] = "the sample does not reach it"
             continue
-        new = operation_for(name, conv, tuple(inputs[name].shape[2 - conv.weight.dim() :]), depth, causal)
+        new = operation_for(name, conv, tuple(inputs[name].shape[-axes_in(conv) :]), depth, causal)
         error = compare(name, conv, new, inputs[name])
         made[id(conv)] = new.train(conv.training)
         count = sum(one.factors.numel() for one in new.matrices())
@@ -140,6 +142,11 @@ def reason_to_keep(name: str, layer: nn.Module, select: Select | None) -> str | 
     if select is not None and not select(name, layer):
         return "not selected"
     return None
+
+
+def axes_in(conv: nn.Module) -> int:
+    """Number of axes along which a layer convolves."""
+    return 1 if isinstance(conv, nn.Conv1d) else 2
 
 
 def operation_for(name: str, conv: nn.Module, size: tuple[int, ...], depth: Depth, causal: str) -> XDConv:
@@ -162,13 +169,13 @@ def inputs_of(model: nn.Module, sample: Any, layers: dict[str, nn.Module]) -> di
     several: set[str] = set()
 
     def record(name: str, given: Tensor) -> None:
-        spatial = given.shape[-(layers[name].weight.dim() - 2) :]
+        spatial = given.shape[-axes_in(layers[name]) :]
         if sizes.setdefault(name, {spatial}) != {spatial}:
             several.add(name)
         seen[name] = given
 
     hooks = [
-        layer.register_forward_pre_hook(lambda _, args, name=name: record(name, args[0].detach()))  # type: ignore[misc]
+        layer.register_forward_pre_hook(lambda _, args, name=name: record(name, args[0].detach()))
         for name, layer in layers.items()
     ]
     training = {module: module.training for module in model.modules()}
