@@ -35,8 +35,8 @@ def quantise(
         group: Numbers that share a step, a multiple of 8; the last group of a row may be shorter.
         seed: Left out, q is the nearest. A whole number, int64 without dimensions: q is one of the two neighbours at
             random, so that the mean of q step is x (1 bit: -1 or 1, and the step is max |x|).
-        scale: "absmax" as above. "fit", of use at 2 bits without a seed: the step is the mean of what is larger than
-            0.7 of the mean, so that large numbers are cut and the error in squares is smaller.
+        scale: "absmax" as above. "minimax", of use without a seed: step = max |x| / (L + 1/2), so that no number is
+            further than half a step from its code, and |x - q step| <= max |x| / (2 L + 1), the least that can be.
         backend: "auto", "reference", "cpu" or "triton".
 
     Returns:
@@ -63,13 +63,15 @@ def quantise(
     check_shape("x", x, ("R", "n"), "give a row for each message")
     if x.dtype != torch.float32:
         raise TypeError(f"`x` must be float32, got {x.dtype}; convert it with .float()")
-    if scale not in ("absmax", "fit"):
-        raise ValueError(f"`scale` must be one of absmax, fit, got {scale!r}")
+    if scale not in ("absmax", "minimax"):
+        raise ValueError(f"`scale` must be one of absmax, minimax, got {scale!r}")
+    if scale == "minimax" and seed is not None:
+        raise ValueError('`scale` must be "absmax" with a seed, got "minimax"; cut numbers would have a bias')
     check_values({"x": x})
     x = x.detach().contiguous()
     number = torch.zeros((), dtype=torch.int64, device=x.device) if seed is None else seed.to(x.device)
     path = choose_backend(backend, x)
-    return quantise_op(x, number, bits, group, seed is not None, scale == "fit", path)
+    return quantise_op(x, number, bits, group, seed is not None, scale == "minimax", path)
 
 
 def dequantise(

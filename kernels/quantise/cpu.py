@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqkit.kernels.quantise.layout import largest_code, n_groups, row_bytes
+from seqkit.kernels.quantise.layout import divisor, largest_code, n_groups, row_bytes
 from seqkit.kernels.quantise.noise import key_of
 from seqkit.kernels.quantise.reference import dequantise_reference, quantise_reference
 from seqkit.kernels.threads import share
@@ -27,14 +27,14 @@ def loops() -> Any:
     return importlib.import_module("seqkit.kernels.quantise.loops")
 
 
-def quantise_rows(x: Tensor, seed: Tensor, bits: int, group: int, stochastic: bool, fit: bool) -> Tensor:
+def quantise_rows(x: Tensor, seed: Tensor, bits: int, group: int, stochastic: bool, minimax: bool) -> Tensor:
     """Returns the bytes (R, W) of rows x (R, n)."""
     if not HAS_NUMBA or x.device.type != "cpu" or x.numel() == 0:
-        return quantise_reference(x, seed, bits, group, stochastic, fit)
+        return quantise_reference(x, seed, bits, group, stochastic, minimax)
     loop, (n_rows, length) = loops(), x.shape
     out = torch.empty(n_rows, row_bytes(length, bits, group), dtype=torch.uint8)
-    mode = loop.STOCHASTIC if stochastic else loop.FIT if bits == 1 or (bits == 2 and fit) else loop.NEAREST
-    given = (x.numpy(), out.numpy(), bits, largest_code(bits), group, mode, int(key_of(seed)))
+    given = (x.numpy(), out.numpy(), bits, largest_code(bits), divisor(bits, minimax), group, stochastic)
+    given = (*given, int(key_of(seed)))
     share(lambda start, stop: loop.quantise(start, stop, *given), n_rows * n_groups(length, group), SMALLEST // group)
     return out
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["code_bytes", "largest_code", "n_groups", "row_bytes"]
+__all__ = ["code_bytes", "divisor", "largest_code", "n_groups", "row_bytes"]
 
 
 def n_groups(length: int, group: int) -> int:
@@ -43,3 +43,13 @@ def largest_code(bits: int) -> int:
         7
     """
     return max(1, (1 << bits - 1) - 1)
+
+
+def divisor(bits: int, minimax: bool) -> float:
+    """How many steps the largest number of a group is: the largest code, or half a step more.
+
+    Example:
+        >>> divisor(4, True)
+        7.5
+    """
+    return largest_code(bits) + (0.5 if minimax and bits > 1 else 0.0)

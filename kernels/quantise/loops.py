@@ -19,7 +19,6 @@ ZERO, ONE, HALF, TWO = np.float32(0), np.float32(1), np.float32(0.5), np.float32
 MAGIC = np.float32(12582912.0)  # 1.5 2^23: a sum with it has a whole number in its lowest bits, rounded half to even
 GOLDEN = np.uint32(0x9E3779B9)
 UNIT = np.float32(2.0**-24)
-NEAREST, STOCHASTIC, FIT = 0, 1, 2
 
 # Masks of every second byte, pair of bytes and four bytes.
 M1, M2, M4 = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF), np.uint64(0x00000000FFFFFFFF)
@@ -58,21 +57,12 @@ def largest(x: Any) -> Any:
 
 
 @numba.njit(nogil=True, fastmath={"reassoc", "nsz"})
-def fitted(x: Any, bits: Any) -> Any:
-    """The mean of |x|, or with 2 bits the mean of what is larger than 0.7 of it; sums in any order."""
+def mean(x: Any) -> Any:
+    """The mean of |x|, a sum in any order."""
     total = 0.0
     for i in range(x.shape[0]):
         total += np.float64(abs(x[i]))
-    mean = total / x.shape[0]
-    if bits == 1:
-        return np.float32(mean)
-    edge, large, count = 0.7 * mean, 0.0, 0.0
-    for i in range(x.shape[0]):
-        size = np.float64(abs(x[i]))
-        one = np.float64(size > edge)  # a product in place of a branch, which would keep the loop from vector registers
-        large += size * one
-        count += one
-    return np.float32(large / max(count, 1.0))
+    return np.float32(total / x.shape[0])
 
 
 @inlined
@@ -103,10 +93,10 @@ def push_apart(word: Any, bits: Any) -> Any:
 
 
 @inlined
-def write_codes(x: Any, codes: Any, inverse: Any, bits: Any, top: Any, mode: Any, key: Any, first: Any) -> None:
+def write_codes(x: Any, codes: Any, inverse: Any, bits: Any, top: Any, stochastic: Any, key: Any, first: Any) -> None:
     """Sets `codes` to q + top of a group; `first` is the place of its first number in its row."""
     high = np.float32(top)
-    if bits == 1 and mode != STOCHASTIC:
+    if bits == 1 and not stochastic:
         for i in range(x.shape[0]):
             codes[i] = np.uint8(x[i] >= ZERO)
     elif bits == 1:
@@ -114,7 +104,7 @@ def write_codes(x: Any, codes: Any, inverse: Any, bits: Any, top: Any, mode: Any
             noise = np.float32(np.uint32(mix(np.uint32(key + np.uint32(first + i) * GOLDEN)) >> np.uint32(8))) * UNIT
             y = np.floor(x[i] * inverse / TWO + HALF + noise)
             codes[i] = np.uint8(y >= ONE)
-    elif mode == STOCHASTIC:
+    elif stochastic:
         for i in range(x.shape[0]):
             noise = np.float32(np.uint32(mix(np.uint32(key + np.uint32(first + i) * GOLDEN)) >> np.uint32(8))) * UNIT
             y = np.floor(x[i] * inverse + noise)
@@ -127,7 +117,18 @@ def write_codes(x: Any, codes: Any, inverse: Any, bits: Any, top: Any, mode: Any
 
 
 @compiled
-def quantise(start: int, stop: int, x: Any, out: Any, bits: int, top: int, group: int, mode: int, seed: int) -> None:
+def quantise(
+    start: int,
+    stop: int,
+    x: Any,
+    out: Any,
+    bits: int,
+    top: int,
+    divisor: float,
+    group: int,
+    stochastic: bool,
+    seed: int,
+) -> None:
     """Writes steps and codes of groups start .. stop - 1, counted over all rows, of x (R, n) into out (R, W)."""
     length, width = x.shape[1], out.shape[1]
     n_groups = (length + group - 1) // group
@@ -137,14 +138,14 @@ def quantise(start: int, stop: int, x: Any, out: Any, bits: int, top: int, group
         row, part = item // n_groups, item % n_groups
         first = part * group
         values = x[row, first : min(first + group, length)]
-        wanted = fitted(values, bits) if mode == FIT else np.float32(largest(values) / np.float32(top))
+        wanted = mean(values) if bits == 1 and not stochastic else np.float32(largest(values) / np.float32(divisor))
         half = rounded_up(wanted)
         out[row, 2 * part] = np.uint8(half & np.uint32(255))
         out[row, 2 * part + 1] = np.uint8(half >> np.uint32(8))
         step = as_float(half << np.uint32(16))
         inverse = ONE / step if step > ZERO else ZERO
         key = mix(np.uint32(np.uint32(seed) + np.uint32(row) * GOLDEN))
-        write_codes(values, codes, inverse, bits, top, mode, key, first)
+        write_codes(values, codes, inverse, bits, top, stochastic, key, first)
         for i in range(values.shape[0], group):
             codes[i] = 0
         place = 2 * n_groups + first // 8 * bits

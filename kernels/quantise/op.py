@@ -25,16 +25,18 @@ def path(backend: str) -> Any:
 
 
 @torch.library.custom_op("seqkit::quantise", mutates_args=())
-def quantise_op(x: Tensor, seed: Tensor, bits: int, group: int, stochastic: bool, fit: bool, backend: str) -> Tensor:
+def quantise_op(
+    x: Tensor, seed: Tensor, bits: int, group: int, stochastic: bool, minimax: bool, backend: str
+) -> Tensor:
     """Bytes (R, W) of rows (R, n)."""
     if backend == "reference":
-        return quantise_reference(x, seed, bits, group, stochastic, fit)
-    found: Tensor = path(backend).quantise_rows(x, seed, bits, group, stochastic, fit)
+        return quantise_reference(x, seed, bits, group, stochastic, minimax)
+    found: Tensor = path(backend).quantise_rows(x, seed, bits, group, stochastic, minimax)
     return found
 
 
 @quantise_op.register_fake
-def _(x: Tensor, seed: Tensor, bits: int, group: int, stochastic: bool, fit: bool, backend: str) -> Tensor:
+def _(x: Tensor, seed: Tensor, bits: int, group: int, stochastic: bool, minimax: bool, backend: str) -> Tensor:
     return x.new_empty(len(x), row_bytes(x.shape[1], bits, group), dtype=torch.uint8)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seqkit.kernels.backend import without_autocast
-from seqkit.kernels.quantise.layout import code_bytes, largest_code, n_groups, row_bytes
+from seqkit.kernels.quantise.layout import code_bytes, divisor, largest_code, n_groups, row_bytes
 from seqkit.kernels.quantise.noise import uniform
 
 __all__ = ["dequantise_reference", "quantise_reference"]
@@ -17,13 +17,13 @@ LARGEST = 0x7F7F  # the largest bfloat16
 
 
 @without_autocast
-def quantise_reference(x: Tensor, seed: Tensor, bits: int, group: int, stochastic: bool, fit: bool) -> Tensor:
+def quantise_reference(x: Tensor, seed: Tensor, bits: int, group: int, stochastic: bool, minimax: bool) -> Tensor:
     """Returns the bytes (R, W) of rows x (R, n), float32: bfloat16 steps of the groups, then the codes."""
     n_rows, length = x.shape
     if n_rows == 0:
         return x.new_empty(0, row_bytes(length, bits, group), dtype=torch.uint8)
     parts = grouped(x, group)
-    steps = steps_of(parts, length, bits, stochastic, fit)
+    steps = steps_of(parts, length, bits, stochastic, minimax)
     top, step = largest_code(bits), steps.float().unsqueeze(-1)
     scaled = parts * torch.where(step > 0, 1 / step, 0)
     if stochastic:
@@ -54,25 +54,20 @@ def grouped(x: Tensor, group: int) -> Tensor:
     return F.pad(x, (0, -x.shape[1] % group)).view(len(x), n_groups(x.shape[1], group), group)
 
 
-def steps_of(parts: Tensor, length: int, bits: int, stochastic: bool, fit: bool) -> Tensor:
-    """The step of each group, rounded up to bfloat16, so that no value lies beyond the largest code.
+def steps_of(parts: Tensor, length: int, bits: int, stochastic: bool, minimax: bool) -> Tensor:
+    """The step of each group, rounded up to bfloat16: nothing lies beyond the largest code but what minimax cuts.
 
-    One bit, rounded to nearest, takes the mean, which is nearest to the group in squares. `fit` does the same for two
-    bits: the mean of what is larger than 0.7 of the mean. Sums are of float64, so that their order hardly matters.
+    One bit, rounded to nearest, takes the mean, which is nearest to the group in squares; it is a sum of float64, so
+    that its order hardly matters.
     """
     size = parts.abs()
-    if not stochastic and (bits == 1 or (bits == 2 and fit)):
+    if bits == 1 and not stochastic:
         counts = torch.full(parts.shape[1:2], float(parts.shape[2]), dtype=torch.float64, device=parts.device)
         if length % parts.shape[2]:
             counts[-1] = length % parts.shape[2]
-        wide = size.double()
-        mean = wide.sum(-1) / counts
-        if bits == 2:
-            large = wide > 0.7 * mean.unsqueeze(-1)
-            mean = (wide * large).sum(-1) / large.sum(-1).clamp(min=1)
-        step = mean.float()
+        step = (size.double().sum(-1) / counts).float()
     else:
-        step = size.amax(-1) / largest_code(bits)
+        step = size.amax(-1) / divisor(bits, minimax)
     step = torch.where(step > 0, step.clamp(min=SMALLEST), step)
     up = ((step.view(torch.int32) + 0xFFFF) >> 16).clamp(max=LARGEST)
     return (up << 16).view(torch.float32).bfloat16()

@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from seqkit.kernels.quantise.layout import largest_code, n_groups, row_bytes
+from seqkit.kernels.quantise.layout import divisor, largest_code, n_groups, row_bytes
 from seqkit.kernels.quantise.noise import key_of
 
 __all__ = ["dequantise_rows", "quantise_rows"]
@@ -50,9 +50,9 @@ def quantise_kernel(
     width,
     group,
     top,
+    divisor,
     BITS: tl.constexpr,
     STOCHASTIC: tl.constexpr,
-    FIT: tl.constexpr,
     PARTS: tl.constexpr,
     EIGHTS: tl.constexpr,
 ):
@@ -60,17 +60,11 @@ def quantise_kernel(
     item, row, part, eight, one, at, here = places(n_items, length, n_parts, group, PARTS, EIGHTS)
     values = tl.load(x + row[:, None, None] * length + at, here, 0.0)
     size = tl.abs(values)
-    if FIT:
-        wide = size.to(tl.float64)
+    if BITS == 1 and not STOCHASTIC:
         count = tl.minimum(group, length - part * group).to(tl.float64)
-        mean = tl.sum(tl.sum(wide, 2), 1) / count
-        if BITS == 2:
-            large = here & (wide > (0.7 * mean)[:, None, None])
-            total = tl.sum(tl.sum(tl.where(large, wide, 0.0), 2), 1)
-            mean = total / tl.maximum(tl.sum(tl.sum(large.to(tl.float64), 2), 1), 1.0)
-        wanted = mean.to(tl.float32)
+        wanted = (tl.sum(tl.sum(size.to(tl.float64), 2), 1) / count).to(tl.float32)
     else:
-        wanted = tl.div_rn(tl.max(tl.max(size, 2), 1), tl.zeros((PARTS,), tl.float32) + top)
+        wanted = tl.div_rn(tl.max(tl.max(size, 2), 1), tl.zeros((PARTS,), tl.float32) + divisor)
     wanted = tl.where(wanted > 0, tl.maximum(wanted, 1.1754943508222875e-38), wanted)
     half = tl.minimum((wanted.to(tl.uint32, bitcast=True) + 0xFFFF) >> 16, 0x7F7F)
     live = item < n_items
@@ -147,17 +141,16 @@ def sizes(group: int) -> tuple[int, int]:
     return max(1, NUMBERS // (8 * eights)), eights
 
 
-def quantise_rows(x: Tensor, seed: Tensor, bits: int, group: int, stochastic: bool, fit: bool) -> Tensor:
+def quantise_rows(x: Tensor, seed: Tensor, bits: int, group: int, stochastic: bool, minimax: bool) -> Tensor:
     """Returns the bytes (R, W) of rows x (R, n)."""
     (n_rows, length), parts = x.shape, n_groups(x.shape[1], group)
     width = row_bytes(length, bits, group)
     out = torch.empty(n_rows, width, dtype=torch.uint8, device=x.device)
     n_items, (at_once, eights) = n_rows * parts, sizes(group)
-    mean = not stochastic and (bits == 1 or (bits == 2 and fit))
     if n_items:
-        numbers = (n_items, length, parts, width, group, float(largest_code(bits)))
+        numbers = (n_items, length, parts, width, group, float(largest_code(bits)), divisor(bits, minimax))
         quantise_kernel[(triton.cdiv(n_items, at_once),)](
-            x, key_of(seed), out, *numbers, bits, stochastic, mean, at_once, eights, enable_fp_fusion=False
+            x, key_of(seed), out, *numbers, bits, stochastic, at_once, eights, enable_fp_fusion=False
         )
     return out
 

@@ -18,6 +18,7 @@ from seqkit.distributed.launch import World, is_rank, join, leave, start_ranks
 from seqkit.distributed.mesh import Mesh, make_mesh
 from seqkit.distributed.message import MessageError
 from seqkit.distributed.meter import WireMeter
+from seqkit.distributed.quantised_adam import QuantizedAdam
 from seqkit.distributed.store import MessageStore
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = [
     "MessageStore",
     "PeerError",
     "Pipeline",
+    "QuantizedAdam",
     "RankError",
     "Receiver",
     "Sender",

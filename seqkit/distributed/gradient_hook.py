@@ -2,7 +2,6 @@
 
 # Annotations stay objects here: DDP compares those of the hook with its own classes.
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from seqkit.distributed.codec import DeltaCodec
 from seqkit.distributed.meter import WireMeter
+from seqkit.distributed.padded import Padded
 
 __all__ = ["EFGradHook", "code_with_feedback", "compress_gradients", "sum_of_rows"]
 
@@ -23,7 +23,8 @@ class EFGradHook:
 
     What a step loses comes with the next one, so that the error of the mean over steps falls as 1 / steps. Every rank
     adds the same messages in the same order: results are equal bit for bit. A gradient that is NaN or infinite arrives
-    as NaN at every rank, a group of numbers wide, and is not remembered.
+    as NaN at every rank, a group of numbers wide, and is not remembered. Groups do not reach from one parameter into
+    the next, so results do not depend on how DDP lays out its buckets.
 
     Args:
         bits: 1 to 8, 16 or 32 bits of a number.
@@ -36,7 +37,8 @@ class EFGradHook:
         Adam that the code of AC-SGD has, see `QuantizedAdam`.
 
     Cost: a rank sends its coded gradient to each other one (an all-gather): (ranks - 1) bits / 8 bytes a number, where
-        an all-reduce of float32 takes 8 (ranks - 1) / ranks. Beside the gradients one float32 number for each.
+        an all-reduce of float32 takes 8 (ranks - 1) / ranks. Beside the gradients one float32 number for each. Each
+        parameter is filled up to a whole number of groups.
 
     Example:
         >>> hook = EFGradHook(bits=4)
@@ -59,7 +61,7 @@ class EFGradHook:
         self.meter = WireMeter()
         self.names: dict[nn.Parameter, str] = {}
         self.errors: dict[nn.Parameter, Tensor] = {}
-        self.layouts: dict[tuple[int, ...], Tensor] = {}
+        self.buckets: dict[tuple[int, ...], Padded] = {}
         self.loaded: dict[str, Tensor] = {}
 
     def register(self, model: DistributedDataParallel) -> None:
@@ -71,28 +73,25 @@ class EFGradHook:
         self.names = {parameter: name for name, parameter in model.module.named_parameters()}
         model.register_comm_hook(self, compress_gradients)  # type: ignore[no-untyped-call]
 
-    def feedback(self, parameters: Sequence[nn.Parameter], buffer: Tensor) -> Tensor:
-        """What earlier steps lost, flat and in the order of a bucket; DDP lays its buckets out anew after a step.
+    def bucket(self, parameters: list[nn.Parameter]) -> Padded:
+        """The layout of a bucket and what earlier steps lost of it; DDP lays its buckets out anew after a step.
 
         Example:
-            >>> p = nn.Parameter(torch.zeros(2))
-            >>> EFGradHook().feedback([p], torch.zeros(2))
-            tensor([0., 0.])
+            >>> EFGradHook().bucket([nn.Parameter(torch.zeros(2))]).error.shape
+            torch.Size([64])
         """
         key = tuple(id(parameter) for parameter in parameters)
-        if key not in self.layouts:
-            flat, start = torch.zeros(len(buffer), device=buffer.device), 0
-            for parameter in parameters:
-                view = flat[start : start + parameter.numel()]
+        if key not in self.buckets:
+            made = Padded(parameters, self.codec.group)
+            for parameter, view in zip(parameters, made.views(made.error), strict=True):
                 before = self.errors.get(parameter, self.loaded.pop(self.names.get(parameter, ""), None))
                 if before is not None:
-                    view.copy_(before.reshape(-1))
+                    view.copy_(before)
                 self.errors[parameter] = view
-                start += parameter.numel()
             gone = {id(parameter) for parameter in parameters}
-            self.layouts = {old: kept for old, kept in self.layouts.items() if not gone.intersection(old)}
-            self.layouts[key] = flat
-        return self.layouts[key]
+            self.buckets = {old: kept for old, kept in self.buckets.items() if not gone.intersection(old)}
+            self.buckets[key] = made
+        return self.buckets[key]
 
     def state_dict(self) -> dict[str, Any]:
         """What this rank's next step needs: lost parts by name of parameter, and the generator's state.
@@ -101,7 +100,7 @@ class EFGradHook:
             >>> EFGradHook().state_dict()
             {'errors': {}, 'generator': None}
         """
-        errors = {self.names[one]: error.view(one.shape).cpu().clone() for one, error in self.errors.items()}
+        errors = {self.names[one]: error.cpu().clone() for one, error in self.errors.items()}
         generator = self.codec.generator
         return {"errors": {**self.loaded, **errors}, "generator": None if generator is None else generator.get_state()}
 
@@ -118,7 +117,7 @@ class EFGradHook:
             raise ValueError("`state` must be of a hook with the same rounding, got another; make the hook alike")
         if self.codec.generator is not None:
             self.codec.generator.set_state(state["generator"])
-        self.errors, self.layouts, self.loaded = {}, {}, dict(state["errors"])
+        self.errors, self.buckets, self.loaded = {}, {}, dict(state["errors"])
 
 
 def compress_gradients(state: EFGradHook, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
@@ -127,22 +126,25 @@ def compress_gradients(state: EFGradHook, bucket: dist.GradBucket) -> torch.futu
     Example:
         >>> model.register_comm_hook(EFGradHook(bits=4), compress_gradients)  # doctest: +SKIP
     """
-    buffer, group = bucket.buffer(), state.process_group
-    ranks, length = dist.get_world_size(group), len(buffer)
-    message = code_with_feedback(state.codec, buffer, state.feedback(bucket.parameters(), buffer), state.meter)
-    gathered = torch.empty(ranks * len(message), dtype=torch.uint8, device=buffer.device)
-    work = dist.all_gather_into_tensor(gathered, message, group=group, async_op=True)
+    ranks, padded = dist.get_world_size(state.process_group), state.bucket(bucket.parameters())
+    value = padded.gather(bucket.gradients())
+    message = code_with_feedback(state.codec, value, padded.error, state.meter, padded.numbers)
+    gathered = torch.empty(ranks * len(message), dtype=torch.uint8, device=message.device)
+    work = dist.all_gather_into_tensor(gathered, message, group=state.process_group, async_op=True)
     assert work is not None
 
     def mean(_: torch.futures.Future[Any]) -> Tensor:
-        total = sum_of_rows(state.codec, gathered.view(ranks, -1), length)
-        return buffer.copy_(total.div_(ranks))
+        total = sum_of_rows(state.codec, gathered.view(ranks, -1), len(value)).div_(ranks)
+        padded.scatter(total, bucket.gradients())
+        return bucket.buffer()
 
     future: torch.futures.Future[torch.Tensor] = work.get_future().then(mean)
     return future
 
 
-def code_with_feedback(codec: DeltaCodec, value: Tensor, error: Tensor, meter: WireMeter) -> Tensor:
+def code_with_feedback(
+    codec: DeltaCodec, value: Tensor, error: Tensor, meter: WireMeter, numbers: int | None = None
+) -> Tensor:
     """Codes value + error as one row, sets `error` to what that loses, and returns the bytes.
 
     Args:
@@ -150,10 +152,11 @@ def code_with_feedback(codec: DeltaCodec, value: Tensor, error: Tensor, meter: W
         value: Numbers (n,), of any float type.
         error: What earlier steps lost, (n,), float32; changed in place.
         meter: Counts.
+        numbers: How many of the numbers are no padding, for the meter; left out, all.
 
     Example:
         >>> error = torch.zeros(2)
-        >>> len(code_with_feedback(DeltaCodec(2, 8), torch.tensor([1.0, 0.3]), error, WireMeter()))
+        >>> len(code_with_feedback(DeltaCodec(2, 8, scale="absmax"), torch.tensor([1.0, 0.3]), error, WireMeter()))
         3
         >>> bool((error - torch.tensor([0.0, 0.3])).abs().max() < 0.01)
         True
@@ -166,8 +169,9 @@ def code_with_feedback(codec: DeltaCodec, value: Tensor, error: Tensor, meter: W
     error.copy_(lost.view(-1))
     if spoiled is not None and bool(spoiled.any()):
         data = with_nan(codec, data, spoiled, wanted)
-    meter.count(data.numel(), 1, len(value), 0)
-    meter.measure(coded.square().sum(-1), coded.square().sum(-1), lost.square().sum(-1))
+    size = coded.square().sum(-1)
+    meter.count(data.numel(), 1, len(value) if numbers is None else numbers, 0)
+    meter.measure(size, size, lost.square().sum(-1))
     return data.view(-1)
 
 
@@ -187,7 +191,7 @@ def sum_of_rows(codec: DeltaCodec, data: Tensor, length: int) -> Tensor:
     """The sum of decoded rows (R, W), added in order, so that every rank gets the same bits.
 
     Example:
-        >>> codec = DeltaCodec(4, 8)
+        >>> codec = DeltaCodec(4, 8, scale="absmax")
         >>> sum_of_rows(codec, codec.encode_rows(torch.full((3, 2), 7.0)), 2)
         tensor([21., 21.])
     """

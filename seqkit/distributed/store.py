@@ -234,15 +234,27 @@ class MessageStore:
             >>> MessageStore((1,)).load(folder)
             0
         """
-        self.ahead.wait()
-        self.ahead.forget(list(self.slots.values()))
-        self.slots = {}
+        self.clear()
         ids, data = read_folder(Path(folder), self.described())
         for start in range(0, len(ids), 64):
             part = ids[start : start + 64]
             slots = torch.tensor([self.slot(one) for one in part], dtype=torch.int64)
             self.rows.data.index_copy_(0, slots, data[start : start + len(part)])
         return len(ids)
+
+    def clear(self) -> None:
+        """Makes all samples unseen; memory or file stays as large.
+
+        Example:
+            >>> store = MessageStore((1,))
+            >>> _ = store.write([1], torch.ones(1, 1))
+            >>> store.clear()
+            >>> len(store)
+            0
+        """
+        self.ahead.wait()
+        self.ahead.forget(list(self.slots.values()))
+        self.slots = {}
 
     def described(self) -> dict[str, object]:
         """What a folder must be of."""

@@ -120,20 +120,21 @@ def test_error_of_a_sample_that_stays_falls_at_each_visit(bits: int, group: int,
     assert sum(math.log(one) for one in found) / len(found) < math.log(ratio)
 
 
+@pytest.mark.parametrize("drift", [0.0, 0.7, 1.0])
 @pytest.mark.parametrize("noise", [torch.randn, lambda *size: torch.distributions.Laplace(0.0, 0.7).sample(size)])
-def test_a_fitted_step_halves_the_error_of_values_that_move(noise) -> None:
+def test_the_minimax_step_has_less_error_whichever_way_values_move(noise, drift: float) -> None:
     found = {}
-    for scale in ("absmax", "fit"):
+    for scale in ("absmax", "minimax"):
         torch.manual_seed(0)
-        codec = DeltaCodec(2, scale=scale)
-        assert DeltaCodec(2).scale == "fit"
+        codec, way = DeltaCodec(2, scale=scale), noise(1, 4096)
+        assert DeltaCodec(2).scale == "minimax"
         sender, _ = ends(codec, (4096,))
         x = 5 * torch.randn(1, 4096)
         for epoch in range(8):
-            x = x + 0.8**epoch * noise(1, 4096)
+            x = x + 0.9**epoch * (drift * way + (1 - drift) * noise(1, 4096))
             sender.encode([0], x)
         found[scale] = relative(x, sender.side.store.read([0]))
-    assert found["fit"] < 0.55 * found["absmax"]
+    assert found["minimax"] < 0.9 * found["absmax"]
 
 
 def test_two_bits_stochastic_in_large_groups_do_not_settle() -> None:
@@ -158,7 +159,7 @@ def test_dropout_at_the_cut_keeps_a_floor() -> None:
         errors.append(relative(dropped, visit(sender, receiver, [0, 1, 2, 3], dropped)))
     assert errors[0] == 0
     for error in errors[2:]:
-        assert 0.03 < error < 0.042
+        assert 0.03 < error < 0.045
     assert sender.meter.relative_change == pytest.approx(0.47, rel=0.15)
 
 
@@ -291,7 +292,10 @@ WRONG = [
     (lambda: DeltaCodec(True), "`bits` must be a whole number from 1 to 8, or 16 or 32, got True"),
     (lambda: DeltaCodec(4, 20), "`group` must be a multiple of 8 up to 65528, got 20"),
     (lambda: DeltaCodec(4, rounding="up"), "`rounding` must be one of nearest, stochastic"),
-    (lambda: DeltaCodec(4, scale="fit"), '`scale` must be "absmax" at 4 bits, nearest, got "fit"'),
+    (
+        lambda: DeltaCodec(4, rounding="stochastic", scale="minimax"),
+        '`scale` must be "absmax" with stochastic rounding',
+    ),
     (lambda: DeltaCodec(4).decode(torch.zeros(3, dtype=torch.uint8), (1, 64)), r"`blob` must have shape \(34,\)"),
     (lambda: Sender(DeltaCodec(4), (64,), MessageStore((63,))), r"`store` must hold samples \(64,\), got \(63,\)"),
     (lambda: Sender(DeltaCodec(4), (64,)).encode([0], torch.zeros(2, 64)), r"`x` must have shape \(1, 64\)"),

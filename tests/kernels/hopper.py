@@ -160,6 +160,19 @@ def monarch() -> None:
 CALLS["monarch"] = monarch
 
 
+def block_product() -> None:
+    from seqkit.kernels.block_product.triton import block_product_backward, block_product_forward
+    from seqkit.structured.pixelfly_mask import neighbours
+
+    for side, dtype in ((64, torch.float32), (128, torch.bfloat16), (5, torch.float16)):
+        x, blocks = torch.zeros(1000, 16 * side, dtype=dtype), torch.zeros(16, side, 3 * side, dtype=dtype)
+        columns = neighbours(16, 2)
+        block_product_backward(block_product_forward(x, blocks, columns), x, blocks, columns)
+
+
+CALLS["block_product"] = block_product
+
+
 def attention_at(size: int, dtype: torch.dtype, options: str) -> None:
     from seqkit.kernels.attention import alibi_slopes, butterfly_mask
     from seqkit.kernels.attention.triton.backward import attention_backward
