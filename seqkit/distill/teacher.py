@@ -16,7 +16,7 @@ from seqkit.distill.artifact import FoldStore, OutOfFoldTargets, fingerprint
 from seqkit.distill.folds import Folds, k_folds
 from seqkit.distill.take import count_samples, take
 
-__all__ = ["CrossFitTeacher", "average_probabilities", "fresh", "one_hot", "predict_values"]
+__all__ = ["CrossFitTeacher", "average_probabilities", "described", "fresh", "one_hot", "predict_values"]
 
 Array = np.ndarray[Any, Any]
 
@@ -180,8 +180,7 @@ class CrossFitTeacher:
         return float(((values - y) ** 2).mean())
 
     def _described(self) -> list[str]:
-        # An address in memory says nothing of an estimator, and is another one in the next process.
-        return [*(re.sub(r" at 0x[0-9a-f]+", "", repr(one)) for one in self.estimators), str(self.n_members)]
+        return [*map(described, self.estimators), str(self.n_members)]
 
 
 def fresh(estimator: Any, seed: Sequence[int]) -> Any:
@@ -204,6 +203,20 @@ def fresh(estimator: Any, seed: Sequence[int]) -> Any:
         if "random_state" in made.get_params(deep=False):
             made.set_params(random_state=int(np.random.default_rng([*seed]).integers(2**31 - 1)))
     return made
+
+
+def described(estimator: Any) -> str:
+    """An estimator in its own words, to tell one from another in the next process too.
+
+    Args:
+        estimator: Any object; of its words an address in memory is left out.
+
+    Example:
+        >>> from sklearn.tree import DecisionTreeClassifier
+        >>> described(DecisionTreeClassifier(max_depth=2))
+        'DecisionTreeClassifier(max_depth=2)'
+    """
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(estimator))
 
 
 def average_probabilities(members: Sequence[Any], X: Any, classes: Sequence[str]) -> Array:
@@ -270,7 +283,7 @@ def one_hot(y: Any, classes: Sequence[str]) -> Array:
 def _takes_its_params(estimator: Any) -> bool:
     """Whether the constructor takes exactly what `get_params` gives: then making it anew forgets every fit."""
     names = set(inspect.signature(type(estimator).__init__).parameters) - {"self"}
-    return set(estimator.get_params(deep=False)) <= names
+    return set(estimator.get_params(deep=False)) == names
 
 
 def _content(X: Any) -> Any:

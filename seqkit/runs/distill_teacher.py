@@ -17,6 +17,7 @@ from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.statistics import statistics_of
 from seqkit.datasets.targets import encode_targets
 from seqkit.datasets.windows import samples_once
+from seqkit.distill.teacher import described
 from seqkit.models import SequenceModel, load_model
 from seqkit.nn import ValueHead
 from seqkit.runs.config import RunConfig
@@ -110,8 +111,8 @@ class PanelTeacher:
         self.estimator = estimator
 
     def __repr__(self) -> str:
-        """The estimator's own."""
-        return f"PanelTeacher({self.estimator!r})"
+        """The estimator's own words, without its place in memory."""
+        return f"PanelTeacher({described(self.estimator)})"
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The estimator's `random_state`, where it has one."""
