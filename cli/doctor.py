@@ -30,6 +30,7 @@ _PACKAGES = {
     "matplotlib": "plot",
     "pandas": "data",
     "pyarrow": "data",
+    "optuna": "hpo",
 }
 
 

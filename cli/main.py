@@ -23,6 +23,7 @@ from seqkit.cli import (
     serve,
     stream,
     train,
+    tune,
 )
 from seqkit.version import __version__
 
@@ -45,6 +46,7 @@ app.command("search")(search.search)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("compare")(compare.compare)
+app.command("tune")(tune.tune)
 app.command("export")(export.export)
 app.command("stream")(stream.stream)
 app.command("serve")(serve.serve)

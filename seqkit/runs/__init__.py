@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from seqkit.runs.prediction import predict
     from seqkit.runs.result import Evaluation, TrainResult
     from seqkit.runs.training import train
+    from seqkit.runs.tuning.tuning import Tuned, tune
 
 __all__ = [
     "Comparison",
@@ -23,23 +24,27 @@ __all__ = [
     "Evaluation",
     "RunConfig",
     "TrainResult",
+    "Tuned",
     "compare",
     "evaluate",
     "parse_settings",
     "predict",
     "train",
     "train_distilled",
+    "tune",
 ]
 
 _HOMES = {
     "Comparison": "comparison.comparing",
     "Evaluation": "result",
     "TrainResult": "result",
+    "Tuned": "tuning.tuning",
     "compare": "comparison.comparing",
     "evaluate": "evaluation",
     "predict": "prediction",
     "train": "training",
     "train_distilled": "distill_run",
+    "tune": "tuning.tuning",
 }
 
 

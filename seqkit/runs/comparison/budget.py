@@ -22,8 +22,8 @@ FORWARD_SHARE = 1 / 3
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
-def parse_duration(text: str) -> float:
-    """Seconds that a duration such as "90", "90s", "10m" or "2h" means.
+def parse_duration(text: str, name: str = "budget") -> float:
+    """Seconds that a duration such as "90", "90s", "10m" or "2h" means; `name` is what an error calls it.
 
     Raises:
         ValueError: something else, or nothing positive.
@@ -39,7 +39,7 @@ def parse_duration(text: str) -> float:
     except (ValueError, KeyError):
         seconds = -1.0
     if not 0 < seconds < float("inf"):
-        raise ValueError(f"`budget` must be a time such as 90s, 10m or 2h, got {text!r}")
+        raise ValueError(f"`{name}` must be a time such as 90s, 10m or 2h, got {text!r}")
     return seconds
 
 

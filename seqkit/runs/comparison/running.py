@@ -7,16 +7,22 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from seqkit.tasks.run_folder import RunFolder
 
-__all__ = ["run_training"]
+__all__ = ["STOPPED", "run_training"]
 
 INTERRUPTED = 130
+STOPPED = "it was stopped early"
+LOOK_EVERY = 0.3
+"""Seconds between looks at a training that may be stopped early."""
 
 
-def run_training(config: Path, folder: RunFolder, *, offline: bool, quiet: bool) -> str | None:
+def run_training(
+    config: Path, folder: RunFolder, *, offline: bool, quiet: bool, stop: Callable[[], bool] | None = None
+) -> str | None:
     """Trains, or goes on with, one run.
 
     Args:
@@ -24,9 +30,10 @@ def run_training(config: Path, folder: RunFolder, *, offline: bool, quiet: bool)
         folder: Where the run lies.
         offline: Fetch nothing.
         quiet: Show no progress.
+        stop: Asked again and again whether to stop early; None to let it run.
 
     Returns:
-        None when it is finished, or why it failed.
+        None when it is finished, or why it failed; `STOPPED` where `stop` said so.
 
     Raises:
         KeyboardInterrupt: the user stopped it; what it had is kept.
@@ -48,11 +55,13 @@ def run_training(config: Path, folder: RunFolder, *, offline: bool, quiet: bool)
         command, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True, env=surroundings
     )
     try:
-        said, unsaid = child.communicate()
+        said, unsaid = _wait(child, stop)
     except KeyboardInterrupt:
         child.send_signal(signal.SIGINT)
         child.communicate()
         raise
+    if said is None:
+        return STOPPED
     if child.returncode == INTERRUPTED:
         raise KeyboardInterrupt
     if child.returncode == -signal.SIGKILL:
@@ -62,3 +71,15 @@ def run_training(config: Path, folder: RunFolder, *, offline: bool, quiet: bool)
         return f"it ended with status {child.returncode}" + (f": {last[-1][:200]}" if last else "")
     error: str | None = json.loads(said.splitlines()[-1]).get("error")
     return error
+
+
+def _wait(child: subprocess.Popen[str], stop: Callable[[], bool] | None) -> tuple[str | None, str | None]:
+    """What the training printed; None for a training that was ended because `stop` said so."""
+    while True:
+        try:
+            return child.communicate(timeout=None if stop is None else LOOK_EVERY)
+        except subprocess.TimeoutExpired:
+            if stop is not None and stop():
+                child.kill()  # its last checkpoint is whole
+                child.communicate()
+                return None, None
