@@ -96,4 +96,5 @@ class Darcy(Generated):
     def _pooled(self, values: Array) -> Array:
         """Means over squares, (side, side), float32."""
         cells = GRID // self.side
-        return values.reshape(self.side, cells, self.side, cells).mean((1, 3)).astype(np.float32)
+        means: Array = values.reshape(self.side, cells, self.side, cells).mean((1, 3))
+        return means.astype(np.float32)

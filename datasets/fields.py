@@ -25,7 +25,8 @@ def normals(draws: Draws, n: int) -> Array:
     half = (n + 1) // 2
     shares = draws.shares(2 * half)
     radius, angle = np.sqrt(-2 * np.log1p(-shares[:half])), 2 * math.pi * shares[half:]
-    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:n]
+    numbers: Array = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
+    return numbers[:n]
 
 
 def circle_field(draws: Draws, n_modes: int) -> Array:

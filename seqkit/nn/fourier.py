@@ -66,7 +66,8 @@ class SpectralConv1d(nn.Module):
         n = x.shape[-1]
         _check_room(n, self.modes)
         kept = torch.fft.rfft(x, norm="forward")[..., : self.modes]
-        return torch.fft.irfft(torch.einsum("oik,bik->bok", self.weight(), kept), n, norm="forward")
+        y: Tensor = torch.fft.irfft(torch.einsum("oik,bik->bok", self.weight(), kept), n, norm="forward")
+        return y
 
     def extra_repr(self) -> str:
         """Sizes, as `print` shows them."""
@@ -137,7 +138,8 @@ class SpectralConv2d(nn.Module):
         mixed = torch.einsum("oijk,bijk->bojk", self.weight(), kept)
         spectrum = mixed.new_zeros((*mixed.shape[:2], n, m // 2 + 1))
         spectrum[..., rows, :second] = mixed
-        return torch.fft.irfft2(spectrum, s=sizes, norm="forward")
+        y: Tensor = torch.fft.irfft2(spectrum, s=sizes, norm="forward")
+        return y
 
     def extra_repr(self) -> str:
         """Sizes, as `print` shows them."""

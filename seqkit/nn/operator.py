@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -139,7 +139,7 @@ class NeuralOperator(nn.Module):
         if check_positive_int("kernel_size", kernel_size) % 2 == 0:
             raise ValueError(f"`kernel_size` must be odd, to have a middle, got {kernel_size}; take one more")
         kind = nn.Conv2d if n_axes == 2 else nn.Conv1d
-        mode = "circular" if periodic else "zeros"
+        mode: Literal["circular", "zeros"] = "circular" if periodic else "zeros"
         # Without a bias of its own, as the Fourier layer: the matrix beside it has one.
         layers = [
             kind(width, width, kernel_size, padding=kernel_size // 2, padding_mode=mode, bias=False)
@@ -203,7 +203,8 @@ def relative_l2(outputs: Tensor, targets: Tensor) -> Tensor:
     """
     check_shape("outputs", outputs, targets.shape, "one value for each of the targets")
     difference, size = (outputs - targets).flatten(1).norm(dim=1), targets.flatten(1).norm(dim=1)
-    return (difference / size).mean()
+    error: Tensor = (difference / size).mean()
+    return error
 
 
 def _statistics(values: Tensor) -> tuple[Tensor, Tensor]:
