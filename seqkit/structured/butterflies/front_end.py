@@ -71,7 +71,7 @@ class KaleidoscopeFrontEnd(nn.Module):
         filters in the order of `mel_butterfly`; logarithms of absolute values, because a learned filter may have
         negative weights. `cosines` is dense: K-matrices of few dozen numbers are larger.
 
-    Cost: 4 `width` n log2 n complex and as many real parameters; 30 `width` n log2 n operations a frame.
+    Cost: 4 `width` n log2 n complex and as many real parameters; 34 `width` n log2 n operations a frame.
 
     Example:
         >>> front_end = KaleidoscopeFrontEnd(200, 80, 13, n_filters=40, sample_rate=8000)
