@@ -70,7 +70,7 @@ class Distilled:
     def predict(self, X: Any) -> Array:
         """Labels as text, or values (n, k)."""
         if self.classes:
-            return np.array(self.classes)[self.predict_proba(X).argmax(axis=1)]
+            return np.asarray(np.array(self.classes)[self.predict_proba(X).argmax(axis=1)])
         return predict_values(self.student, X)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -101,7 +101,7 @@ class CorrectedTarget:
         assert p_ is not None  # the arguments are there
         assert y_ is not None
         out = self._target(p_, y_, v_)
-        return cast("A", out.numpy() if isinstance(p, np.ndarray) else out)
+        return out.numpy() if isinstance(p, np.ndarray) else out
 
     def weight(self, p: A, y: A | None = None, v: A | None = None) -> A:
         """The gamma of each sample and class, (n, k) or (n, 1).
@@ -115,7 +115,7 @@ class CorrectedTarget:
         assert p_ is not None  # the argument is there
         link = get_link(self.link)
         out = self._gamma(link, link.clipped(p_, self.clip), y_, v_)
-        return cast("A", out.numpy() if isinstance(p, np.ndarray) else out)
+        return out.numpy() if isinstance(p, np.ndarray) else out
 
     def _target(self, p: Tensor, y: Tensor, v: Tensor | None) -> Tensor:
         if p.shape != y.shape or p.dim() != 2:

@@ -147,7 +147,8 @@ class CrossFitTeacher:
         """
         if not self.teachers_ or any(members is None for members in self.teachers_):
             raise ValueError("the teachers of some folds are not here; call `targets` without a folder first")
-        return np.mean([self._values(members, X) for members in self.teachers_ if members is not None], axis=0)
+        known = [self._values(members, X) for members in self.teachers_ if members is not None]
+        return np.asarray(np.mean(known, axis=0))
 
     @property
     def classifies(self) -> bool:
@@ -172,7 +173,7 @@ class CrossFitTeacher:
     def _values(self, members: Sequence[Any], X: Any) -> Array:
         if self.classes_:
             return average_probabilities(members, X, self.classes_)
-        return np.mean([predict_values(one, X) for one in members], axis=0)
+        return np.asarray(np.mean([predict_values(one, X) for one in members], axis=0))
 
     def _score(self, values: Array, y: Array) -> float:
         if self.classes_:
@@ -238,7 +239,7 @@ def average_probabilities(members: Sequence[Any], X: Any, classes: Sequence[str]
         [[0.25, 0.75]]
     """
     place = {label: i for i, label in enumerate(classes)}
-    total = 0.0
+    total: Any = 0.0
     for one in members:
         given = np.asarray(one.predict_proba(X), dtype=np.float64)
         known = [str(label) for label in getattr(one, "classes_", classes)]
@@ -277,7 +278,7 @@ def one_hot(y: Any, classes: Sequence[str]) -> Array:
         >>> one_hot(["b", "a"], ["a", "b"]).tolist()
         [[0.0, 1.0], [1.0, 0.0]]
     """
-    return (np.asarray(y).astype(str)[:, None] == np.asarray(classes)[None]).astype(np.float32)
+    return np.asarray(np.asarray(y).astype(str)[:, None] == np.asarray(classes)[None], dtype=np.float32)
 
 
 def _takes_its_params(estimator: Any) -> bool:

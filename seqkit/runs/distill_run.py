@@ -247,7 +247,8 @@ class _Work:
     def said(self, *, in_sample: bool) -> OutOfFoldTargets:
         """What teachers say of the training part, out of fold or in sample; folds that are kept stay as they are."""
         folds: Folds = in_sample_fold(len(self.train)) if in_sample else self.folds
-        teachers, objects = [], iter(self.objects)
+        teachers: list[Any] = []
+        objects = iter(self.objects)
         for one in self.plan.teachers:
             if "estimator" in one:
                 teachers.append(PanelTeacher(next(objects)))
