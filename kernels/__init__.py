@@ -8,6 +8,7 @@ if __name__ != "seqkit.kernels":
     raise ImportError(f"this folder is the package seqkit.kernels, not {__name__}; write `import seqkit.kernels`")
 
 from seqkit.kernels.attention import attention
+from seqkit.kernels.block_product import block_product
 from seqkit.kernels.butterfly import butterfly
 from seqkit.kernels.cauchy import cauchy
 from seqkit.kernels.explain import OPERATORS, Explanation, explain
@@ -26,6 +27,7 @@ __all__ = [
     "OPERATORS",
     "Explanation",
     "attention",
+    "block_product",
     "butterfly",
     "cauchy",
     "dequantise",

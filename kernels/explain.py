@@ -16,8 +16,8 @@ from seqkit.kernels.backend import PATHS, Chosen, Question, choose_backend, trit
 __all__ = ["OPERATORS", "Explanation", "Paths", "explain", "paths"]
 
 OPERATORS = (
-    *("attention", "butterfly", "cauchy", "krylov", "legs_update", "long_conv", "lti_memory", "monarch"),
-    *("ssm_scan", "ssm_step", "vandermonde"),
+    *("attention", "block_product", "butterfly", "cauchy", "krylov", "legs_update", "long_conv", "lti_memory"),
+    *("monarch", "ssm_scan", "ssm_step", "vandermonde"),
 )
 
 

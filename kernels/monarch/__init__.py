@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from seqkit.checks import check_shape
@@ -47,7 +48,6 @@ def monarch(x: Tensor, w1: Tensor, w2: Tensor, backend: str = "auto") -> Tensor:
         float32 or wider. Autocast does not reach inside.
 
     Example:
-        >>> import torch
         >>> w1, w2 = torch.ones(2, 3, 4), torch.ones(3, 5, 2)
         >>> monarch(torch.ones(1, 8), w1, w2).shape
         torch.Size([1, 15])
@@ -69,9 +69,10 @@ def monarch(x: Tensor, w1: Tensor, w2: Tensor, backend: str = "auto") -> Tensor:
         raise ValueError(f"`x` must have shape (..., {k * p}) to fit `w1`, got {tuple(x.shape)}")
     check_values({"x": x, "w1": w1, "w2": w2})
     refusal = COMPLEX if x.is_complex() else triton_refusal(x, halves=True)
+    like = x.new_empty(0, dtype=torch.float32) if x.dtype in HALF else x  # Triton's kernels read half precision
     rows = x.reshape(-1, k * p).resolve_conj()
     few = x.device.type == "cuda" and rows.shape[0] < MANY
-    path = choose_backend(backend, x, {} if refusal is None else {"triton": refusal}, slower=FEW if few else None)
+    path = choose_backend(backend, like, {} if refusal is None else {"triton": refusal}, slower=FEW if few else None)
     if path == "reference":
         z = monarch_reference(rows, w1, w2)
     else:

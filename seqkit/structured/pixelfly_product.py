@@ -8,42 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqkit.kernels.block_product import block_product
+from seqkit.kernels.block_product.cpu import GROUP, gather, rows_of, transposed
+
 __all__ = ["flat_product"]
-
-GROUP = 256
-"""Rows at once on a CPU, whose caches the copied blocks of more rows leave: that would take up to twice the time."""
-
-
-def gather(x: Tensor, columns: Tensor) -> Tensor:
-    """Returns (nb, K q, B), the K blocks of q numbers that each row of blocks reads, of rows x (B, nb q)."""
-    n_blocks, kept = columns.shape
-    n_rows = x.shape[0]  # not len(x), which would tie an exported program to one number of rows
-    width = x.shape[1] // n_blocks
-    features = x.view(n_rows, n_blocks, width).permute(1, 2, 0).contiguous()
-    return features.index_select(0, columns.flatten()).view(n_blocks, kept * width, n_rows)
-
-
-def transposed(blocks: Tensor, columns: Tensor) -> Tensor:
-    """Returns the blocks (nb, q, K p) of W^H for those (nb, p, K q) of W.
-
-    Block (j, i) of the transpose stands in the same column of the table as block (i, j), for each column of the table
-    is a permutation that is its own inverse.
-    """
-    n_blocks, height, _ = blocks.shape
-    kept = columns.shape[1]
-    parts = blocks.view(n_blocks, height, kept, -1)
-    level = torch.arange(kept, device=blocks.device)
-    moved = parts.permute(0, 2, 3, 1)[columns, level]  # nb, K, q, p
-    return moved.transpose(1, 2).reshape(n_blocks, -1, kept * height).conj().resolve_conj()
-
-
-def rows_of(y: Tensor) -> Tensor:
-    """Rows (B, nb p) of features (nb, p, B)."""
-    return y.permute(2, 0, 1).contiguous().view(y.shape[2], y.shape[0] * y.shape[1])
 
 
 class FlatProduct(torch.autograd.Function):
-    """y = x W^T with W of kept blocks; the gathered input is not stored, the backward gathers again.
+    """y = x W^T with W of kept blocks, as a function that torch maps over batches and differentiates as often as asked.
 
     dW = g gather(x)^H for the kept blocks only,   dx = W^H g: the same product with the transposed blocks
     """
@@ -63,8 +35,8 @@ class FlatProduct(torch.autograd.Function):
         x, blocks, columns = ctx.saved_tensors
         grad = grad.contiguous()
         dx = dw = None
-        if ctx.needs_input_grad[0]:
-            dx = rows_of(torch.bmm(transposed(blocks, columns), gather(grad, columns)))
+        if ctx.needs_input_grad[0]:  # each column of the table is its own inverse
+            dx = rows_of(torch.bmm(transposed(blocks, columns, columns), gather(grad, columns)))
         if ctx.needs_input_grad[1]:
             features = grad.view(grad.shape[0], blocks.shape[0], -1).permute(1, 2, 0)  # nb, p, B
             dw = torch.bmm(features, gather(x, columns).mH.resolve_conj())
@@ -82,8 +54,8 @@ def flat_product(x: Tensor, blocks: Tensor, columns: Tensor) -> Tensor:
     Returns:
         Rows, (B, nb p).
 
-    Cost: 2 B nb K p q operations; x is copied K times for the batched product. No scattered sums, so gradients are the
-        same to the last bit in each run.
+    Cost: 2 B nb K p q operations; on a CPU x is copied K times for the batched product. Other devices take the operator
+        `seqkit.kernels.block_product`. No scattered sums, so gradients are the same to the last bit in each run.
 
     Example:
         >>> from seqkit.structured.pixelfly_mask import neighbours
@@ -95,6 +67,8 @@ def flat_product(x: Tensor, blocks: Tensor, columns: Tensor) -> Tensor:
         parts = x.view(n_rows, n_blocks, x.shape[1] // n_blocks).index_select(1, columns.flatten())
         y = torch.bmm(parts.view(n_rows, n_blocks, kept).transpose(0, 1), blocks.mT)
         return y.transpose(0, 1).reshape(n_rows, n_blocks * height)
+    if x.device.type == "cuda":
+        return block_product(x, blocks, columns)
     apply: Callable[..., Tensor] = FlatProduct.apply
     if x.device.type == "cpu" and x.shape[0] > GROUP:
         return torch.cat([apply(rows, blocks, columns) for rows in torch.chunk(x, -(-x.shape[0] // GROUP))])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from seqkit.kernels.attention import attention, butterfly_mask
+from seqkit.kernels.block_product import block_product
 from seqkit.kernels.butterfly import butterfly
 from seqkit.kernels.cauchy import cauchy
 from seqkit.kernels.krylov import krylov
@@ -138,6 +139,19 @@ def monarch_inputs(
     }
 
 
+def block_inputs(
+    dtype: torch.dtype, length: int, n_blocks: int = 4, kept: int = 3, sizes: tuple[int, int] = (3, 3)
+) -> dict[str, Tensor]:
+    """`length` rows of blocks of q numbers, kept blocks (p, q) and a table of permutations."""
+    p, q = sizes
+    columns = torch.stack([torch.randperm(n_blocks) for _ in range(kept)], dim=1)
+    return {
+        "x": normal(length, n_blocks * q, dtype=dtype),
+        "columns": columns,
+        "blocks": normal(n_blocks, p, kept * q, dtype=dtype),
+    }
+
+
 def attention_inputs(dtype: torch.dtype, length: int, sharing: int = 1, ends: bool = False) -> dict[str, Tensor]:
     heads = {"q": 2, "k": 2 // sharing, "v": 2 // sharing}
     tensors = {name: normal(2, length, count, 4, dtype=dtype) for name, count in heads.items()}
@@ -183,6 +197,10 @@ def conv_both_sides(backend: str, length: int, **tensors: Tensor) -> Tensor:
 
 def monarch_product(backend: str, length: int, **tensors: Tensor) -> Tensor:
     return monarch(**tensors, backend=backend)
+
+
+def blocks_product(backend: str, length: int, **tensors: Tensor) -> Tensor:
+    return block_product(**tensors, backend=backend)
 
 
 def legs_started(backend: str, length: int, u: Tensor, state: Tensor) -> Tensor:
@@ -265,6 +283,11 @@ CASES = [
         *("attention-blocks", attend(butterfly=True, dropout=0.2, seed=3), attention_inputs, (), "attention"),
         triton=True,
         halves=("q", "k", "v"),
+    ),
+    Case("block_product", blocks_product, block_inputs, (), "block_product", True, ("x", "blocks")),
+    Case(
+        *("block_product-wide", blocks_product, block_inputs, (("n_blocks", 3), ("kept", 2), ("sizes", (2, 5)))),
+        *("block_product", True, ("x", "blocks")),
     ),
     Case("butterfly", butterflies("increasing"), butterfly_inputs, (("rows", 9),), "butterfly", triton=True),
     Case(
@@ -524,6 +547,8 @@ def test_opcheck(case: Case) -> None:
         q, k, v = (tensors[name] for name in ("q", "k", "v"))
         numbers = (8, 8, 20, 3, True, 2.0, 0.5, 0.2)
         args = (q, k, v, none.double(), torch.tensor(3), none, *mask[2:], *numbers)
+    elif case.op == "block_product":
+        args = (tensors["x"], tensors["blocks"], tensors["columns"])
     elif case.op == "monarch":
         args = tuple(tensors.values())
     else:
@@ -644,6 +669,11 @@ SHAPES = [
     ("attention", {"q": (2, 7, 4)}, r"`q` must have shape \(B, L, H, D\), got \(2, 7, 4\)"),
     ("attention", {"k": (2, 7, 2, 3)}, r"`k` must have shape \(2, T, G, 4\), got \(2, 7, 2, 3\)"),
     ("attention", {"v": (2, 6, 2, 4)}, r"`v` must have shape \(2, 7, 2, E\), got \(2, 6, 2, 4\)"),
+    ("block_product", {"x": (3, 13)}, r"`x` must have shape \(..., 12\) to fit `blocks`, got \(3, 13\)"),
+    ("block_product", {"blocks": (4, 9)}, r"`blocks` must have shape \(n, p, K q\), got \(4, 9\)"),
+    ("block_product", {"blocks": (4, 3, 10)}, r"for the K = 3 of `columns`, got \(4, 3, 10\); 10 numbers do not"),
+    ("block_product", {"blocks": (4, 0, 9)}, r"`blocks` must keep at least one number a row, got \(4, 0, 9\)"),
+    ("block_product", {"blocks": (5, 3, 9)}, r"`columns` must have shape \(5, K\), got \(4, 3\)"),
     ("butterfly", {"x": ()}, r"`x` must have a power of two of at least 2 numbers .*, got \(\)"),
     ("butterfly", {"x": (2, 12)}, r"`x` must have a power of two of at least 2 numbers .*, got \(2, 12\)"),
     ("butterfly", {"x": (2, 16)}, r"`twiddle` must have shape \(K, 4, 8, 2, 2\) or \(S, K, 4, 8, 2, 2\) to fit `x`"),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from seqkit.bench.case import Case
 from seqkit.bench.cases.attention import ATTENTION
+from seqkit.bench.cases.block_product import BLOCK_PRODUCT
 from seqkit.bench.cases.butterfly import BUTTERFLY
 from seqkit.bench.cases.convolution import LONG_CONV
 from seqkit.bench.cases.kernels import CAUCHY, KRYLOV, VANDERMONDE
@@ -31,6 +32,7 @@ CASES = {
             LEGS_UPDATE,
             LTI_MEMORY,
             MONARCH,
+            BLOCK_PRODUCT,
             BUTTERFLY,
             ATTENTION,
             S4D_LAYER,
