@@ -36,15 +36,20 @@ EPOCHS, LEARNING_RATE = 20, 0.002
 FORMS = {"blocks of the root": {}, "4 blocks of rank 4": {"n_blocks": 4, "slice_rank": 4}}
 
 
-def new_model(data: SeriesDataModule, seed: int) -> SequenceModel:
-    config = ModelConfig.preset("attention", d_model=64, n_layers=2)
+def new_model(data: SeriesDataModule, seed: int, d_model: int = 64, n_layers: int = 2) -> SequenceModel:
+    config = ModelConfig.preset("attention", d_model=d_model, n_layers=n_layers)
     model = SequenceModel.from_config(config, data.info, seed=seed)
     model.input_norm.set_statistics(*data.statistics())
     return model
 
 
 def train(
-    model: SequenceModel, data: SeriesDataModule, seed: int, epochs: int, *callbacks: L.Callback
+    model: SequenceModel,
+    data: SeriesDataModule,
+    seed: int,
+    epochs: int,
+    *callbacks: L.Callback,
+    learning_rate: float = LEARNING_RATE,
 ) -> tuple[float, float, float]:
     """Test accuracy, test loss and seconds of CPU time."""
     torch.manual_seed(seed)
@@ -57,7 +62,7 @@ def train(
         enable_model_summary=False,
         callbacks=list(callbacks),
     )
-    task = SequenceTask(model, learning_rate=LEARNING_RATE, label_smoothing=0.1)
+    task = SequenceTask(model, learning_rate=learning_rate, label_smoothing=0.1)
     began = time.process_time()
     trainer.fit(task, train_dataloaders=data.train_dataloader())
     seconds = time.process_time() - began
