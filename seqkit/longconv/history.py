@@ -52,5 +52,7 @@ def is_even(state: MonarchState, rate: float) -> bool:
         >>> is_even(MonarchState(values, values, gaps), 2.0)
         True
     """
+    if bool((state.gaps == rate).all()):
+        return True
     there = (state.values != 0).any(-1).int().flip(1).cummax(1).values.flip(1)
     return bool(((state.gaps == rate) | (there == 0)).all())

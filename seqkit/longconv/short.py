@@ -43,14 +43,22 @@ class ShortFilter(nn.Module):
 
     def forward(self, x: Tensor, rate: float) -> Tensor:
         """Filters whole series (B, L, D) of even steps."""
-        gaps = torch.full((KEPT,), rate, dtype=torch.float64, device=x.device)
-        taps = lag_weights(gaps).to(x.dtype).mT @ self.weight
+        taps = self._taps(rate, x)
         used = min(KEPT, math.ceil((TAPS - 1) / rate)) + 1
         padded = F.pad(x, (0, 0, used - 1, 0))
         y = self.bias + taps[0] * x
         for back in range(1, used):
             y = y + taps[back] * padded[:, used - 1 - back : padded.shape[1] - back]
         return y
+
+    def newest(self, x: Tensor, rate: float) -> Tensor:
+        """Filters the newest sample of series of even steps, (B, KEPT + 1, D), newest first; returns (B, D)."""
+        return self.bias + (self._taps(rate, x) * x).sum(1)
+
+    def _taps(self, rate: float, like: Tensor) -> Tensor:
+        """Taps for samples `rate` apart, (KEPT + 1, D)."""
+        gaps = torch.full((KEPT,), rate, dtype=torch.float64, device=like.device)
+        return lag_weights(gaps).to(like.dtype).mT @ self.weight
 
     def uneven(self, x: Tensor, gaps: Tensor) -> Tensor:
         """Filters series that continue.
