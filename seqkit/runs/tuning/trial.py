@@ -30,8 +30,8 @@ class Trial:
 
     Example:
         >>> trial = Trial(Path("tuning/vowels"), RunConfig.build("japanese_vowels", "gru"), {"dropout": 0.1})
-        >>> trial.folder.path.as_posix()
-        'tuning/vowels/trials/d4ec6fa6'
+        >>> trial.folder.path.parent.as_posix()
+        'tuning/vowels/trials'
     """
 
     def __init__(self, root: Path, config: RunConfig, chosen: Mapping[str, Any]) -> None:
