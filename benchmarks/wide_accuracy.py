@@ -43,7 +43,9 @@ def one_seed(seed: int) -> dict[str, tuple[float, float, float]]:
         seconds = time.process_time() - began + running
         label = f"{structure}, {report.density:.1%} stored: projected with data"
         found[label] = (*test(SequenceTask(model, label_smoothing=0.1), data), seconds)
-        found[f"{label}, a tenth of the steps more"] = train(model, data, seed, EPOCHS // 10, learning_rate=RATE)
+        found[f"{label}, a tenth of the steps more at a quarter of the rate"] = train(
+            model, data, seed, EPOCHS // 10, learning_rate=RATE / 4
+        )
     reverse = MonarchSchedule("dense", at=0.9, select=block_layers)
     label = "monarch, blocks of the root, from the start, dense for the last tenth"
     found[label] = train(new_model(data, seed, WIDTH, LAYERS), data, seed, EPOCHS, reverse, learning_rate=RATE)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from seqkit.checks import check_positive_int
-from seqkit.structured.matrix import StructuredMatrix, check_matrix
+from seqkit.structured.covariance import steadied
+from seqkit.structured.matrix import StructuredMatrix, check_matrix, fit_options
 from seqkit.structured.project import project
 from seqkit.structured.registry import get_structure, structure_class, structure_names
 
@@ -22,7 +23,8 @@ class Fit(NamedTuple):
     Args:
         structure: Name of the family.
         options: Its options.
-        error: Frobenius norm of the difference over that of the matrix.
+        error: Frobenius norm of the difference over that of the matrix; with a covariance, the same of what they make
+            of inputs.
         n_parameters: Numbers stored.
         density: Those by the entries of the matrix.
         flops: Floating-point operations for one row.
@@ -43,7 +45,14 @@ class Fit(NamedTuple):
         return f"{self.structure}({options}): error {self.error:.3g} with {self.n_parameters:,} numbers"
 
 
-def best_fit(matrix: Tensor, budget: float, *, structures: Sequence[str] | None = None, n_tries: int = 2) -> list[Fit]:
+def best_fit(
+    matrix: Tensor,
+    budget: float,
+    *,
+    structures: Sequence[str] | None = None,
+    n_tries: int = 2,
+    covariance: Tensor | None = None,
+) -> list[Fit]:
     """Approximates a matrix by every family within a budget, the nearest first.
 
     Args:
@@ -51,6 +60,8 @@ def best_fit(matrix: Tensor, budget: float, *, structures: Sequence[str] | None 
         budget: Numbers that may be stored: a share of the entries from above 0 to 1, or a whole number of them.
         structures: Names of the families to try; all if None. Complex matrices skip those that are real.
         n_tries: Sizes to try of each family, those with most numbers within the budget.
+        covariance: Of the inputs of a layer with this weight, (in, in), see `input_moments`. Errors then count by it,
+            and families whose fit takes one are fitted with it.
 
     Returns:
         Fits in growing error; of two with the same error, the smaller first.
@@ -69,6 +80,7 @@ def best_fit(matrix: Tensor, budget: float, *, structures: Sequence[str] | None 
     check_matrix(matrix)
     limit = allowed_numbers(budget, matrix.numel())
     check_positive_int("n_tries", n_tries)
+    weights = None if covariance is None else steadied(covariance, matrix.detach().to(wide_of(matrix)))
     names = structure_names() if structures is None else structures
     names = [name for name in names if structure_class(name).allows_complex or not matrix.is_complex()]
     sized = [(count, name, options) for name in names for count, options in sizes(name, matrix)]
@@ -82,8 +94,16 @@ def best_fit(matrix: Tensor, budget: float, *, structures: Sequence[str] | None 
     found = []
     for name in dict.fromkeys(name for _, name, _ in within):
         own = sorted((one for one in within if one[1] == name), key=lambda one: -one[0])
-        found += [fit(matrix, name, options) for _, _, options in own[:n_tries]]
+        found += [fit(matrix, name, options, weights) for _, _, options in own[:n_tries]]
     return sorted(found, key=lambda one: (one.error, one.n_parameters))
+
+
+def size(rest: Tensor, weights: Tensor | None) -> Tensor:
+    """The Frobenius norm, or the mean size of what the matrix makes of inputs."""
+    if weights is None:
+        return torch.linalg.norm(rest)
+    wide = rest.to(weights)
+    return (wide @ weights * wide.conj()).sum().real.clamp_min(0).sqrt()
 
 
 def allowed_numbers(budget: float, entries: int) -> int:
@@ -104,11 +124,18 @@ def sizes(name: str, matrix: Tensor) -> list[tuple[int, dict[str, Any]]]:
     return [(one.n_parameters, options) for one, options in zip(made, proposed, strict=True)]
 
 
-def fit(matrix: Tensor, name: str, options: dict[str, Any]) -> Fit:
+def wide_of(matrix: Tensor) -> torch.dtype:
+    """The dtype of fits."""
+    return torch.complex128 if matrix.is_complex() else torch.float64
+
+
+def fit(matrix: Tensor, name: str, options: dict[str, Any], weights: Tensor | None) -> Fit:
     """One projection and its error."""
-    found = project(matrix, name, **options)
+    takes = "covariance" in fit_options(structure_class(name)) and options.get("order", 2) == 2
+    given = {"covariance": weights} if takes and weights is not None else {}
+    found = project(matrix, name, **options, **given)
     with torch.no_grad():
-        norm = torch.linalg.norm(matrix.detach())
-        difference = torch.linalg.norm(found.dense() - matrix)
+        norm = size(matrix.detach(), weights)
+        difference = size(found.dense() - matrix, weights)
     error = float(difference / norm) if norm > 0 else float(difference)
     return Fit(name, options, error, found.n_parameters, found.density, found.flops, found)

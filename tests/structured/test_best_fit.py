@@ -66,3 +66,18 @@ def test_budgets_that_nothing_keeps() -> None:
 def test_all_families_together() -> None:
     found = best_fit(gaussian(16, 16), 0.8, n_tries=1)
     assert len({one.structure for one in found}) == len(found) >= 2
+
+
+def test_errors_count_where_inputs_are() -> None:
+    torch.manual_seed(5)
+    matrix = torch.randn(16, 16, dtype=torch.float64)
+    rows = torch.randn(100, 3, dtype=torch.float64) @ torch.randn(3, 16, dtype=torch.float64)
+    names = ["low_rank", "monarch", "pixelfly", "butterfly"]
+    plain = best_fit(matrix, 0.6, structures=names)
+    found = best_fit(matrix, 0.6, structures=names, covariance=rows.mT @ rows / 100)
+    assert found[0].error < 0.02 < plain[0].error
+    for fit in found:
+        near = torch.linalg.norm(rows @ (fit.matrix.dense() - matrix).mT) / torch.linalg.norm(rows @ matrix.mT)
+        assert fit.error == pytest.approx(float(near.detach()), abs=0.02)
+    with pytest.raises(ValueError, match=r"`covariance` must have shape \(16, 16\)"):
+        best_fit(matrix, 0.6, structures=names, covariance=torch.eye(3))
