@@ -32,7 +32,7 @@ class SearchConfig:
     """
 
     depth: int = 3
-    operation_learning_rate: float = 0.01
+    operation_learning_rate: float = 0.001
     warmup_epochs: int = 0
     causal: str = "none"
 
