@@ -168,8 +168,9 @@ def page(rows: list[dict[str, object]], seeds: int, draws: int) -> str:
         "",
         f"{datetime.date.today()}, torch {torch.__version__}, CPU. Japanese Vowels flattened to {N_IN} numbers, two "
         f"layers of {WIDTH} and ReLU, {EPOCHS} epochs, {seeds} seeds; both layers have the named form and equally "
-        "many numbers. Difference: points to the dense network of the same seed. NTK: distance of the tangent kernel at the start to "
-        f"the mean of {draws} dense ones, relative, over {draws} draws, {POINTS} test series and one hidden layer.",
+        "many numbers. Difference: points to the dense network of the same seed. NTK: distance of the tangent kernel "
+        f"at the start to the mean of {draws} dense ones, relative, over {draws} draws, {POINTS} test series and one "
+        "hidden layer.",
         "",
         "| share | form | numbers in hidden layers | test accuracy, % | difference | NTK distance |",
         "|---|---|---:|---:|---:|---:|",
