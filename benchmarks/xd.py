@@ -211,8 +211,8 @@ def page(rows: list[dict], times: dict[str, float]) -> str:
         f"Two residual blocks of two convolutions of {KERNEL} taps, {WIDTH} channels, {EPOCHS} epochs of Adam for all.",
         f"Searched: K, L and M of depth {DEPTH} in place of the convolutions, from their Fourier transforms on, and",
         "an Adam of their own on the same loss, at rate 0.001 where no other is named. Wide: as many parameters as",
-        "weights and operations together. The perceptron knows no order of samples. The accuracy of the convolution row",
-        "by row is also what it would have if the order of the pixels were known and",
+        "weights and operations together. The perceptron knows no order of samples. The accuracy of the convolution",
+        "row by row is also what it would have if the order of the pixels were known and",
         f"undone. {datetime.now(UTC):%Y-%m-%d}, {processor}, one thread, torch {torch.__version__}, seqkit "
         f"{seqkit.__version__}.",
         "Written by `benchmarks/xd.py`.",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from seqkit.checks import check_not_negative, check_positive, check_positive_int
+from seqkit.checks import NotFiniteError, check_not_negative, check_positive, check_positive_int
 from seqkit.structured.xd import (
     freeze_operations,
     model_parameters,
@@ -67,7 +67,7 @@ def search_operations(
 
     Raises:
         ValueError: a model without operations, batches that give nothing, or a number out of range.
-        FloatingPointError: the loss is NaN or infinite.
+        FloatingPointError: the loss, or what an operation is given, is NaN or infinite.
 
     Source: Roberts et al. 2021, XD-operations (arXiv:2103.15798), section 4: both optimizers on one loss.
 
@@ -118,7 +118,10 @@ def one_epoch(
     for batch in batches:
         for one in optimizers:
             one.zero_grad()
-        value = loss(model, batch)
+        try:
+            value = loss(model, batch)
+        except NotFiniteError as error:  # a butterfly met it before the loss did
+            raise FloatingPointError(f"{error}; lower the rate of the operations") from error
         losses.append(value.item())
         if not math.isfinite(losses[-1]):
             raise FloatingPointError(

@@ -86,6 +86,9 @@ def test_refusals() -> None:
         list(search_operations(model, [], loss))
     with pytest.raises(ValueError, match="`epochs` must be"):
         search_operations(model, [], loss, epochs=0)
+    broken = [(torch.full((4, 1, 16), torch.nan, dtype=torch.float64), torch.zeros(4).long())]
+    with pytest.raises(FloatingPointError, match=r"finite.*lower the rate"):
+        list(search_operations(model, broken, loss))
     with pytest.raises(FloatingPointError, match="lower the rate"):
         list(search_operations(model, [far_apart(4)], lambda net, batch: loss(net, batch) * torch.nan))
 

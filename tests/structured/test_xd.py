@@ -391,3 +391,25 @@ def test_fixed_operations_compute_the_same_and_never_go_stale() -> None:
     assert "FixedOperation" in repr(fixed)
     assert not operation_layers(fix_operations(model))["0.layer"].L
     assert not any(one.requires_grad for one in fixed[0].parameters())
+
+
+def test_autocast_computes_operations_in_float32() -> None:
+    model, x = nn.Sequential(nn.Conv1d(2, 3, 3, padding=1)), torch.randn(2, 2, 16)
+    patch_convolutions(model, x)
+    scatter(model)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = model(x.bfloat16())
+    assert found.dtype == torch.bfloat16
+    assert error(found.float(), model(x.bfloat16().float())) < 5e-3
+
+
+def test_layers_called_by_keyword_are_found_too() -> None:
+    class ByName(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv1d(1, 1, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(input=x) if isinstance(self.conv, nn.Conv1d) else self.conv(x)
+
+    assert [one.name for one in patch_convolutions(ByName(), torch.ones(1, 1, 8)).layers] == ["conv"]

@@ -175,7 +175,10 @@ def inputs_of(model: nn.Module, sample: Any, layers: dict[str, nn.Module]) -> di
         seen[name] = given
 
     hooks = [
-        layer.register_forward_pre_hook(lambda _, args, name=name: record(name, args[0].detach()))
+        layer.register_forward_pre_hook(
+            lambda _, args, named, name=name: record(name, (args[0] if args else named["input"]).detach()),
+            with_kwargs=True,
+        )
         for name, layer in layers.items()
     ]
     training = {module: module.training for module in model.modules()}
