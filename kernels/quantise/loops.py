@@ -1,7 +1,8 @@
 """The compiled loops: a group's step, codes and bytes in one visit, while its numbers lie in the first cache.
 
 Codes go through a small buffer of one byte each, so that scaling and rounding are instructions on many numbers at a
-time. Eight codes of a byte are then one number of 64 bits, and three shifts push them together to `bits` whole bytes.
+time. Two and four bits are then joined by instructions on many bytes; for other numbers of bits eight codes are taken
+as one number of 64 bits, and three shifts push them together to `bits` whole bytes.
 """
 
 from __future__ import annotations
@@ -93,6 +94,55 @@ def push_apart(word: Any, bits: Any) -> Any:
 
 
 @inlined
+def join(codes: Any, out: Any, bits: Any) -> None:
+    """Writes codes, a byte each and zeros after the last, as a string of bits: out has just its bytes."""
+    size = out.shape[0]
+    if bits == 8:
+        for j in range(size):
+            out[j] = codes[j]
+    elif bits == 4:
+        for j in range(size):
+            out[j] = np.uint8(codes[2 * j] | (codes[2 * j + 1] << np.uint8(4)))
+    elif bits == 2:
+        for j in range(size):
+            low = codes[4 * j] | (codes[4 * j + 1] << np.uint8(2))
+            out[j] = np.uint8(low | (codes[4 * j + 2] << np.uint8(4)) | (codes[4 * j + 3] << np.uint8(6)))
+    else:
+        words = codes.view(np.uint64)
+        for i in range((size + bits - 1) // bits):
+            word = push_together(words[i], bits)
+            for byte in range(i * bits, min((i + 1) * bits, size)):
+                out[byte] = np.uint8(word)
+                word >>= np.uint64(8)
+
+
+@inlined
+def part(data: Any, codes: Any, bits: Any) -> None:
+    """The other way round."""
+    size = data.shape[0]
+    if bits == 8:
+        for j in range(size):
+            codes[j] = data[j]
+    elif bits == 4:
+        for j in range(size):
+            codes[2 * j] = np.uint8(data[j] & np.uint8(15))
+            codes[2 * j + 1] = np.uint8(data[j] >> np.uint8(4))
+    elif bits == 2:
+        for j in range(size):
+            codes[4 * j] = np.uint8(data[j] & np.uint8(3))
+            codes[4 * j + 1] = np.uint8((data[j] >> np.uint8(2)) & np.uint8(3))
+            codes[4 * j + 2] = np.uint8((data[j] >> np.uint8(4)) & np.uint8(3))
+            codes[4 * j + 3] = np.uint8(data[j] >> np.uint8(6))
+    else:
+        words = codes.view(np.uint64)
+        for i in range((size + bits - 1) // bits):
+            word = np.uint64(0)
+            for byte in range(i * bits, min((i + 1) * bits, size)):
+                word |= np.uint64(data[byte]) << np.uint64(8 * (byte - i * bits))
+            words[i] = push_apart(word, bits)
+
+
+@inlined
 def write_codes(x: Any, codes: Any, inverse: Any, bits: Any, top: Any, stochastic: Any, key: Any, first: Any) -> None:
     """Sets `codes` to q + top of a group; `first` is the place of its first number in its row."""
     high = np.float32(top)
@@ -133,15 +183,14 @@ def quantise(
     length, width = x.shape[1], out.shape[1]
     n_groups = (length + group - 1) // group
     codes = np.empty(group, np.uint8)
-    words = codes.view(np.uint64)
     for item in range(start, stop):
-        row, part = item // n_groups, item % n_groups
-        first = part * group
+        row, number = item // n_groups, item % n_groups
+        first = number * group
         values = x[row, first : min(first + group, length)]
         wanted = mean(values) if bits == 1 and not stochastic else np.float32(largest(values) / np.float32(divisor))
         half = rounded_up(wanted)
-        out[row, 2 * part] = np.uint8(half & np.uint32(255))
-        out[row, 2 * part + 1] = np.uint8(half >> np.uint32(8))
+        out[row, 2 * number] = np.uint8(half & np.uint32(255))
+        out[row, 2 * number + 1] = np.uint8(half >> np.uint32(8))
         step = as_float(half << np.uint32(16))
         inverse = ONE / step if step > ZERO else ZERO
         key = mix(np.uint32(np.uint32(seed) + np.uint32(row) * GOLDEN))
@@ -149,11 +198,7 @@ def quantise(
         for i in range(values.shape[0], group):
             codes[i] = 0
         place = 2 * n_groups + first // 8 * bits
-        for i in range((values.shape[0] + 7) // 8):
-            word = push_together(words[i], bits)
-            for byte in range(min(bits, width - place)):
-                out[row, place + byte] = np.uint8(word >> np.uint64(8 * byte))
-            place += bits
+        join(codes, out[row, place : min(place + group // 8 * bits, width)], bits)
 
 
 @compiled
@@ -164,25 +209,20 @@ def dequantise(
     length, width = out.shape[1], data.shape[1]
     n_groups = (length + group - 1) // group
     codes = np.empty(group, np.uint8)
-    words = codes.view(np.uint64)
     for item in range(start, stop):
-        row, part = item // n_groups, item % n_groups
-        first = part * group
-        half = np.uint32(data[row, 2 * part]) | (np.uint32(data[row, 2 * part + 1]) << np.uint32(8))
+        row, number = item // n_groups, item % n_groups
+        first = number * group
+        half = np.uint32(data[row, 2 * number]) | (np.uint32(data[row, 2 * number + 1]) << np.uint32(8))
         step = as_float(half << np.uint32(16))
         values = out[row, first : min(first + group, length)]
         place = 2 * n_groups + first // 8 * bits
-        for i in range((values.shape[0] + 7) // 8):
-            word = np.uint64(0)
-            for byte in range(min(bits, width - place)):
-                word |= np.uint64(data[row, place + byte]) << np.uint64(8 * byte)
-            words[i] = push_apart(word, bits)
-            place += bits
-        scale, shift = (2, 1) if bits == 1 else (1, top)
+        part(data[row, place : min(place + group // 8 * bits, width)], codes, bits)
+        # Whole numbers as float32, exactly: numba would widen integers to 64 bits.
+        scale, shift = (TWO, ONE) if bits == 1 else (ONE, np.float32(top))
         if onto:
             before = base[row, first : min(first + group, length)]
             for i in range(values.shape[0]):
-                values[i] = before[i] + np.float32(np.int32(codes[i]) * np.int32(scale) - np.int32(shift)) * step
+                values[i] = before[i] + (np.float32(codes[i]) * scale - shift) * step
         else:
             for i in range(values.shape[0]):
-                values[i] = np.float32(np.int32(codes[i]) * np.int32(scale) - np.int32(shift)) * step
+                values[i] = (np.float32(codes[i]) * scale - shift) * step

@@ -124,7 +124,9 @@ class Sender:
         side, given = self.side, as_ids(ids)
         check_shape("x", x, (len(given), *side.shape))
         rows = x.detach().reshape(len(given), side.length).float()
-        check_rows(side.name, given, rows)
+        size = torch.linalg.vector_norm(rows, dim=1)
+        if not bool(size.isfinite().all()):
+            check_rows(side.name, given, rows)
         coded = side.coded(given)
         header = side.header(given, coded, step)
         flags = [FULL] * len(given)
@@ -132,7 +134,8 @@ class Sender:
         if bool(coded.any()):
             places = coded.nonzero().view(-1)
             full = rows[(~coded).to(rows.device)]
-            data, kinds = self.changes(tuple(given[i] for i in places.tolist()), pick(rows, places))
+            names = tuple(given[i] for i in places.tolist())
+            data, kinds = self.changes(names, pick(rows, places), pick(size, places))
             for place, kind in zip(places.tolist(), kinds, strict=True):
                 flags[place] = kind
         if len(full):
@@ -166,16 +169,15 @@ class Sender:
         if generator is not None:
             generator.set_state(state["generator"])
 
-    def changes(self, ids: tuple[Id, ...], rows: Tensor) -> tuple[Tensor, list[int]]:
-        """Codes samples that both ends know; returns bytes (n, W) and how each was sent."""
+    def changes(self, ids: tuple[Id, ...], rows: Tensor, size: Tensor) -> tuple[Tensor, list[int]]:
+        """Codes samples that both ends know, given their norms; returns bytes (n, W) and how each was sent."""
         side, codec = self.side, self.side.codec
         base = side.base(ids, rows.device)
-        size = rows.square().sum(-1)
         if base is None:
             target, change, kinds = rows, size, [DIRECT] * len(ids)
         else:
             target = rows - base
-            change = target.square().sum(-1)
+            change = torch.linalg.vector_norm(target, dim=1)
             worse = change > size
             kinds = [DIRECT if one else DELTA for one in worse.tolist()]
             if DIRECT in kinds:
@@ -185,7 +187,9 @@ class Sender:
                 self.meter.direct_rows += kinds.count(DIRECT)
         data = codec.encode_rows(target)
         held = side.remember(ids, codec.decode_rows(data, side.length, onto=base))
-        self.meter.measure(size, change, (rows - held).square().sum(-1))
+        spent = None if base is None else target  # fresh memory would cost more than the difference
+        lost = torch.sub(rows, held, out=spent)
+        self.meter.measure(size, change, torch.linalg.vector_norm(lost, dim=1))
         return data, kinds
 
 
@@ -242,7 +246,6 @@ class Receiver:
         coded = side.coded(given)
         header = side.header(given, coded, step)
         flags, full, data = read_message(blob, header)
-        out = torch.empty(len(given), side.length, device=blob.device)
         known = [place for place, is_coded in enumerate(coded.tolist()) if is_coded]
         new = [place for place, is_coded in enumerate(coded.tolist()) if not is_coded]
         if known:
@@ -251,23 +254,27 @@ class Receiver:
             direct = torch.tensor([flags[place] == DIRECT for place in known], device=blob.device)
             if base is not None and bool(direct.any()):
                 base = torch.where(direct.unsqueeze(-1), 0, base)
-            out[known] = side.remember(names, side.codec.decode_rows(data, side.length, onto=base))
+            coded_rows = side.remember(names, side.codec.decode_rows(data, side.length, onto=base))
             self.meter.direct_rows += int(direct.sum()) if base is not None else 0
         if new:
-            out[new] = side.remember(tuple(given[place] for place in new), full)
+            full = side.remember(tuple(given[place] for place in new), full)
+        if known and new:
+            out = torch.empty(len(given), side.length, device=blob.device)
+            out[known], out[new] = coded_rows, full
+        else:
+            out = coded_rows if known else full
         self.meter.count(len(blob), len(given), side.length, header.full)
         return out.view(-1, *side.shape)
 
 
 def check_rows(name: str, ids: tuple[Id, ...], rows: Tensor) -> None:
     """Refuses NaN and infinite values before they reach a buffer."""
-    if rows.numel() and not bool(rows.sum().isfinite()):
-        bad = (~rows.isfinite()).any(-1).nonzero().view(-1).tolist()
-        if bad:
-            raise NotFiniteError(
-                f"{name}: `x` must be finite, got NaN or infinite values for samples {short([ids[i] for i in bad])}; "
-                "lower the learning rate or clip gradients"
-            )
+    bad = (~rows.isfinite()).any(-1).nonzero().view(-1).tolist()
+    if bad:
+        raise NotFiniteError(
+            f"{name}: `x` must be finite, got NaN or infinite values for samples {short([ids[i] for i in bad])}; "
+            "lower the learning rate or clip gradients"
+        )
 
 
 def pick(rows: Tensor, places: Tensor) -> Tensor:

@@ -169,9 +169,9 @@ def code_with_feedback(
     error.copy_(lost.view(-1))
     if spoiled is not None and bool(spoiled.any()):
         data = with_nan(codec, data, spoiled, wanted)
-    size = coded.square().sum(-1)
+    size = torch.linalg.vector_norm(coded, dim=1)
     meter.count(data.numel(), 1, len(value) if numbers is None else numbers, 0)
-    meter.measure(size, size, lost.square().sum(-1))
+    meter.measure(size, size, torch.linalg.vector_norm(lost, dim=1))
     return data.view(-1)
 
 

@@ -73,8 +73,9 @@ class Header:
 
 
 def checksum(message: Tensor) -> int:
-    """CRC-32 of a message whose own place for it is 0."""
-    return zlib.crc32(memoryview(message.cpu().numpy()))
+    """CRC-32 of a message, its own place for it taken as 0."""
+    data = memoryview(message.cpu().numpy())
+    return zlib.crc32(data[CRC_AT + 4 :], zlib.crc32(bytes(4), zlib.crc32(data[:CRC_AT])))
 
 
 def pack_message(header: Header, flags: Sequence[int], full: Tensor, coded: Tensor) -> Tensor:
@@ -140,9 +141,7 @@ def check_header(blob: Tensor, wanted: Header) -> None:
             f"{name}: {wanted.full} samples of {where} must be in full ({wanted.size} bytes), got {full} "
             f"({len(blob)} bytes); the two buffers do not know the same samples, load both from one checkpoint"
         )
-    copy = blob.clone()
-    copy[CRC_AT : CRC_AT + 4] = 0
-    if checksum(copy) != crc:
+    if checksum(blob) != crc:
         raise MessageError(f"{name}: the message at {where} is broken, its checksum differs; look at the link")
 
 

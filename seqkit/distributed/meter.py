@@ -6,6 +6,7 @@ import math
 import warnings
 from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
 
 __all__ = ["LIMIT", "WireMeter"]
@@ -88,18 +89,16 @@ class WireMeter:
         self.plain_bytes += 4 * rows * length
 
     def measure(self, value: Tensor, change: Tensor, lost: Tensor) -> None:
-        """Adds squared norms of samples, of what was coded, and of what that lost, one for each sample.
+        """Adds norms of samples, of what was coded, and of what that lost, one for each sample.
 
         Example:
-            >>> import torch
             >>> meter = WireMeter()
             >>> meter.measure(torch.ones(2), torch.ones(2), torch.zeros(2))
             >>> meter.relative_error
             0.0
         """
-        self.value += float(value.sum(dtype=value.dtype))
-        self.change += float(change.sum())
-        self.error += float(lost.sum())
+        sums = torch.stack([value, change, lost]).double().square().sum(1).tolist()
+        self.value, self.change, self.error = self.value + sums[0], self.change + sums[1], self.error + sums[2]
 
     def warn(self, name: str, bits: int) -> bool:
         """Warns where the code loses more than 0.7 of what it is given, and says whether it did.

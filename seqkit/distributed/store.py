@@ -158,9 +158,9 @@ class MessageStore:
         given = as_ids(ids)
         check_shape("values", values, (len(given), *self.shape))
         data = self.encoded(values.detach().reshape(len(given), self.length).float())
-        slots = torch.tensor([self.slot(one) for one in given], dtype=torch.int64)
-        self.ahead.forget(slots.tolist())
-        self.rows.data.index_copy_(0, slots, data)
+        slots = [self.slot(one) for one in given]
+        self.ahead.forget(slots)
+        self.set_rows(slots, data)
         return self.decoded(data).view(-1, *self.shape)
 
     def prefetch(self, ids: Iterable[Id] | Tensor) -> None:
@@ -238,8 +238,7 @@ class MessageStore:
         ids, data = read_folder(Path(folder), self.described())
         for start in range(0, len(ids), 64):
             part = ids[start : start + 64]
-            slots = torch.tensor([self.slot(one) for one in part], dtype=torch.int64)
-            self.rows.data.index_copy_(0, slots, data[start : start + len(part)])
+            self.set_rows([self.slot(one) for one in part], data[start : start + len(part)])
         return len(ids)
 
     def clear(self) -> None:
@@ -283,6 +282,11 @@ class MessageStore:
             self.rows.grow(2 * len(self.rows.data))
         self.slots[one] = len(self.slots)
         return self.slots[one]
+
+    def set_rows(self, slots: Sequence[int], data: Tensor) -> None:
+        """Copies bytes (n, W) row by row: torch's `index_copy_` of bytes is fifteen times slower."""
+        for slot, row in zip(slots, data, strict=True):
+            self.rows.data[slot].copy_(row)
 
     def encoded(self, values: Tensor) -> Tensor:
         """Bytes (n, W) of values (n, length)."""
