@@ -176,7 +176,7 @@ class KaleidoscopeFrontEnd(nn.Module):
             Coefficients, (B, F, n_coefficients), F the frames of the longest series; 0 past a series' last frame.
 
         Raises:
-            ValueError: another shape or dtype, NaN or infinite samples, or a series shorter than a frame.
+            ValueError: another shape or dtype, no series, NaN or infinite samples, or a series shorter than a frame.
         """
         sound = self.check(sound)
         n_series, n_samples = sound.shape
@@ -187,12 +187,14 @@ class KaleidoscopeFrontEnd(nn.Module):
             lengths = lengths.to(sound.device)
             sound = torch.where(torch.arange(n_samples, device=sound.device) < lengths[:, None], sound, 0)
         check_finite("sound", sound)
+        if not n_series:
+            raise ValueError(f"`sound` must hold at least one series, got shape {tuple(sound.shape)}; leave it out")
         short = (lengths < self.frame).nonzero()
-        if len(short) or not n_series:
-            i = int(short[0]) if len(short) else 0
+        if len(short):
+            i = int(short[0])
             raise ValueError(
-                f"`sound` must hold at least one series of one frame, {self.frame} samples, each, got "
-                f"{int(lengths[i]) if n_series else 'none'} in series {i}; pad it with zeros, or leave it out"
+                f"`sound` must hold series of at least one frame, {self.frame} samples, got {int(lengths[i])} in "
+                f"series {i}; pad it with zeros, or leave it out"
             )
         n_frames = self.output_lengths(lengths)
         frames = sound[:, : int(lengths.max())].unfold(1, self.frame, self.hop)
