@@ -58,8 +58,8 @@ def monarch_conv(
         Fu et al. 2023, Monarch Mixer (arXiv:2310.12109), section 3. Two-sided as its released code pads kernels;
         another branch there weights the sample itself twice. Differs: series may be padded.
 
-    Cost: "fft" O(B H L log L). "monarch" O(p B H N^(1 + 1/p)) in matrix products; on one core it takes four to ten
-        times as long as "fft", benchmarks/results/long_convolution.md.
+    Cost: "fft" O(B H L log L). "monarch" O(p B H N^(1 + 1/p)) in matrix products; on one core it takes three
+        times as long as "fft" at 256 samples and thirteen times at 4,096, benchmarks/results/long_convolution.md.
 
     Example:
         >>> u = torch.tensor([[[1.0, 0.0, 2.0]]])
