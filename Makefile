@@ -20,7 +20,7 @@ export OMP_NUM_THREADS ?= 1
 export MPLBACKEND ?= Agg
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv demo test lint types unit doctest examples test-slow bench format clean
+.PHONY: help venv demo test lint types unit doctest examples docs test-slow bench format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,7 +41,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: venv ## train on the default data set and show the result, in runs/demo
 	$(BIN)/seqkit $(DEMO)
 
-test: lint types unit doctest examples ## everything that must pass before a commit
+test: lint types unit doctest docs examples ## everything that must pass before a commit
 
 lint: venv ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -55,6 +55,9 @@ unit: venv ## the tests that are not marked slow
 
 doctest: venv ## the examples in the docstrings
 	$(PYTEST) --doctest-modules seqkit
+
+docs: venv ## build the site into build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 examples: venv ## run each script of examples/
 	@set -e; for script in $(sort $(wildcard examples/*.py)); do \
