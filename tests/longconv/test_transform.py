@@ -135,6 +135,15 @@ def test_single_precision_of_the_convolution():
         assert error(monarch_conv(u, k, form=form), exact) < 1e-6
 
 
+def test_half_precision_series_are_computed_in_single():
+    u, k, gate = torch.randn(3, 2, 40).bfloat16(), torch.randn(2, 40), torch.randn(3, 2, 40).bfloat16()
+    exact = monarch_conv(u.double(), k.double(), gate=gate.double(), form="fft")
+    for form in ("fft", "monarch"):
+        y = monarch_conv(u, k, gate=gate, form=form)
+        assert y.dtype == torch.bfloat16
+        assert error(y.double(), exact) < 4e-3
+
+
 def test_second_derivatives_of_the_monarch_form():
     u, k = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((1, 1, 4), (1, 3)))
     assert torch.autograd.gradgradcheck(lambda *x: monarch_conv(*x, form="monarch"), (u, k))
