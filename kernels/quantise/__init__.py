@@ -71,7 +71,8 @@ def quantise(
     x = x.detach().contiguous()
     number = torch.zeros((), dtype=torch.int64, device=x.device) if seed is None else seed.to(x.device)
     path = choose_backend(backend, x)
-    return quantise_op(x, number, bits, group, seed is not None, scale == "minimax", path)
+    found: Tensor = quantise_op(x, number, bits, group, seed is not None, scale == "minimax", path)
+    return found
 
 
 def dequantise(
@@ -116,7 +117,8 @@ def dequantise(
     if onto is not None:
         check_shape("onto", base, (len(data), length))
     path = choose_backend(backend, base)
-    return dequantise_op(data.contiguous(), base.contiguous(), length, bits, group, path)
+    found: Tensor = dequantise_op(data.contiguous(), base.contiguous(), length, bits, group, path)
+    return found
 
 
 def check_options(bits: int, group: int) -> None:

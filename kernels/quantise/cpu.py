@@ -33,8 +33,8 @@ def quantise_rows(x: Tensor, seed: Tensor, bits: int, group: int, stochastic: bo
         return quantise_reference(x, seed, bits, group, stochastic, minimax)
     loop, (n_rows, length) = loops(), x.shape
     out = torch.empty(n_rows, row_bytes(length, bits, group), dtype=torch.uint8)
-    given = (x.numpy(), out.numpy(), bits, largest_code(bits), divisor(bits, minimax), group, stochastic)
-    given = (*given, int(key_of(seed)))
+    key = int(key_of(seed))
+    given = (x.numpy(), out.numpy(), bits, largest_code(bits), divisor(bits, minimax), group, stochastic, key)
     share(lambda start, stop: loop.quantise(start, stop, *given), n_rows * n_groups(length, group), SMALLEST // group)
     return out
 

@@ -46,7 +46,7 @@ def mean_of_chunks(
     lost = F.pad(error, (0, ranks * length - len(value)))
     parts = [
         code_with_feedback(codec, part, missing, meter)
-        for part, missing in zip(padded.split(length), lost.split(length), strict=True)
+        for part, missing in zip(padded.view(ranks, length), lost.view(ranks, length), strict=True)
     ]
     error.copy_(lost[: len(value)])
     sent = torch.cat(parts)

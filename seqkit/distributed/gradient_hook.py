@@ -71,7 +71,7 @@ class EFGradHook:
             >>> EFGradHook().register(model)  # doctest: +SKIP
         """
         self.names = {parameter: name for name, parameter in model.module.named_parameters()}
-        model.register_comm_hook(self, compress_gradients)  # type: ignore[no-untyped-call]
+        model.register_comm_hook(self, compress_gradients)
 
     def bucket(self, parameters: list[nn.Parameter]) -> Padded:
         """The layout of a bucket and what earlier steps lost of it; DDP lays its buckets out anew after a step.
@@ -120,7 +120,10 @@ class EFGradHook:
         self.errors, self.buckets, self.loaded = {}, {}, dict(state["errors"])
 
 
-def compress_gradients(state: EFGradHook, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+def compress_gradients(
+    state: EFGradHook,
+    bucket: dist.GradBucket,  # type: ignore[name-defined]
+) -> torch.futures.Future[torch.Tensor]:
     """The communication hook: codes a bucket, gathers every rank's bytes, returns the mean of what they say.
 
     Example:
@@ -136,7 +139,8 @@ def compress_gradients(state: EFGradHook, bucket: dist.GradBucket) -> torch.futu
     def mean(_: torch.futures.Future[Any]) -> Tensor:
         total = sum_of_rows(state.codec, gathered.view(ranks, -1), len(value)).div_(ranks)
         padded.scatter(total, bucket.gradients())
-        return bucket.buffer()
+        whole: Tensor = bucket.buffer()
+        return whole
 
     future: torch.futures.Future[torch.Tensor] = work.get_future().then(mean)
     return future

@@ -74,7 +74,7 @@ class Header:
 
 def checksum(message: Tensor) -> int:
     """CRC-32 of a message, its own place for it taken as 0."""
-    data = memoryview(message.cpu().numpy())
+    data = message.cpu().numpy().data
     return zlib.crc32(data[CRC_AT + 4 :], zlib.crc32(bytes(4), zlib.crc32(data[:CRC_AT])))
 
 

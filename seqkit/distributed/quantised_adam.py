@@ -133,7 +133,7 @@ class QuantizedAdam(torch.optim.Optimizer):
         if dist.is_initialized():
             dist.all_reduce(flat, group=self.process_group)
             flat /= dist.get_world_size(self.process_group)
-        for (parameter, group), part in zip(owners, flat.split([grad.numel() for grad in grads]), strict=True):
+        for (parameter, group), part in zip(owners, torch.split(flat, [grad.numel() for grad in grads]), strict=True):
             state, (first, second) = self.state[parameter], group["betas"]
             grad = part.view(parameter.shape).to(parameter.dtype)
             state["exp_avg"].lerp_(grad, 1 - first)
@@ -157,6 +157,6 @@ class QuantizedAdam(torch.optim.Optimizer):
             self.codec, flat, error, states[0].get("chunk_error"), self.process_group, self.meter
         )
         states[0]["chunk_error"] = chunk
-        for state, part, lost in zip(states, mean.split(sizes), error.split(sizes), strict=True):
+        for state, part, lost in zip(states, torch.split(mean, sizes), torch.split(error, sizes), strict=True):
             state["exp_avg"].copy_(part.view_as(state["exp_avg"]))
             state["error"].copy_(lost.view_as(state["error"]))

@@ -205,7 +205,7 @@ class MessageStore:
         total = hashlib.sha256()
         for one in sorted(self.slots, key=lambda key: (isinstance(key, str), key)):
             total.update(repr(one).encode())
-            total.update(memoryview(self.rows.data[self.slots[one]].numpy()))
+            total.update(self.rows.data[self.slots[one]].numpy().data)
         return total.hexdigest()
 
     def save(self, folder: str | Path) -> None:

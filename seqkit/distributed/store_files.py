@@ -7,8 +7,8 @@ import json
 import secrets
 import warnings
 from collections.abc import Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from torch import Tensor
@@ -51,7 +51,7 @@ def chunks(data: Tensor) -> Iterator[memoryview]:
     """The bytes of rows, a few megabytes at a time."""
     flat = data.reshape(-1)
     for start in range(0, len(flat), CHUNK):
-        yield memoryview(flat[start : start + CHUNK].numpy())
+        yield flat[start : start + CHUNK].numpy().data
 
 
 def read_folder(folder: Path, described: Mapping[str, object]) -> tuple[list[int | str], Tensor]:
@@ -83,6 +83,6 @@ def read_folder(folder: Path, described: Mapping[str, object]) -> tuple[list[int
     return ids, data.view(len(ids), -1)
 
 
-def hash_of(file: BinaryIO) -> str:
+def hash_of(file: BufferedReader) -> str:
     """SHA-256 of a file."""
     return hashlib.file_digest(file, "sha256").hexdigest()
