@@ -40,8 +40,8 @@ from seqkit.structured.xd import (
 )
 
 WIDTH, BATCH, TUNING_SEED = 16, 20, 100
-RATES = [(1e-3, 0.0), (3e-3, 0.0), (1e-2, 0.0)]
-RATES_OF_BOTH = [(1e-3, 1e-3), (1e-3, 3e-3), (1e-3, 1e-2), (3e-3, 3e-3)]
+RATES = [(1e-3, 0.0), (3e-3, 0.0), (1e-2, 0.0), (3e-2, 0.0)]
+RATES_OF_BOTH = [(1e-3, 1e-3), (1e-3, 3e-3), (1e-3, 1e-2), (3e-3, 3e-3), (3e-3, 1e-2), (1e-2, 1e-2)]
 """Learning rates to try: of the weights, and of K, L and M."""
 
 SEARCHED, STARTED_FROM = "XD-operations from it", "convolution"
@@ -274,21 +274,24 @@ def run(rows: Rows, label: str, seeds: int, epochs: int | None) -> None:
     choose(rows, task, label, max(1, epochs // 2), data)
     for seed in range(seeds):
         for name in task.nets:
+            rate, operation_rate = chosen(rows, label, name)
 
-            def measure(name: str = name, seed: int = seed) -> dict[str, Any]:
-                net, (rate, operation_rate) = build(task, name, data, seed), chosen(rows, label, name)
+            def measure(
+                name: str = name, seed: int = seed, rate: float = rate, operation_rate: float = operation_rate
+            ) -> dict[str, Any]:
+                net = build(task, name, data, seed)
                 began = time.process_time()
                 loss = train(net, data, epochs, rate, operation_rate, seed)
                 seconds = time.process_time() - began
                 weights, operations = counts(net)
                 layers = [[one.distance for one in layer.matrices()] for layer in operation_layers(net).values()]
                 return {
-                    **{"rate": rate, "operation_rate": operation_rate, "weights": weights, "operations": operations},
-                    **{"test": error(net, test), "train": loss, "seconds": seconds, "distances": layers},
-                    "elsewhere": elsewhere(net, grids),
+                    **{"weights": weights, "operations": operations, "test": error(net, test), "train": loss},
+                    **{"seconds": seconds, "distances": layers, "elsewhere": elsewhere(net, grids)},
                 }
 
-            rows.once(measure, what="trained", task=label, net=name, seed=seed, epochs=epochs)
+            rates = {"rate": rate, "operation_rate": operation_rate}
+            rows.once(measure, what="trained", task=label, net=name, seed=seed, epochs=epochs, **rates)
 
 
 def spread(values: list[float]) -> str:
@@ -315,7 +318,8 @@ def table(rows: Rows, label: str) -> list[str]:
         "|---" + "|---:" * (6 + len(task.finer)) + "|",
     ]
     for name in task.nets:
-        own = [row for row in found if row["net"] == name]
+        rate, operation_rate = chosen(rows, label, name)
+        own = [row for row in found if (row["net"], row["rate"], row["operation_rate"]) == (name, rate, operation_rate)]
         if own:
             weights, operations = own[0]["weights"], own[0]["operations"]
             grids = [[row["elsewhere"][str(grid)] for row in own] for grid in task.finer]
