@@ -19,7 +19,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,7 +101,7 @@ def score(case: Case, guess: Array, y: Array) -> float:
     return float(roc_auc_score(y, guess[:, 1] if guess.shape[1] == 2 else guess, multi_class="ovr"))
 
 
-def measure(name: str, seed: int) -> Iterator[dict[str, Any]]:
+def measure(name: str, seed: int, methods: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Rows of one set and seed: the teacher alone, and students of each size by each method.
 
     What teachers said is kept in a folder for the run, since methods and sizes share it.
@@ -110,11 +110,12 @@ def measure(name: str, seed: int) -> Iterator[dict[str, Any]]:
     X, y, X_test, y_test = case.draw(seed)
     forest = RandomForestRegressor if case.values else RandomForestClassifier
     teacher = forest(FOREST, max_depth=case.depth, random_state=seed)
-    alone = fresh(teacher, [seed]).fit(X, y)
-    guess = alone.predict(X_test) if case.values else alone.predict_proba(X_test)
-    yield {"set": name, "seed": seed, "method": "teacher", "trees": FOREST, "score": score(case, guess, y_test)}
+    if "teacher" in methods:
+        alone = fresh(teacher, [seed]).fit(X, y)
+        guess = alone.predict(X_test) if case.values else alone.predict_proba(X_test)
+        yield {"set": name, "seed": seed, "method": "teacher", "trees": FOREST, "score": score(case, guess, y_test)}
     with tempfile.TemporaryDirectory() as folder:
-        for trees, method in itertools.product(TREES, METHODS):
+        for trees, method in itertools.product(TREES, [one for one in METHODS if one in methods]):
             began = time.process_time()
             found = distill(
                 teacher,
@@ -151,13 +152,13 @@ TEACHERS: dict[str, dict[str, Any]] = {
 }
 
 
-def measure_bias(name: str, seed: int) -> Iterator[dict[str, Any]]:
+def measure_bias(name: str, seed: int, methods: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Error of the probabilities of a student of ten trees with leaves of 20, where the true ones are known."""
     X, y, _ = generated(seed, 1000)
     points, _, p = generated(10_000, 4000)
     teacher = RandomForestClassifier(**TEACHERS[name])
     student = RandomForestRegressor(10, min_samples_leaf=20)
-    for method in METHODS:
+    for method in [one for one in METHODS if one in methods]:
         weight = 0.1 if method == "corrected" else "auto"
         found = distill(teacher, student, X, y, method=method, folds=FOLDS, c=weight, seed=seed, force=True)
         q = found.predict_proba(points)[:, 1]
@@ -203,11 +204,13 @@ def page(rows: list[dict[str, Any]]) -> str:
         "measurement is in `distill_tabular.jsonl`.",
         "",
         f"Teacher: a random forest of {FOREST} trees. Students: forests of 1, 3 and 10 regression trees, "
-        f"a third of the features at each cut, on the scale of probabilities. {FOLDS} folds, {seeds} seeds of the split, the "
-        "labels and the forests; mean ± half of the 95 % interval. Area under the curve on held-out samples (higher is better), "
-        "for diabetes the mean squared error in units of the target's variance (lower is better). plain: the teacher saw every label. crossfit: it did not. "
+        f"a third of the features at each cut, on the scale of probabilities. {FOLDS} folds, {seeds} seeds of the "
+        "split, the labels and the forests; mean ± half of the 95 % interval. Area under the curve on held-out samples "
+        "(higher is better), for diabetes the mean squared error in units of the target's variance (lower is better). "
+        "plain: the teacher saw every label. crossfit: it did not. "
         "corrected: plain with corrections, c = 0.1, which the toolkit refuses unless forced. both: out of fold with "
-        "corrections, c chosen by labels, the smallest within one standard error.",
+        "corrections, c chosen by labels that no teacher of the "
+        "trial saw, the smallest within one standard error.",
         "",
         "| set | trees | " + " | ".join(["teacher", *METHODS]) + " | both, c | overfit |",
         "|---|---:|" + "---:|" * (len(METHODS) + 3),
@@ -276,9 +279,11 @@ def main() -> None:
         jobs = [(name, measure, name) for name in CASES]
         jobs += [(f"generated, teacher of {name}", measure_bias, name) for name in TEACHERS]
         for shown, job, name in jobs:
-            if (args.sets and shown not in args.sets) or any(r["set"] == shown and r["seed"] == seed for r in rows):
+            done = {row["method"] for row in rows if row["set"] == shown and row["seed"] == seed}
+            missing = [one for one in ("teacher", *METHODS) if one not in done]
+            if (args.sets and shown not in args.sets) or missing in ([], ["teacher"]):
                 continue
-            found = list(job(name, seed))
+            found = list(job(name, seed, missing))
             rows += found
             if args.keep:
                 with args.keep.open("a", encoding="utf-8") as file:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from seqkit.checks import check_choice
+from seqkit.checks import check_choice, check_positive_int
 from seqkit.distill.artifact import OutOfFoldTargets
 from seqkit.distill.choose import C_GRID, smallest_within_one_error
 from seqkit.distill.folds import Folds, in_sample_fold, k_folds
@@ -84,6 +84,7 @@ def distill(
     folds: Folds | int = 5,
     target: CorrectedTarget | None = None,
     c: float | str = "auto",
+    held_out: int = 2,
     n_members: int = 1,
     ids: Sequence[Hashable] | None = None,
     folder: str | Path | None = None,
@@ -102,9 +103,11 @@ def distill(
         y: Labels or values.
         method: "labels" (no teacher), "plain" (the teacher saw every label), "crossfit", "corrected" (plain with
             corrections, which is refused without `force`) or "both".
-        folds: Number of folds, or the folds themselves; the student is validated on the same ones.
+        folds: Number of folds, or the folds themselves.
         target: Link and form of the correction; by default one gamma a sample on the identity link.
         c: Weight of the correction; "auto" takes the smallest within one standard error of the best of `C_GRID`.
+        held_out: Number of folds on whose labels c is chosen, one after the other; each costs a teacher for every other
+            fold, which sees nothing of either.
         n_members: Members of the teacher; see `CrossFitTeacher`.
         ids: Name of each sample.
         folder: Where the teachers' values are kept, fold by fold, so that a killed run goes on.
@@ -123,7 +126,8 @@ def distill(
         Dao et al. 2021, Knowledge distillation as semiparametric inference (arXiv:2104.09732).
 
     Cost:
-        A fit of the teacher for each fold, one of the student, and for "auto" one of the student for each c and fold.
+        K fits of the teacher for K folds, and one of the student; for "auto" K - 1 more of the teacher and 7 of the
+        student for each fold that is held out.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -136,6 +140,7 @@ def distill(
         True
     """
     check_method(method, force=force)
+    check_positive_int("held_out", held_out)
     n, y = count_samples(X), np.asarray(y)
     teachers = CrossFitTeacher(teacher, in_sample_fold(n) if method in ("plain", "corrected") else folds,
                                n_members=n_members, task=task, seed=seed)  # fmt: skip
@@ -159,8 +164,13 @@ def distill(
     if wanted.gamma in ("none", "orthogonal"):
         weight = 0.0 if wanted.gamma == "none" else math.inf
     elif c == "auto":
-        parts = said.folds if not said.in_sample else _drawn(folds, n, truth, seed)
-        losses = np.stack([_losses(student, X, truth, said, replace(wanted, c=one), parts, seed) for one in C_GRID])
+        if isinstance(folds, Folds) and folds.n_folds < 2:
+            raise ValueError("`c` must be a number where there is one fold only; give more folds to choose it by")
+        parts = (
+            folds if isinstance(folds, Folds) else k_folds(ids or n, folds, labels=y if classifies else None, seed=seed)
+        )
+        place = None if folder is None else Path(folder)
+        losses = _losses(teachers, student, (X, y, truth), parts, min(held_out, parts.n_folds), wanted, place, ids)
         weight = smallest_within_one_error(losses)
         tried = dict(zip(C_GRID, losses.mean(axis=1).tolist(), strict=True))
     else:
@@ -189,13 +199,16 @@ def check_method(method: str, *, force: bool = False) -> str:
     return method
 
 
-def corrected_targets(said: OutOfFoldTargets, truth: Array, target: CorrectedTarget) -> Array:
-    """Targets of all samples, (n, k), in float64; a sample that no teacher labelled gets its label.
+def corrected_targets(
+    said: OutOfFoldTargets, truth: Array, target: CorrectedTarget, places: Array | None = None
+) -> Array:
+    """Targets of samples, (n, k), in float64; a sample that no teacher labelled gets its label.
 
     Args:
         said: What the teachers said.
         truth: Labels as 0 and 1, or values, (n, k).
         target: Link and correction.
+        places: Places of the samples; None for all.
 
     Raises:
         ValueError: samples without a teacher on a link that takes no label.
@@ -206,14 +219,15 @@ def corrected_targets(said: OutOfFoldTargets, truth: Array, target: CorrectedTar
         >>> corrected_targets(said, np.array([[1.0, 0.0]]), CorrectedTarget(gamma="scalar", c=0.25)).tolist()
         [[0.75, 0.25]]
     """
-    taught, truth = said.taught, np.asarray(truth, dtype=np.float64)
+    every = slice(None) if places is None else places
+    taught, truth = said.taught[every], np.asarray(truth, dtype=np.float64)[every]
     if not taught.all() and get_link(target.link).needs_probabilities:
         raise ValueError(
             f"{int((~taught).sum())} samples have no teacher and get their labels, which the {target.link} link cannot "
             "take; use the identity link"
         )
-    out, v = truth.copy(), None if said.v is None else said.v.astype(np.float64)[taught]
-    out[taught] = target(said.values.astype(np.float64)[taught], truth[taught], v)
+    out, v = truth.copy(), None if said.v is None else said.v.astype(np.float64)[every][taught]
+    out[taught] = target(said.values.astype(np.float64)[every][taught], truth[taught], v)
     return out
 
 
@@ -221,25 +235,51 @@ def _truth(y: Array, classes: Sequence[str]) -> Array:
     return one_hot(y, classes).astype(np.float64) if classes else y.astype(np.float64).reshape(len(y), -1)
 
 
-def _drawn(folds: Folds | int, n: int, truth: Array, seed: int) -> Folds:
-    return folds if isinstance(folds, Folds) else k_folds(n, folds, labels=truth.argmax(axis=1), seed=seed)
-
-
 def _losses(
-    student: Any, X: Any, truth: Array, said: OutOfFoldTargets, target: CorrectedTarget, parts: Folds, seed: int
+    teachers: CrossFitTeacher,
+    student: Any,
+    data: tuple[Any, Array, Array],
+    folds: Folds,
+    held_out: int,
+    target: CorrectedTarget,
+    folder: Path | None,
+    ids: Sequence[Hashable] | None,
 ) -> Array:
-    """Squared error of students on labels that they did not see, sample by sample; for classes the Brier score."""
-    goals, out = corrected_targets(said, truth, target), np.zeros(len(truth))
-    for k, train in enumerate(parts.train):
-        mine = parts.members(k)
-        fitted = _fit(fresh(student, [seed, k]), take(X, train), goals[train], said.classes)
-        unseen = take(X, mine)
-        if said.classes:
-            guess = _probabilities(fitted, unseen, said.classes, target.link)
-        else:
-            guess = predict_values(fitted, unseen)
-        out[mine] = ((guess - truth[mine]) ** 2).sum(axis=1)
-    return out[parts.fold >= 0]
+    """Squared error, of classes the Brier score, of students of each c on labels that no teacher of theirs saw.
+
+    The fold teachers themselves would not do: each saw the labels of all folds but one, and a teacher that remembers
+    carries them over to the samples beside them.
+    """
+    X, y, truth = data
+    found = []
+    for k in range(held_out):
+        inner = _without(folds, k)
+        said = CrossFitTeacher(
+            teachers.estimators, inner, n_members=teachers.n_members, task=teachers.task, seed=teachers.seed
+        ).targets(X, y, ids=ids, folder=None if folder is None else folder / f"without-{k:03d}")
+        train, mine = folds.train[k], folds.members(k)
+        learned, unseen, rows = take(X, train), take(X, mine), []
+        for c in C_GRID:
+            goals = corrected_targets(said, truth, replace(target, c=c), train)
+            fitted = _fit(fresh(student, [teachers.seed, k]), learned, goals, said.classes)
+            guess = (
+                _probabilities(fitted, unseen, said.classes, target.link)
+                if said.classes
+                else predict_values(fitted, unseen)
+            )
+            rows.append(((guess - truth[mine]) ** 2).sum(axis=1))
+        found.append(np.stack(rows))
+    return np.concatenate(found, axis=1)
+
+
+def _without(folds: Folds, k: int) -> Folds:
+    """The other folds, whose teachers see nothing of fold k either."""
+    others = [j for j in range(folds.n_folds) if j != k]
+    fold = np.full(len(folds), -1, dtype=np.int64)
+    for place, j in enumerate(others):
+        # Within the embargo of fold k nobody is labelled, since nobody there is trained on.
+        fold[np.intersect1d(folds.members(j), folds.train[k])] = place
+    return Folds(fold, tuple(np.intersect1d(folds.train[j], folds.train[k]) for j in others))
 
 
 def _fit(student: Any, X: Any, goals: Array, classes: Sequence[str]) -> Any:
