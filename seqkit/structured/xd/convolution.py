@@ -32,6 +32,10 @@ class XDConv(nn.Module):
     Attributes:
         conv: The convolution; its forward is not called.
         K, L, M: One `OperationMatrix` for each axis.
+
+    Example:
+        >>> isinstance(XDConv1d(1, 1, 3, length=8), XDConv), isinstance(XDConv2d(1, 1, 3, size=(8, 8)), XDConv)
+        (True, True)
     """
 
     n_axes = 1

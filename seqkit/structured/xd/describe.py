@@ -28,6 +28,10 @@ class AxisDescription(NamedTuple):
             first.
         permutation: The order of samples of the nearest convolution of permuted samples.
         name: The first class that is within 5 %, or None.
+
+    Example:
+        >>> AxisDescription({"K": 0.1}, {"convolution": 0.02}, [0, 1], "convolution").name
+        'convolution'
     """
 
     moved: dict[str, float]
@@ -41,6 +45,10 @@ class OperationDescription(NamedTuple):
 
     Args:
         axes: One for each axis.
+
+    Example:
+        >>> print(OperationDescription([AxisDescription({"K": 0.1}, {"convolution": 0.02}, [0, 1], "convolution")]))
+        convolution (0.02 from it); moved from the Fourier transform by K 0.1
     """
 
     axes: list[AxisDescription]

@@ -34,6 +34,10 @@ class PatchedLayer(NamedTuple):
         circle: Places of the transforms along each axis.
         n_operation_parameters: Real numbers in its K, L and M.
         error: RMS of the difference between its output and the convolution's, by the RMS of the latter.
+
+    Example:
+        >>> PatchedLayer("0", (60,), (64,), 1152, 1e-7).circle
+        (64,)
     """
 
     name: str
@@ -49,6 +53,12 @@ class Patched(NamedTuple):
     Args:
         layers: The replaced convolutions, in the order of the model.
         kept: Names of convolutions that stay what they are, and why.
+
+    Example:
+        >>> print(Patched([PatchedLayer("0", (60,), (64,), 1152, 1e-7)], {"2": "not selected"}))
+        1 operations, 1152 numbers in K, L and M
+          0: 60 on a circle of 64, 1152 numbers, error 1.0e-07
+          2: kept, not selected
     """
 
     layers: list[PatchedLayer]
