@@ -23,12 +23,15 @@ from seqkit.distributed.store import MessageStore
 
 if TYPE_CHECKING:
     from seqkit.distributed.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+    from seqkit.distributed.lightning_task import CompressGradients, PipelineTask
     from seqkit.distributed.pipeline import SCHEDULES, Pipeline
+    from seqkit.distributed.slow_link import SlowLink
     from seqkit.distributed.split import Split, join_states, split_model
     from seqkit.distributed.stage import CompressedStage
 
 __all__ = [
     "SCHEDULES",
+    "CompressGradients",
     "CompressedStage",
     "Compression",
     "DeltaCodec",
@@ -38,10 +41,12 @@ __all__ = [
     "MessageStore",
     "PeerError",
     "Pipeline",
+    "PipelineTask",
     "QuantizedAdam",
     "RankError",
     "Receiver",
     "Sender",
+    "SlowLink",
     "Split",
     "WireMeter",
     "World",
@@ -59,9 +64,12 @@ __all__ = [
 ]
 
 _LATER = {
+    "CompressGradients": "lightning_task",
     "CompressedStage": "stage",
     "Pipeline": "pipeline",
+    "PipelineTask": "lightning_task",
     "SCHEDULES": "pipeline",
+    "SlowLink": "slow_link",
     "Split": "split",
     "has_checkpoint": "checkpoint",
     "join_states": "split",

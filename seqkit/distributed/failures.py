@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import torch.distributed as dist
 
@@ -42,7 +43,7 @@ class Watch:
         seqkit.distributed.failures.PeerError: rank 0 lost another rank in step 3: ...
     """
 
-    def __init__(self, rank: int, store: dist.Store | None, *, timeout: float) -> None:
+    def __init__(self, rank: int, store: Any | None, *, timeout: float) -> None:
         self.rank = rank
         self.store = store
         self.timeout = timeout

@@ -59,7 +59,7 @@ def run_ranks(
         [0.31, 0.31]
     """
     check_positive_int("n_ranks", n_ranks)
-    context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+    context: Any = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
     if hasattr(os, "fork"):  # what takes seconds to import is imported once for all ranks
         context.set_forkserver_preload(["seqkit.distributed.pipeline"])
     store = shared_store()

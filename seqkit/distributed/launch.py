@@ -14,6 +14,7 @@ from typing import IO
 
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore, TCPStore, rendezvous  # type: ignore[attr-defined]
 
 from seqkit.checks import check_positive, check_positive_int
 from seqkit.distributed.failures import Watch
@@ -84,11 +85,9 @@ def join(*, timeout: float = 120.0, backend: str | None = None) -> World:
     wait = timedelta(seconds=timeout)
     rank = int(os.environ["RANK"])
     with Watch(rank, None, timeout=timeout).during("joining the others"):
-        store, rank, size = next(iter(dist.rendezvous("env://", timeout=wait)))
+        store, rank, size = next(iter(rendezvous("env://", timeout=wait)))
         store.set_timeout(wait)
-        dist.init_process_group(
-            backend, store=dist.PrefixStore("group", store), rank=rank, world_size=size, timeout=wait
-        )
+        dist.init_process_group(backend, store=PrefixStore("group", store), rank=rank, world_size=size, timeout=wait)
     world = World(rank, size, local, Watch(rank, store, timeout=timeout))
     if backend == "nccl":
         torch.cuda.set_device(world.device)
@@ -102,12 +101,12 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def shared_store() -> dist.TCPStore:
+def shared_store() -> TCPStore:
     """A store for ranks of this machine that lives in the process that starts them.
 
     So reasons can still be read when rank 0 is what failed.
     """
-    return dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
 
 def rank_environment(rank: int, n_ranks: int, port: int) -> dict[str, str]:
@@ -159,7 +158,7 @@ def start_ranks(
     outputs: list[IO[bytes] | None] = []
     try:
         for rank in range(n_ranks):
-            out = None if rank == 0 else tempfile.TemporaryFile()  # noqa: SIM115 - closed below, when all have ended
+            out: IO[bytes] | None = None if rank == 0 else tempfile.TemporaryFile()  # noqa: SIM115 - closed below, when all have ended
             outputs.append(out)
             mine = {**shared, **rank_environment(rank, n_ranks, store.port)}
             ranks.append(subprocess.Popen(list(command), env=mine, stdout=out, stderr=out))
@@ -172,9 +171,9 @@ def start_ranks(
             if one.poll() is None:
                 one.kill()
                 one.wait()
-        for out in outputs:
-            if out is not None:
-                out.close()
+        for file in outputs:
+            if file is not None:
+                file.close()
 
 
 def _wait(ranks: list[subprocess.Popen[bytes]], limit: float | None) -> int | None:

@@ -144,7 +144,7 @@ class SlowLink:
         began = time.monotonic()
         try:
             for rank, name in enumerate(self.names):
-                out = None if rank == 0 else tempfile.TemporaryFile()  # noqa: SIM115 - closed when all have ended
+                out: IO[bytes] | None = None if rank == 0 else tempfile.TemporaryFile()  # noqa: SIM115 - closed when all have ended
                 outputs.append(out)
                 inside = ["ip", "netns", "exec", name, *command]
                 # Each is the only rank of its machine, so to say.
@@ -168,9 +168,9 @@ class SlowLink:
                 if one.poll() is None:
                     one.kill()
                     one.wait()
-            for out in outputs:
-                if out is not None:
-                    out.close()
+            for file in outputs:
+                if file is not None:
+                    file.close()
 
     def _make(self) -> None:
         _call("ip", "netns", "add", self._hub)

@@ -130,7 +130,7 @@ class CompressedStage(PipelineStage):
                 f"`ids` must be 1 to {size * n_chunks} int64 numbers in one row, got {tuple(ids.shape)} {ids.dtype}; "
                 "give the id of each sample of the batch"
             )
-        if len(ids.unique()) < len(ids):
+        if len(set(ids.tolist())) < len(ids):
             raise ValueError(
                 "`ids` must hold each sample once in a step, got one of them twice; draw without replacement"
             )

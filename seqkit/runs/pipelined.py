@@ -158,7 +158,7 @@ class PipelinedTraining:
         draws = list(self.order)
         for number in range(self.batch, len(draws)):
             places = [self.places[place] for place in draws[number].places]
-            self._step(self.rows[Draw(places, draws[number].key)], torch.tensor(places))  # type: ignore[index]
+            self._step(self.rows[Draw(places, draws[number].key)], torch.tensor(places))
             self.batch = number + 1
             every = self.config.training.checkpoint_steps
             if every is not None and self.pipeline.steps % every == 0 and self.batch < len(draws):
@@ -276,7 +276,7 @@ class PipelinedTraining:
         history.stopped = patience is not None and self.epoch - history.best_epoch >= patience
 
     def _save(self) -> None:
-        state = {
+        state: dict[str, Any] = {
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "history": {key: value for key, value in self.history.state_dict().items() if key != "best_weights"},

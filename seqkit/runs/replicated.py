@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy
@@ -11,7 +11,7 @@ from torch import Tensor
 from seqkit.batch import Batch
 from seqkit.datasets.module import SeriesDataModule
 from seqkit.distributed import Compression, EFGradHook, World
-from seqkit.distributed.gradient_hook import compress_gradients
+from seqkit.distributed.lightning_task import CompressGradients
 from seqkit.models import SequenceModel
 from seqkit.runs.config import RunConfig
 from seqkit.runs.fitting import fit_task
@@ -48,7 +48,8 @@ class ReplicaTask(SequenceTask):
         info = self.model.info
         # A batch with fewer series than processes leaves some with a row that weighs nothing.
         empty = self.rank >= len(batch.lengths)
-        mine = Batch(*(None if one is None else (one[:1] if empty else one[self.rank :: self.ranks]) for one in batch))
+        rows = slice(0, 1) if empty else slice(self.rank, None, self.ranks)
+        mine = Batch(*(cast("Tensor", None if one is None else one[rows]) for one in batch))
         share = 0.0 if empty else self.ranks * count_targets(info, mine.lengths) / count_targets(info, batch.lengths)
         return share * super().training_step(mine, batch_idx)
 
@@ -83,11 +84,7 @@ def train_replicated(
     if parallel.compress is not None:
         wanted = Compression.parse(parallel.compress)
         hook = EFGradHook(wanted.gradients, wanted.group)
-    strategy = DDPStrategy(
-        process_group_backend=torch.distributed.get_backend(),
-        ddp_comm_state=hook,
-        ddp_comm_hook=None if hook is None else compress_gradients,
-    )
+    strategy = DDPStrategy(process_group_backend=torch.distributed.get_backend())
     history = History(training.patience)
     checkpoint = read_checkpoint(folder.checkpoint) if folder.checkpoint.is_file() else None
     if checkpoint is not None:
@@ -95,6 +92,7 @@ def train_replicated(
     if not history.stopped and len(history.rows) < training.epochs:
         write = (lambda h: folder.write_metrics(h.rows)) if world.rank == 0 else None
         callbacks = [
+            *([] if hook is None else [CompressGradients(hook)]),
             SeededSteps(config.seed * world.size + world.rank),
             history,
             Checkpoint(folder.checkpoint, history, on_epoch=write, every=training.checkpoint_steps),

@@ -362,3 +362,29 @@ def grid(world: World, compression: str | None) -> dict[str, Any]:
     dist.all_gather_object(found, mine)
     halves = [join_states([state for states in found[k : k + 2] for state in states]) for k in (0, 2)]
     return {"halves": halves, "bytes": pipeline.gradient_bytes_sent}
+
+
+def in_lightning(world: World) -> dict[str, Any]:
+    """Two epochs by Lightning's trainer."""
+    import lightning as L
+    from torch.utils.data import DataLoader, TensorDataset
+
+    from seqkit.distributed.lightning_task import PipelineTask
+
+    x, y, _ = data()
+    split = split_model(model(), 2, length=LENGTH)
+    pipeline = Pipeline(split.stages, split.shapes, world, batch_size=8, micro_batches=4)
+
+    def share(out: Tensor, target: Tensor, rows: int) -> Tensor:
+        return F.cross_entropy(out, target, reduction="sum") / rows
+
+    task = PipelineTask(pipeline, share, lambda parameters: torch.optim.SGD(parameters, lr=0.2))
+    loader = DataLoader(TensorDataset(x, y, torch.arange(N)), batch_size=8)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    trainer = L.Trainer(devices=1, max_epochs=2, enable_model_summary=False, **quiet)
+    trainer.fit(task, loader)
+    mine = [{key: value.clone() for key, value in one.state_dict().items()} for one in pipeline.modules]
+    found: list[Any] = [None] * world.size
+    dist.all_gather_object(found, mine)
+    logged = {key: float(value) for key, value in trainer.callback_metrics.items()}
+    return {"weights": join_states([state for states in found for state in states]), "logged": logged}

@@ -206,3 +206,22 @@ def test_pipelines_side_by_side_average_their_gradients() -> None:
     assert 0 < lost < 0.02**2 * moved
     assert coded[0]["bytes"] > 0
     assert plain[0]["bytes"] == 0
+
+
+def test_lightning_drives_a_pipeline(importable: None) -> None:
+    import pipeline_ranks
+
+    found = run("in_lightning", 2)
+    whole, (x, y, _), losses = pipeline_ranks.model(), pipeline_ranks.data(), []
+    optimizer = torch.optim.SGD(whole.parameters(), lr=0.2)
+    for _ in range(2):
+        for batch in pipeline_ranks.BATCHES:
+            ids = torch.tensor(list(batch))
+            loss = torch.nn.functional.cross_entropy(whole(x[ids]), y[ids])
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(float(loss.detach()))
+    for name, value in whole.state_dict().items():
+        assert torch.allclose(found[0]["weights"][name], value, atol=1e-6), name
+    assert found[1]["logged"]["train_loss"] == pytest.approx((8 * losses[2] + 6 * losses[3]) / 14, rel=1e-5)
