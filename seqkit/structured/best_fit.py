@@ -101,7 +101,8 @@ def best_fit(
 def size(rest: Tensor, weights: Tensor | None) -> Tensor:
     """The Frobenius norm, or the mean size of what the matrix makes of inputs."""
     if weights is None:
-        return torch.linalg.norm(rest)
+        norm: Tensor = torch.linalg.norm(rest)
+        return norm
     wide = rest.to(weights)
     return (wide @ weights * wide.conj()).sum().real.clamp_min(0).sqrt()
 
@@ -132,7 +133,7 @@ def wide_of(matrix: Tensor) -> torch.dtype:
 def fit(matrix: Tensor, name: str, options: dict[str, Any], weights: Tensor | None) -> Fit:
     """One projection and its error."""
     takes = "covariance" in fit_options(structure_class(name)) and options.get("order", 2) == 2
-    given = {"covariance": weights} if takes and weights is not None else {}
+    given: dict[str, Any] = {"covariance": weights} if takes and weights is not None else {}
     found = project(matrix, name, **options, **given)
     with torch.no_grad():
         norm = size(matrix.detach(), weights)
