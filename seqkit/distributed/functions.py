@@ -26,6 +26,10 @@ class RankError(RuntimeError):
     Args:
         message: What the rank that failed first said.
         errors: What each rank that failed said, by its number.
+
+    Example:
+        >>> RankError("rank 1 failed", {1: "no memory"}).errors[1]
+        'no memory'
     """
 
     def __init__(self, message: str, errors: dict[int, str]) -> None:

@@ -34,6 +34,10 @@ class World:
         size: Number of ranks.
         local_rank: Number of this rank on its machine, which picks its device.
         watch: Turns failures into sentences.
+
+    Example:
+        >>> World(1, 2, 1, Watch(1, None, timeout=60.0)).size
+        2
     """
 
     rank: int
@@ -95,7 +99,11 @@ def join(*, timeout: float = 120.0, backend: str | None = None) -> World:
 
 
 def leave() -> None:
-    """Ends what `join` began; the ranks wait for each other, so that none closes a connection that one still uses."""
+    """Ends what `join` began; the ranks wait for each other, so that none closes a connection that one still uses.
+
+    Example:
+        >>> leave()  # nothing was joined
+    """
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
