@@ -167,7 +167,7 @@ def accuracy(kept: list[dict[str, Any]], data: list[str], seeds: list[int]) -> I
         made: dict[str, tuple[Any, np.ndarray]] = {}
         for part, every in (("train", 2 if name == "digits" else 1), ("test", 1)):
             rows = range(0, len(parts[part].values), every)
-            target = np.array([int(parts[part].target[i]) for i in rows])
+            target = np.array([str(parts[part].target[i]) for i in rows])
             series = [parts[part].values[i] for i in rows]
             made[part] = (np.stack([frames(one) for one in series]) if name == "digits" else panel(series)), target
         for seed in seeds:
