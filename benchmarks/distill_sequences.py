@@ -193,7 +193,7 @@ def page(rows: list[dict[str, Any]]) -> str:
             "",
             f"## {name}",
             "",
-            f"{len(seeds)} seeds"
+            f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
             + (f", {SETS[name].series} training series" if SETS[name].series else "")
             + f". The student has {size:,} parameters, the ensemble {teacher[0]['parameters']:,}. Agreement of the "
             f"teacher with the labels, wrong ones included: {meter[0]:.3f} on those that it saw, {meter[1]:.3f} out "

@@ -195,7 +195,8 @@ def paired(rows: list[dict[str, Any]], method: str, base: str, **where: Any) -> 
 
 
 def page(rows: list[dict[str, Any]]) -> str:
-    seeds = len({row["seed"] for row in rows})
+    seeds, chosen = (len({row["seed"] for row in rows if row["method"] == one}) for one in ("plain", "both"))
+    fewer = f" (both: {chosen}, and compared on these)" if chosen < seeds else ""
     lines = [
         "# Distillation on tables",
         "",
@@ -204,8 +205,10 @@ def page(rows: list[dict[str, Any]]) -> str:
         "measurement is in `distill_tabular.jsonl`.",
         "",
         f"Teacher: a random forest of {FOREST} trees. Students: forests of 1, 3 and 10 regression trees, "
-        f"a third of the features at each cut, on the scale of probabilities. {FOLDS} folds, {seeds} seeds of the "
-        "split, the labels and the forests; mean ± half of the 95 % interval. Area under the curve on held-out samples "
+        f"a third of the features at each cut, on the scale of probabilities. {FOLDS} folds, "
+        f"{seeds} seeds{fewer} of "
+        "the split, the labels and the forests; mean ± half of the 95 % interval. Area under the curve on "
+        "held-out samples "
         "(higher is better), for diabetes the mean squared error in units of the target's variance (lower is better). "
         "plain: the teacher saw every label. crossfit: it did not. "
         "corrected: plain with corrections, c = 0.1, which the toolkit refuses unless forced. both: out of fold with "
@@ -215,7 +218,8 @@ def page(rows: list[dict[str, Any]]) -> str:
         "| set | trees | " + " | ".join(["teacher", *METHODS]) + " | both, c | overfit |",
         "|---|---:|" + "---:|" * (len(METHODS) + 3),
     ]
-    ahead, behind, n_places = [], [], 0
+    ahead: dict[str, list[str]] = {"crossfit": [], "both": []}
+    behind: dict[str, list[str]] = {"crossfit": [], "both": []}
     for name, case in CASES.items():
         for trees in TREES:
             cells = [name, str(trees)]
@@ -230,15 +234,21 @@ def page(rows: list[dict[str, Any]]) -> str:
             lines.append("| " + " | ".join(cells) + " |")
             for method in ("crossfit", "both"):
                 gain, half = paired(rows, method, "plain", set=name, trees=trees)
-                gain, n_places = (-gain if case.values else gain), n_places + 1
-                words = f"{name}, {trees} tree{'s' if trees > 1 else ''}, {method} ({gain:+.3f} ± {half:.3f})"
-                (ahead if gain > half else behind if gain < -half else []).append(words)
+                gain = -gain if case.values else gain
+                words = f"{name}, {trees} tree{'s' if trees > 1 else ''} ({gain:+.3f} ± {half:.3f})"
+                if abs(gain) > half > 0:
+                    (ahead if gain > 0 else behind)[method].append(words)
     lines += [
         "",
-        f"Against plain, seed by seed, of {n_places} places (crossfit and both, each set and size):",
+        f"Against plain, seed by seed, of {len(CASES) * len(TREES)} sets and sizes:",
         "",
-        f"- better beyond the interval in {len(ahead)}: " + ("; ".join(ahead) or "none") + ";",
-        f"- worse beyond the interval in {len(behind)}: " + ("; ".join(behind) or "none") + ".",
+        *(
+            f"- {method}, {what} beyond the interval in {len(found[method])}: "
+            + ("; ".join(found[method]) or "none")
+            + "."
+            for method in ahead
+            for what, found in (("better", ahead), ("worse", behind))
+        ),
         "",
         "c of both is the median of the seeds. overfit: accuracy of the fold teachers on what they were trained on, "
         "less that on what they label; for diabetes one less the ratio of the two errors.",
