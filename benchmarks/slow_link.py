@@ -149,7 +149,13 @@ def speed_table(rows: list[Row], kind: str, backbone: str) -> list[str]:
             cells.append("" if row is None else f"{row['sequences_per_second']:.1f}{ratio}")
         lines.append(f"| {word(link)} | " + " | ".join(cells) + " |")
     loads = sorted(row["load"] for row in found.values())
-    return [*lines, "", f"Load of the machine while this was measured: {loads[0]} to {loads[-1]}.", ""]
+    words = f"Load of the machine while this was measured: {loads[0]} to {loads[-1]}."
+    if loads[-1] > len(os.sched_getaffinity(0)) + 1:
+        words += " Other work took its cores, so these speeds are of computing and waiting for a core, not of the link;"
+        words += (
+            " they say nothing of what compression gains, and the rows are to be measured again on an idle machine."
+        )
+    return [*lines, "", words, ""]
 
 
 def bytes_table(rows: list[Row]) -> list[str]:
@@ -193,9 +199,9 @@ def page(rows: list[Row], missing: str | None) -> str:
         "# Training over a slow link",
         "",
         f"`python benchmarks/slow_link.py`, {datetime.now(UTC).date().isoformat()}; {platform.machine()}, {cores} "
-        f"cores, Linux {version}, torch {torch.__version__}, gloo. Two pipeline stages in two network namespaces, joined by "
-        "a link with a token bucket at each end; one thread a rank; schedule 1F1B. a/b: bits of activations and of their "
-        "gradients. AC sends the change of a sample's activation since its last visit, direct the activation itself.",
+        f"cores, Linux {version}, torch {torch.__version__}, gloo. Two pipeline stages in two network namespaces, joined "
+        "by a link with a token bucket at each end; one thread a rank; schedule 1F1B. a/b: bits of activations and of "
+        "their gradients. AC sends the change of a sample's activation since its last visit, direct the activation itself.",
         "",
         "## Speed",
         "",
