@@ -199,9 +199,11 @@ def page(rows: list[Row], missing: str | None) -> str:
         "# Training over a slow link",
         "",
         f"`python benchmarks/slow_link.py`, {datetime.now(UTC).date().isoformat()}; {platform.machine()}, {cores} "
-        f"cores, Linux {version}, torch {torch.__version__}, gloo. Two pipeline stages in two network namespaces, joined "
+        f"cores, Linux {version}, torch {torch.__version__}, gloo. Two pipeline stages in two network "
+        "namespaces, joined "
         "by a link with a token bucket at each end; one thread a rank; schedule 1F1B. a/b: bits of activations and of "
-        "their gradients. AC sends the change of a sample's activation since its last visit, direct the activation itself.",
+        "their gradients. AC sends the change of a sample's activation since its last visit, direct the "
+        "activation itself.",
         "",
         "## Speed",
         "",
