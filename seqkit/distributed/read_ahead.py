@@ -14,6 +14,8 @@ __all__ = ["ReadAhead"]
 class ReadAhead:
     """Rows on their way into memory, by one thread, which is started on first use.
 
+    Of what was read and never taken the last two readings are kept, so that memory does not grow.
+
     Example:
         >>> data, ahead = torch.arange(6, dtype=torch.uint8).view(3, 2), ReadAhead()
         >>> ahead.begin([2, 0], data)
@@ -38,6 +40,8 @@ class ReadAhead:
             return
         if self.thread is None:
             self.thread = ThreadPoolExecutor(1, "seqkit-read-ahead")
+        kept = list(dict.fromkeys(future for future, _ in self.coming.values()))[-1:]
+        self.coming = {slot: one for slot, one in self.coming.items() if one[0] in kept}
         future = self.thread.submit(gather, data, wanted)
         self.coming.update({slot: (future, place) for place, slot in enumerate(wanted)})
 

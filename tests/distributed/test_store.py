@@ -124,6 +124,16 @@ def test_reads_come_from_what_was_read_ahead(monkeypatch: pytest.MonkeyPatch) ->
     store.close()
 
 
+def test_what_was_read_ahead_and_never_taken_is_let_go() -> None:
+    store = MessageStore((2,))
+    values = store.write(range(40), torch.randn(40, 2))
+    for start in range(0, 40, 4):
+        store.prefetch(range(start, start + 4))
+    assert len(store.ahead.coming) <= 8
+    assert torch.equal(store.read(range(40)), values)
+    store.close()
+
+
 def test_digest_is_of_contents_alone() -> None:
     a, b = MessageStore((2,)), MessageStore((2,), capacity=7)
     values = torch.randn(4, 2)

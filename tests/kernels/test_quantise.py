@@ -205,6 +205,25 @@ def test_ops_pass_torch_checks_compile_and_export() -> None:
         assert torch.equal(both(x, base), want)
 
 
+def test_exports() -> None:
+    class Both(torch.nn.Module):
+        def forward(self, x: Tensor, base: Tensor) -> Tensor:
+            return dequantise(quantise(x, 3, 32), 100, 3, 32, onto=base)
+
+    x, base = torch.randn(3, 100), torch.randn(3, 100)
+    program = torch.export.export(Both(), (x, base), strict=False)
+    assert torch.equal(program.module()(x, base), Both()(x, base))
+
+
+def test_inputs_stay_untouched() -> None:
+    x, base = torch.randn(3, 100), torch.randn(3, 100)
+    data = quantise(x, 4)
+    before = [value.clone() for value in (x, base, data)]
+    dequantise(quantise(x, 4), 100, 4, onto=base)
+    dequantise(data, 100, 4, onto=base)
+    assert all(torch.equal(value, old) for value, old in zip((x, base, data), before, strict=True))
+
+
 def test_empty_batches() -> None:
     assert quantise(torch.zeros(0, 5), 4).shape == (0, 5)
     assert dequantise(torch.zeros(0, 5, dtype=torch.uint8), 5, 4).shape == (0, 5)
