@@ -17,7 +17,7 @@ OPTIONAL = (
 )
 # The names of the facade that train or run a trained model, or are estimators of sktime, and the extra that brings what
 # they need; all others are there with the core alone.
-NEEDS = dict.fromkeys(("train", "evaluate", "predict"), "train")
+NEEDS = dict.fromkeys(("train", "compare", "evaluate", "predict"), "train")
 NEEDS |= dict.fromkeys(("LSSLClassifier", "LSSLRegressor", "LSSLForecaster", "HiPPOTransformer"), "sktime")
 NEEDS |= dict.fromkeys(("HiPPOFeaturesClassifier", "HiPPOFeaturesRegressor"), "sktime")
 

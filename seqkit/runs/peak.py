@@ -22,6 +22,6 @@ def peak_memory_mib() -> dict[str, float]:
         resource = importlib.import_module("resource")
         unit = 1 if sys.platform == "darwin" else 1024
         peaks["process"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         peaks["cuda"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
     return peaks

@@ -68,7 +68,8 @@ class Row:
         names = {field.name for field in fields(Row)}
         if set(values) != names:
             raise ValueError(f"a row of a comparison must hold {', '.join(sorted(names))}, got {', '.join(values)}")
-        return Row(**{key: math.nan if value is None else value for key, value in values.items()})
+        numbers: dict[str, Any] = {key: math.nan if value is None else value for key, value in values.items()}
+        return Row(**numbers)
 
 
 @dataclass(frozen=True)
