@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, TypeVar, cast
 
 import torch
@@ -20,7 +21,6 @@ from seqkit.nn import (
     build_pool,
     get_mixer,
 )
-from seqkit.structured import replace_linear
 
 __all__ = ["check_classes", "mixed_parts", "pooled_parts"]
 
@@ -67,6 +67,7 @@ def _dense(output: str) -> str:
 def _mapped(config: ModelConfig, module: M) -> M:
     """Draws the matrices of a module's feed-forward parts as Monarch matrices, where the configuration says so."""
     if config.output == "monarch":
+        replace_linear = importlib.import_module("seqkit.structured").replace_linear  # late, as few models need it
         for part in module.modules():
             if isinstance(part, FeedForward):
                 replace_linear(part, "monarch", select=lambda *_: True, fresh=True)

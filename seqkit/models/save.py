@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,6 @@ from seqkit.batch import DataInfo
 from seqkit.files import write_whole
 from seqkit.models.config import ModelConfig
 from seqkit.models.sequence_model import SequenceModel
-from seqkit.structured import describe_structured, restore_structured
 
 __all__ = ["FORMAT", "load_model", "save_model"]
 
@@ -49,7 +49,7 @@ def save_model(model: SequenceModel, folder: str | Path) -> None:
     folder = Path(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     description = {"format": FORMAT, "config": model.config.to_dict(), "info": asdict(model.info)}
-    structured = describe_structured(model)
+    structured = importlib.import_module("seqkit.structured").describe_structured(model)  # late: models load sooner
     if structured:
         description["structured"] = structured
     text = json.dumps(description, indent=2) + "\n"
@@ -83,7 +83,8 @@ def load_model(folder: str | Path) -> SequenceModel:
     try:
         info = DataInfo(**_tuples(description["info"]))
         model = SequenceModel.from_config(ModelConfig.from_dict(description["config"]), info, seed=0)
-        restore_structured(model, description.get("structured", {}))
+        if description.get("structured"):
+            importlib.import_module("seqkit.structured").restore_structured(model, description["structured"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         path = folder / _DESCRIPTION
         raise ValueError(f"{path} does not describe a model ({error}); restore it or retrain") from error
