@@ -185,10 +185,11 @@ def loss_table(rows: list[Row], backbone: str) -> list[str]:
             continue
         last = [row["losses"][-1] for row in found]
         above = [row["losses"][-1] - plain[row["seed"]] for row in found if row["seed"] in plain]
-        spread = statistics.stdev(last) if len(last) > 1 else 0.0
-        extra = f"{statistics.mean(above):+.4f} ({min(above):+.4f} to {max(above):+.4f})" if above else ""
+        spread = f" ± {statistics.stdev(last):.4f}" if len(last) > 1 else ""
+        span = f" ({min(above):+.4f} to {max(above):+.4f})" if len(above) > 1 else ""
+        extra = f"{statistics.mean(above):+.4f}{span}" if above else ""
         error = statistics.mean(row["relative_error"] for row in found)
-        lines.append(f"| {name} | {statistics.mean(last):.4f} ± {spread:.4f} | {extra} | {error:.3f} | {len(found)} |")
+        lines.append(f"| {name} | {statistics.mean(last):.4f}{spread} | {extra} | {error:.3f} | {len(found)} |")
     return [*lines, ""] if mine else []
 
 
