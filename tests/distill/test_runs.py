@@ -151,8 +151,10 @@ def test_estimators_and_ensembles_teach(table, tmp_path):
 @pytest.mark.slow
 def test_estimators_of_sktime_teach(table, tmp_path):
     from sktime.classification.distance_based import KNeighborsTimeSeriesClassifier
+    from sktime.transformations.panel.padder import PaddingTransformer
 
-    found = distilled(table, tmp_path / "run", teacher=KNeighborsTimeSeriesClassifier(1), method="crossfit")
+    teacher = PaddingTransformer(pad_length=64) * KNeighborsTimeSeriesClassifier(1)  # series differ in length
+    found = distilled(table, tmp_path / "run", teacher=teacher, method="crossfit")
     assert found.summary["distillation"]["teacher"]["seen"] == 1
 
 
