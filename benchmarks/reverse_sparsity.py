@@ -13,7 +13,7 @@ import datetime
 from pathlib import Path
 
 import torch
-from structured_accuracy import MonarchSchedule, measure, new_model, spread, train
+from structured_accuracy import MonarchSchedule, differences, measure, new_model, train
 from wide_accuracy import EPOCHS, LAYERS, RATE, WIDTH, block_layers
 
 from seqkit.datasets import SeriesDataModule, get_source
@@ -49,18 +49,8 @@ def page(rows: dict[str, list[tuple[float, float, float]]], seeds: int) -> str:
         "matrices and are multiplied out. The last columns are differences to the dense training of the same seed. "
         f"Mean and standard deviation over {seeds} seeds. The forms were chosen on two other seeds.",
         "",
-        "| | test accuracy, % | test loss | CPU seconds | points to dense | loss to dense |",
-        "|---|---:|---:|---:|---:|---:|",
+        *differences(rows),
     ]
-    reference = rows["dense"]
-    for name, values in rows.items():
-        accuracy, loss, seconds = zip(*values, strict=True)
-        points = [100 * (one[0] - other[0]) for one, other in zip(values, reference, strict=True)]
-        losses = [one[1] - other[1] for one, other in zip(values, reference, strict=True)]
-        lines.append(
-            f"| {name} | {spread([100 * one for one in accuracy], 1)} | {spread(list(loss), 3)} | "
-            f"{spread(list(seconds), 1)} | {spread(points, 1)} | {spread(losses, 3)} |"
-        )
     return "\n".join(lines) + "\n"
 
 

@@ -129,6 +129,23 @@ def page(rows: dict[str, list[tuple[float, float, float]]], seeds: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def differences(rows: dict[str, list[tuple[float, float, float]]]) -> list[str]:
+    """A table of all rows with their differences to the row "dense" of the same seed."""
+    lines = [
+        "| | test accuracy, % | test loss | CPU seconds | points to dense | loss to dense |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, values in rows.items():
+        accuracy, loss, seconds = zip(*values, strict=True)
+        points = [100 * (one[0] - other[0]) for one, other in zip(values, rows["dense"], strict=True)]
+        losses = [one[1] - other[1] for one, other in zip(values, rows["dense"], strict=True)]
+        lines.append(
+            f"| {name} | {spread([100 * one for one in accuracy], 1)} | {spread(list(loss), 3)} | "
+            f"{spread(list(seconds), 1)} | {spread(points, 1)} | {spread(losses, 3)} |"
+        )
+    return lines
+
+
 def measure(
     description: str | None,
     one_seed: Callable[[int], dict[str, tuple[float, float, float]]],

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import torch
-from structured_accuracy import MonarchSchedule, SequenceTask, measure, new_model, spread, test, train
+from structured_accuracy import MonarchSchedule, SequenceTask, differences, measure, new_model, test, train
 
 from seqkit.datasets import SeriesDataModule, get_source
 from seqkit.structured import input_moments, sparsify
@@ -62,18 +62,8 @@ def page(rows: dict[str, list[tuple[float, float, float]]], seeds: int) -> str:
         f"projection. The last columns are differences to the dense model of the same seed. Mean and standard "
         f"deviation over {seeds} seeds.",
         "",
-        "| | test accuracy, % | test loss | CPU seconds | points to dense | loss to dense |",
-        "|---|---:|---:|---:|---:|---:|",
+        *differences(rows),
     ]
-    reference = rows["dense"]
-    for name, values in rows.items():
-        accuracy, loss, seconds = zip(*values, strict=True)
-        points = [100 * (one[0] - other[0]) for one, other in zip(values, reference, strict=True)]
-        losses = [one[1] - other[1] for one, other in zip(values, reference, strict=True)]
-        lines.append(
-            f"| {name} | {spread([100 * one for one in accuracy], 1)} | {spread(list(loss), 3)} | "
-            f"{spread(list(seconds), 1)} | {spread(points, 1)} | {spread(losses, 3)} |"
-        )
     return "\n".join(lines) + "\n"
 
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from seqkit.cli.show import as_json, count, note, table
+from seqkit.cli.stopping import INTERRUPTED
 
 if TYPE_CHECKING:
     from seqkit.bench import BenchResult
 
 __all__ = ["bench"]
-
-INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
 
 
 def bench(

@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from seqkit.cli.show import as_json, note, table
+from seqkit.cli.stopping import resumable
 
 __all__ = ["compare"]
-
-INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
 
 
 def compare(
@@ -44,7 +43,7 @@ def compare(
     from seqkit.runs.comparison.comparing import compare as run_comparison
     from seqkit.runs.comparison.report import columns, lines
 
-    try:
+    with resumable("the same command goes on with {}"):
         found = run_comparison(
             _names(data),
             _names(models),
@@ -56,11 +55,6 @@ def compare(
             offline=offline,
             settings=parse_settings(settings or []),
         )
-    except KeyboardInterrupt as stop:
-        if not stop.args:
-            raise
-        typer.echo(f"seqkit: stopped; the same command goes on with {stop.args[0]}", err=True)
-        raise typer.Exit(INTERRUPTED) from None
     if json_:
         as_json({"comparison": str(found.path), "rows": [row.to_dict() for row in found.rows]})
         return

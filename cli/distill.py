@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from seqkit.cli.show import as_json, count, note, table
+from seqkit.cli.stopping import resumable
 
 if TYPE_CHECKING:
     from seqkit.runs.result import TrainResult
 
 __all__ = ["distill"]
-
-INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
 
 
 def distill(
@@ -68,7 +67,7 @@ def distill(
     from seqkit.runs.distill_run import train_distilled
 
     values = parse_settings(settings or [])
-    try:
+    with resumable("continue with `seqkit distill --resume --out {}`"):
         if resume:
             if data or teacher or student or config or values or overwrite or groups:
                 raise ValueError("a resumed distillation keeps its own configuration; give nothing but --out")
@@ -94,11 +93,6 @@ def distill(
                 offline=offline,
                 **values,
             )
-    except KeyboardInterrupt as stop:
-        if not stop.args:
-            raise
-        typer.echo(f"seqkit: stopped; continue with `seqkit distill --resume --out {stop.args[0]}`", err=True)
-        raise typer.Exit(INTERRUPTED) from None
     if json_:
         as_json({"run": str(result.path), **result.summary})
     else:

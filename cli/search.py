@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seqkit.cli.show import as_json, count, table
+from seqkit.cli.stopping import resumable
 
 if TYPE_CHECKING:
     from seqkit.runs.searching import SearchResult
 
 __all__ = ["search"]
-
-INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
 
 
 def search(
@@ -51,16 +50,11 @@ def search(
     if resume and (data or model or config or values or overwrite):
         raise ValueError("a resumed search keeps its own configuration; give nothing but --out")
     chosen, values = split_settings(values)
-    try:
+    with resumable("continue with `seqkit search --resume --out {}`"):
         result = run_search(
             data, model, config=config, search=None if resume else chosen, out=out, resume=resume, overwrite=overwrite,
             offline=offline, **values,
         )  # fmt: skip
-    except KeyboardInterrupt as stop:
-        if not stop.args:
-            raise
-        typer.echo(f"seqkit: stopped; continue with `seqkit search --resume --out {stop.args[0]}`", err=True)
-        raise typer.Exit(INTERRUPTED) from None
     if json_:
         as_json({"run": str(result.path), **result.searched.summary})
     else:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from seqkit.cli.show import as_json, count, note, table
+from seqkit.cli.stopping import resumable
 
 if TYPE_CHECKING:
     from seqkit.runs.estimate import Estimate
     from seqkit.runs.result import TrainResult
 
 __all__ = ["train"]
-
-INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
 
 
 def train(
@@ -68,7 +67,7 @@ def train(
     configuration = None if resume else RunConfig.build(data, model, settings=values, file=config)
     if compress is not None and parallel is None:
         raise ValueError("`compress` must come with `parallel`, got it alone; add --parallel pipeline=2")
-    try:
+    with resumable("continue with `seqkit train --resume --out {}`"):
         if parallel is not None or (resume and _is_parallel(out)):
             from seqkit.runs.parallel import train_parallel
             from seqkit.runs.parallel_config import ParallelConfig
@@ -77,11 +76,6 @@ def train(
             result = train_parallel(configuration, spread, out=out, resume=resume, overwrite=overwrite, offline=offline)
         else:
             result = run_training(config=configuration, out=out, resume=resume, overwrite=overwrite, offline=offline)
-    except KeyboardInterrupt as stop:
-        if not stop.args:
-            raise
-        typer.echo(f"seqkit: stopped; continue with `seqkit train --resume --out {stop.args[0]}`", err=True)
-        raise typer.Exit(INTERRUPTED) from None
     if json_:
         as_json({"run": str(result.path), **result.summary})
     else:

@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from seqkit.cli.show import as_json, count, table
+from seqkit.cli.stopping import resumable
 
 __all__ = ["tune"]
-
-INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
 
 
 def tune(
@@ -41,7 +40,7 @@ def tune(
     from seqkit.runs.tuning.tuning import tune as run_search
 
     space, fixed = parse_space(settings or [])
-    try:
+    with resumable("the same command goes on with {}"):
         found = run_search(
             data,
             model,
@@ -53,11 +52,6 @@ def tune(
             offline=offline,
             settings=fixed,
         )
-    except KeyboardInterrupt as stop:
-        if not stop.args:
-            raise
-        typer.echo(f"seqkit: stopped; the same command goes on with {stop.args[0]}", err=True)
-        raise typer.Exit(INTERRUPTED) from None
     result = found.result
     if json_:
         as_json(

@@ -22,7 +22,7 @@ INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Trains, and says why where that fails."""
+    """Trains, and says why where model, data or machine fail; a fault of the program ends it with its traceback."""
     parser = argparse.ArgumentParser(description="One training of a comparison.")
     parser.add_argument("config", type=Path)
     parser.add_argument("folder", type=Path)
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             train(config=config, out=chosen.folder, overwrite=True, offline=chosen.offline, progress=not chosen.quiet)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception as error:
+    except (ValueError, ArithmeticError, ImportError, OSError, RuntimeError, MemoryError) as error:
         answer = {"error": str(error) or type(error).__name__}
     print(json.dumps(answer), flush=True)
     return 0
