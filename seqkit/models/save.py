@@ -82,9 +82,10 @@ def load_model(folder: str | Path) -> SequenceModel:
     description = _read_description(folder / _DESCRIPTION)
     try:
         info = DataInfo(**_tuples(description["info"]))
-        model = SequenceModel.from_config(ModelConfig.from_dict(description["config"]), info, seed=0)
-        if description.get("structured"):
-            importlib.import_module("seqkit.structured").restore_structured(model, description["structured"])
+        config, structured = ModelConfig.from_dict(description["config"]), description.get("structured", {})
+        model = SequenceModel.from_config(config, info, seed=0)
+        if structured or config.output == "monarch":  # one that was drawn with Monarch matrices may be dense by now
+            importlib.import_module("seqkit.structured").restore_structured(model, structured)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         path = folder / _DESCRIPTION
         raise ValueError(f"{path} does not describe a model ({error}); restore it or retrain") from error
