@@ -2,6 +2,8 @@
 
     python benchmarks/slow_link.py --out benchmarks/results/slow_link.md
     python benchmarks/slow_link.py --only speed --backbones attention --links 100 1000
+    python benchmarks/slow_link.py --only speed --width 128 --links 100     # half the width: more link, less arithmetic
+    python benchmarks/slow_link.py --only grid --links 30 10                # two pipelines of two stages, four ranks
 
 Two pipeline stages in two network namespaces; the link between them passes a token bucket. Rows are added to the file
 of `--keep`, and what is there already is not measured again; a page is written of all rows. Speeds count where nothing
@@ -42,11 +44,11 @@ METHODS: dict[str, str | None] = {
 }
 GRID = {"uncompressed": None, "AC 4/8": "fw=4,bw=8", "AC 4/8, gradients 4": "fw=4,bw=8,dp=4"}
 LINKS = (0, 1000, 500, 300, 100)  # Mbit/s, 0 for no limit
-SPEED = {
+SPEED: dict[str, Any] = {
     **{"width": 256, "length": 128, "layers": 2, "batch": 16, "micro_batches": 4, "samples": 32},
     **{"timed_steps": 10, "learning_rate": 1e-3, "pretrain_steps": 0},
 }
-LOSS = {
+LOSS: dict[str, Any] = {
     **{"width": 64, "length": 64, "layers": 4, "batch": 16, "micro_batches": 4, "samples": 128},
     **{"epochs": 10, "learning_rate": 2e-3, "pretrain_steps": 300},
 }
@@ -85,7 +87,14 @@ def ask(keep: Path, request: Row, methods: dict[str, str | None], link: SlowLink
 
 def key_of(row: Row) -> tuple[Any, ...]:
     """What a row is of."""
-    return tuple(row.get(name) for name in ("kind", "backbone", "seed", "link", "method"))
+    return (*(row.get(name) for name in ("kind", "backbone", "seed", "link", "method")), width_of(row))
+
+
+def width_of(row: Row) -> int:
+    """Width of the layers of a row about speed, or of a request for one; 0 for others, which have one width."""
+    if row["kind"] != "speed":
+        return 0
+    return int(row.get("sizes", row).get("width", SPEED["width"]))
 
 
 def read(keep: Path) -> list[Row]:
@@ -93,9 +102,9 @@ def read(keep: Path) -> list[Row]:
     return [json.loads(line) for line in keep.read_text(encoding="utf-8").splitlines()] if keep.is_file() else []
 
 
-def formula(method: str, direction: str) -> int:
+def formula(method: str, direction: str, width: int) -> int:
     """Bytes of a step's messages by the formula: headers, a flag a sample, numbers and steps."""
-    rows, numbers, compress = SPEED["batch"], SPEED["length"] * SPEED["width"], METHODS[method]
+    rows, numbers, compress = SPEED["batch"], SPEED["length"] * width, METHODS[method]
     if compress is None:
         return rows * numbers * 4
     values = dict(part.split("=") for part in compress.split(","))
@@ -113,7 +122,8 @@ def measure(options: argparse.Namespace) -> str | None:
             with SlowLink() as link:
                 for rate in options.links:
                     link.set_rate(rate or None)
-                    request = {**common, "kind": "speed", "seed": 0, "link": rate, "sizes": SPEED}
+                    request = {**common, "kind": "speed", "seed": 0, "link": rate}
+                    request["sizes"] = {**SPEED, "width": options.width}
                     ask(options.keep, request, METHODS, link, options.limit)
         if options.only in (None, "loss"):
             for seed in range(options.seeds):
@@ -134,9 +144,10 @@ def word(rate: int) -> str:
     return "no limit" if not rate else f"{rate / 1000:g} Gbit/s" if rate >= 1000 else f"{rate} Mbit/s"
 
 
-def speed_table(rows: list[Row], kind: str, backbone: str) -> list[str]:
+def speed_table(rows: list[Row], kind: str, backbone: str, width: int = 0) -> list[str]:
     """Sequences per second by link and method, with the ratio to uncompressed."""
-    found = {(row["link"], row["method"]): row for row in rows if (row["kind"], row["backbone"]) == (kind, backbone)}
+    mine = [row for row in rows if (row["kind"], row["backbone"], width_of(row)) == (kind, backbone, width)]
+    found = {(row["link"], row["method"]): row for row in mine}
     if not found:
         return []
     names = [name for name in (METHODS if kind == "speed" else GRID) if any(name == key[1] for key in found)]
@@ -158,14 +169,15 @@ def speed_table(rows: list[Row], kind: str, backbone: str) -> list[str]:
     return [*lines, "", words, ""]
 
 
-def bytes_table(rows: list[Row]) -> list[str]:
+def bytes_table(rows: list[Row], width: int) -> list[str]:
     """Bytes of a step by the formula and as counted."""
+    rows = [row for row in rows if row["kind"] == "speed" and width_of(row) == width]
     lines = ["| method | forward, formula | forward, counted | backward, formula | backward, counted | times fewer |"]
     lines.append("|---|---:|---:|---:|---:|---:|")
-    plain = formula("uncompressed", "forward") + formula("uncompressed", "backward")
+    plain = formula("uncompressed", "forward", width) + formula("uncompressed", "backward", width)
     for name in METHODS:
-        there, back = formula(name, "forward"), formula(name, "backward")
-        counted = {tuple(row["bytes_per_step"]) for row in rows if row["kind"] == "speed" and row["method"] == name}
+        there, back = formula(name, "forward", width), formula(name, "backward", width)
+        counted = {tuple(row["bytes_per_step"]) for row in rows if row["method"] == name}
         shown = [" and ".join(f"{one[k]:.0f}" for one in sorted(counted)) for k in (0, 1)]
         lines.append(f"| {name} | {there} | {shown[0]} | {back} | {shown[1]} | {plain / (there + back):.1f} |")
     return [*lines, ""]
@@ -196,6 +208,7 @@ def loss_table(rows: list[Row], backbone: str) -> list[str]:
 def page(rows: list[Row], missing: str | None) -> str:
     version = subprocess.run(["uname", "-r"], capture_output=True, text=True, check=False).stdout.strip()
     cores = len(os.sched_getaffinity(0))
+    grid = "" if cores >= 4 else f"Four ranks share {cores} cores here, which costs most where links cost least."
     lines = [
         "# Training over a slow link",
         "",
@@ -209,19 +222,28 @@ def page(rows: list[Row], missing: str | None) -> str:
         "## Speed",
         "",
         f"Sequences a second, median of {SPEED['timed_steps']} steps or more on samples that were visited before, and "
-        f"the ratio to uncompressed on the same link: {SPEED['layers']} layers of width {SPEED['width']}, "
-        f"{SPEED['length']} letters, {SPEED['batch']} sequences a step in {SPEED['micro_batches']} micro-batches.",
+        f"the ratio to uncompressed on the same link: {SPEED['layers']} layers, {SPEED['length']} letters, "
+        f"{SPEED['batch']} sequences a step in {SPEED['micro_batches']} micro-batches. Half the width has half the "
+        "bytes and, where matrices are most of the work, a quarter of the arithmetic.",
         "",
     ]
     if missing is not None:
         lines += [f"Not measured on this machine: {missing}.", ""]
+    widths = sorted({width_of(row) for row in rows if row["kind"] == "speed"}, reverse=True)
     for backbone, name in (("s4d", "State space (S4D)"), ("attention", "Attention")):
-        table = speed_table(rows, "speed", backbone)
-        lines += [f"### {name}", "", *table] if table else []
+        for width in widths:
+            table = speed_table(rows, "speed", backbone, width)
+            lines += [f"### {name}, width {width}", "", *table] if table else []
     grids = [line for backbone in ("s4d", "attention") for line in speed_table(rows, "grid", backbone)]
     lines += ["## Two pipelines of two stages, four namespaces", ""]
+    if grids:
+        lines += [
+            f"Gradients of the two copies pass the links too, in 4 bits with error feedback in the last column. {grid}",
+            "",
+        ]
     lines += grids or [f"Not measured: four ranks need four cores, and this machine has {cores}.", ""]
-    lines += ["## Bytes of a step", "", *bytes_table(rows)]
+    for width in widths:
+        lines += [f"## Bytes of a step, width {width}", "", *bytes_table(rows, width)]
     lines += [
         "## Loss",
         "",
@@ -244,6 +266,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("speed", "loss", "grid", "page"), default=None)
     parser.add_argument("--backbones", nargs="+", choices=("s4d", "attention"), default=["s4d", "attention"])
     parser.add_argument("--links", nargs="+", type=int, default=list(LINKS), help="Mbit/s, 0 for no limit")
+    parser.add_argument("--width", type=int, default=SPEED["width"], help="of the layers whose speed is measured")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--limit", type=float, default=900.0, help="seconds for one row")
     options = parser.parse_args()

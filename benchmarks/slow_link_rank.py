@@ -190,6 +190,8 @@ def main(words: str) -> None:
         found = (loss if request["kind"] == "loss" else speed)(world, request, method)
         if world.rank == 0:
             row = {key: request[key] for key in ("kind", "backbone", "seed", "link") if key in request}
+            if request["kind"] == "speed":
+                row["width"] = request["sizes"]["width"]
             print(json.dumps({**row, "method": method["name"], **found}), flush=True)
     leave()
 
