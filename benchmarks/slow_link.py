@@ -104,12 +104,12 @@ def read(keep: Path) -> list[Row]:
 
 def formula(method: str, direction: str, width: int) -> int:
     """Bytes of a step's messages by the formula: headers, a flag a sample, numbers and steps."""
-    rows, numbers, compress = SPEED["batch"], SPEED["length"] * width, METHODS[method]
+    rows, numbers, compress = int(SPEED["batch"]), int(SPEED["length"]) * width, METHODS[method]
     if compress is None:
         return rows * numbers * 4
     values = dict(part.split("=") for part in compress.split(","))
     bits, group = int(values["fw" if direction == "forward" else "bw"]), int(values.get("group", 64))
-    return SPEED["micro_batches"] * 48 + rows * (1 + -(-numbers * bits // 8) + 2 * -(-numbers // group))
+    return int(SPEED["micro_batches"]) * 48 + rows * (1 + -(-numbers * bits // 8) + 2 * -(-numbers // group))
 
 
 def measure(options: argparse.Namespace) -> str | None:
