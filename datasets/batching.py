@@ -16,6 +16,7 @@ from seqkit.datasets.loading import WORKER_START, TrainingLoader, as_is, seeded
 from seqkit.datasets.order import Draw, EpochBatches
 from seqkit.datasets.series import Array, SeriesSet
 from seqkit.datasets.targets import encode_targets
+from seqkit.datasets.variation import Variation
 
 __all__ = ["SeriesDataset", "fit_channels", "loader", "training_loader"]
 
@@ -27,11 +28,24 @@ class SeriesDataset(Dataset[Batch]):
         series: The series.
         info: What the model was trained on; targets are numbered by it.
         with_target: Whether batches carry targets.
+        vary: How series differ each time a draw of the sampler asks for them; asked for by number they never do.
+        frame: Samples in each step of the series, which vary one by one.
     """
 
-    def __init__(self, series: SeriesSet, info: DataInfo, *, with_target: bool = True) -> None:
+    def __init__(
+        self,
+        series: SeriesSet,
+        info: DataInfo,
+        *,
+        with_target: bool = True,
+        vary: Variation | None = None,
+        frame: int = 1,
+    ) -> None:
+        if vary is not None:
+            vary.check(series)
         self.series = fit_channels(series, info)
         self.target = encode_targets(self.series, info) if with_target else None
+        self.vary, self.frame = vary, frame
 
     def __len__(self) -> int:
         return len(self.series)
@@ -39,12 +53,21 @@ class SeriesDataset(Dataset[Batch]):
     def __getitem__(self, index: int | Draw) -> Batch:
         if isinstance(index, Draw):
             with seeded(index.key):
-                return self.__getitems__(index.places)
+                rows = self._rows(index.places)
+            if self.vary is not None:
+                drawn = np.random.default_rng(index.key)
+                rows = [self.vary.apply(row, drawn, frame=self.frame) for row in rows]
+            return self._batch(rows, index.places)
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """The batch of the series at these places."""
-        rows = [np.asarray(self.series.values[i]) for i in indices]
+        return self._batch(self._rows(indices), indices)
+
+    def _rows(self, indices: Sequence[int]) -> list[Array]:
+        return [np.asarray(self.series.values[i]) for i in indices]
+
+    def _batch(self, rows: list[Array], indices: Sequence[int]) -> Batch:
         observed = [torch.from_numpy(~np.isnan(row)) for row in rows] if self.series.has_missing else None
         chosen = [torch.from_numpy(_filled(row) if observed else np.ascontiguousarray(row)) for row in rows]
         target = self.target[list(indices)] if isinstance(self.target, Tensor) else None
@@ -119,6 +142,8 @@ def training_loader(
     bucket: bool = True,
     with_target: bool = True,
     num_workers: int = 0,
+    vary: Variation | None = None,
+    frame: int = 1,
 ) -> TrainingLoader:
     """What `loader` gives with a seed: batches in a new order in each epoch, and a place within it to go on from.
 
@@ -130,9 +155,11 @@ def training_loader(
         bucket: Whether series of similar length make a batch; see `EpochBatches`.
         with_target: Whether batches carry targets, where the series have them.
         num_workers: Processes that make batches.
+        vary: How series differ each time they are read; None for not at all.
+        frame: Samples in each step of the series, which vary one by one.
 
     Raises:
-        ValueError: series that do not fit `info`: other channels, unknown labels.
+        ValueError: series that do not fit `info` (other channels, unknown labels), or that may not vary.
 
     Example:
         >>> info = DataInfo("toy", "classification", n_channels=1, classes=("a", "b"))
@@ -140,7 +167,7 @@ def training_loader(
         >>> training_loader(series, info, batch_size=1, seed=0).state_dict()
         {'epoch': 0, 'given': 0, 'batches': 2, 'seed': 0}
     """
-    data = SeriesDataset(series, info, with_target=with_target)
+    data = SeriesDataset(series, info, with_target=with_target, vary=vary, frame=frame)
     batches = EpochBatches(data.series.lengths, batch_size, seed, bucket=bucket)
     return TrainingLoader(data, sampler=batches, batch_size=None, **_options(num_workers))
 

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from seqkit.batch import Batch, DataInfo
 from seqkit.checks import check_positive_int
 from seqkit.datasets.batching import loader, training_loader
+from seqkit.datasets.frames import frame_series
 from seqkit.datasets.loading import TrainingLoader
 from seqkit.datasets.prepared import Prepared, load_prepared
 from seqkit.datasets.series import SeriesSet
@@ -21,6 +22,7 @@ from seqkit.datasets.source import Source
 from seqkit.datasets.splits import check_share, cut_series
 from seqkit.datasets.statistics import Statistics, share_missing, statistics_of
 from seqkit.datasets.targets import alike, encode_targets, info_of
+from seqkit.datasets.variation import Variation
 from seqkit.datasets.windows import samples_once
 
 __all__ = ["SeriesDataModule", "Statistics"]
@@ -44,9 +46,12 @@ class SeriesDataModule(LightningDataModule):
         bucket: Whether training batches hold series of similar length; see `EpochBatches`.
         prepared: Whether the set is laid down once as one file that later runs open at once; None for large sets.
         offline: Whether nothing is fetched: files that are not there are an error.
+        frame: Samples in one step of the series, side by side as channels, in all parts; see `frame_series`.
+        vary: How training series differ each time they are read; None for not at all.
 
     Raises:
-        ValueError: an argument out of range; at setup, a channel that no training series has a value of.
+        ValueError: an argument out of range; at setup, a channel that no training series has a value of, or series that
+            cannot be framed or varied.
 
     Example:
         >>> from seqkit.datasets import get_source
@@ -69,6 +74,8 @@ class SeriesDataModule(LightningDataModule):
         bucket: bool = True,
         prepared: bool | None = None,
         offline: bool = False,
+        frame: int = 1,
+        vary: Variation | None = None,
     ) -> None:
         super().__init__()
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -85,6 +92,8 @@ class SeriesDataModule(LightningDataModule):
         self.bucket = bucket
         self.prepared = prepared
         self.offline = offline
+        self.frame = check_positive_int("frame", frame)
+        self.vary = vary
         self._store: Prepared | None = None
         self._training: TrainingLoader | None = None
         self._resume_at: dict[str, int] | None = None
@@ -104,8 +113,10 @@ class SeriesDataModule(LightningDataModule):
         if self.train_series is not None:
             sets = {**sets, "train": _limited(sets["train"], self.train_series, [self.seed, 2])}
         sets = {part: self.source.transform(part, sets[part]) for part in ("train", "val", "test") if part in sets}
-        sets = alike(sets)
+        sets = {part: frame_series(series, self.frame) for part, series in alike(sets).items()}
         train = sets["train"]
+        if self.vary is not None:
+            self.vary.check(train)
         if train.has_missing:
             self._missing = self._kept("missing", lambda: {"share": share_missing(samples_once(train))})["share"]
         info = _ordered(info_of(self.source.name, sets), self.source.classes)
@@ -165,6 +176,8 @@ class SeriesDataModule(LightningDataModule):
             seed=self.seed,
             bucket=self.bucket,
             num_workers=self.num_workers,
+            vary=self.vary,
+            frame=self.frame,
         )
         if self._resume_at is not None:
             self._training.load_state_dict(self._resume_at)
@@ -207,6 +220,7 @@ class SeriesDataModule(LightningDataModule):
         if self._store is None:
             return compute()
         cut = {"validation": self.validation, "test": self.test, "train_series": self.train_series, "seed": self.seed}
+        cut |= {"frame": self.frame} if self.frame > 1 else {}
         return self._store.remember({"what": what, **cut}, compute)
 
     def _test_part(self) -> SeriesSet:

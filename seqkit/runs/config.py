@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 from seqkit.checks import check_choice, check_keys, check_positive_int, nearest
 from seqkit.datasets.registry import source_names, source_options
+from seqkit.datasets.variation import Variation
 from seqkit.models.config import PRESETS, ModelConfig, model_names, model_options, takes_length
 from seqkit.runs.recipes import recipe, refinement
 from seqkit.runs.settings import FORMAT, SECTIONS, check_format, read_yaml
@@ -33,6 +34,12 @@ class DataConfig:
         num_workers: Processes that read and make batches.
         prepared: Whether the set is laid down once as one file, which opens at once and may be larger than memory; None
             for large sets where there is room.
+        frame: Samples in one step of a model, side by side as channels: fewer steps over raw sound or sensors. New
+            files are framed alike; what is streamed comes a frame at a time.
+        vary_speed: By what part training series are faster or slower at most, drawn anew each time: 0.25 for 0.8 to
+            1.25 times as fast. Only for targets that do not depend on speed.
+        vary_gain: By what part their values are larger or smaller at most, in the same sense.
+        vary_shift: Samples left out at their start at most.
         standardize: Whether the model takes each channel, and each value it predicts, in units of the training part's
             deviation from its mean; false leaves both as they are in the files.
         options: Options of the data set, such as `permutation`, or `id`, `time`, `target` of a user's own table.
@@ -51,6 +58,10 @@ class DataConfig:
     bucket: bool = True
     num_workers: int = 0
     prepared: bool | None = None
+    frame: int = 1
+    vary_speed: float = 0.0
+    vary_gain: float = 0.0
+    vary_shift: int = 0
     standardize: bool = True
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -67,6 +78,8 @@ class DataConfig:
                 raise ValueError(f"`{name}` must lie between 0 and 1, got {share!r}")
         if self.train_series is not None:
             check_positive_int("train_series", self.train_series)
+        check_positive_int("frame", self.frame)
+        Variation(self.vary_speed, self.vary_gain, self.vary_shift)
         for name in ("bucket", "standardize"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"`{name}` must be true or false, got {getattr(self, name)!r}")
@@ -75,6 +88,12 @@ class DataConfig:
         if isinstance(self.num_workers, bool) or not isinstance(self.num_workers, int) or self.num_workers < 0:
             raise ValueError(f"`num_workers` must be a whole number of at least 0, got {self.num_workers!r}")
         check_keys(f"data {self.name}", self.options, source_options(self.name))
+
+    @property
+    def variation(self) -> Variation | None:
+        """How training series differ each time they are read; None for not at all."""
+        drawn = Variation(self.vary_speed, self.vary_gain, self.vary_shift)
+        return None if drawn == Variation() else drawn
 
 
 @dataclass(frozen=True)

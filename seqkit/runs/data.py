@@ -40,6 +40,8 @@ def build_data_module(
         num_workers=data.num_workers,
         bucket=data.bucket,
         prepared=data.prepared,
+        frame=data.frame,
+        vary=data.variation,
         offline=offline,
     )
     module.prepare_data()

@@ -205,7 +205,15 @@ def fit_model(
         input_noise=training.input_noise,
     )
     data = config.data
-    batches = training_loader(series, info, batch_size=data.batch_size, seed=seed, bucket=data.bucket)
+    batches = training_loader(
+        series,
+        info,
+        batch_size=data.batch_size,
+        seed=seed,
+        bucket=data.bucket,
+        vary=data.variation,
+        frame=data.frame,
+    )
     if goals is not None:
         batches.dataset.target = goals  # type: ignore[attr-defined] # the loader's own kind of data set
     history = History(training.patience)

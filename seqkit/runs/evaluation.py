@@ -7,12 +7,14 @@ from pathlib import Path
 
 from seqkit.checks import check_choice, check_positive, check_positive_int
 from seqkit.datasets.batching import loader
+from seqkit.datasets.frames import frame_series
 from seqkit.datasets.registry import source_names
 from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.source import PARTS, pick_part
 from seqkit.models import load_model
 from seqkit.runs.config import RunConfig
 from seqkit.runs.data import build_data_module
+from seqkit.runs.framing import rate_of_frames
 from seqkit.runs.inference import SPLITS, measure, measure_naive, new_gaps, run_model, told_rate
 from seqkit.runs.result import Evaluation
 from seqkit.runs.source import build_source
@@ -47,7 +49,7 @@ def evaluate(
 
     Raises:
         FileNotFoundError: no such run or data.
-        ValueError: data that do not fit the model.
+        ValueError: data that do not fit the model, or another rate or `subsample` for a run on frames.
 
     Example:
         >>> import seqkit
@@ -62,7 +64,13 @@ def evaluate(
     folder = RunFolder(run)
     model = load_model(folder.path)
     config = RunConfig.from_file(folder.config)
+    if subsample > 1 and config.data.frame > 1:
+        raise ValueError(
+            f"`subsample` must be 1 for a run on frames of {config.data.frame} samples, which would lose whole frames, "
+            f"got {subsample}; leave it out"
+        )
     series, name, split = _series(config, data, split, offline)
+    sample_rate = rate_of_frames(model, series, config.data.frame, sample_rate)
     if subsample > 1:
         series = series.subsample(subsample)
     rate, notes = told_rate(model, series, sample_rate=sample_rate, subsample=subsample, hide_rate=hide_rate)
@@ -100,4 +108,5 @@ def _series(config: RunConfig, data: str | Path | None, split: str | None, offli
         )
     split = split or "all"
     source = build_source(config.data)
-    return source.transform(split if split in PARTS else "test", source.read(path, split)), str(path), split
+    series = source.transform(split if split in PARTS else "test", source.read(path, split))
+    return frame_series(series, config.data.frame), str(path), split

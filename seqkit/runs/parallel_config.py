@@ -124,6 +124,11 @@ class ParallelConfig:
             return
         if training.precision != "32":
             raise ValueError(f"`precision` must be 32 in a pipeline, got {training.precision!r}; leave it out")
+        if data.variation is not None:
+            raise ValueError(
+                "`vary_speed`, `vary_gain` and `vary_shift` must be 0 in a pipeline, whose series stay as they are, "
+                f"got {data.vary_speed:g}, {data.vary_gain:g}, {data.vary_shift}; leave them out, or take ddp"
+            )
         if config.model.mixer is None:
             raise ValueError(
                 f"{config.model.name} has no layers to cut between; choose a model with a mixer, such as s4d"

@@ -12,11 +12,13 @@ import numpy as np
 
 from seqkit.checks import check_choice, check_positive
 from seqkit.datasets.batching import loader
+from seqkit.datasets.frames import frame_series
 from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.source import PARTS
 from seqkit.files import write_whole
 from seqkit.models import SequenceModel, load_model
 from seqkit.runs.config import RunConfig
+from seqkit.runs.framing import rate_of_frames
 from seqkit.runs.inference import SPLITS, new_gaps, run_model, told_rate
 from seqkit.runs.source import build_source
 from seqkit.tasks.run_folder import RunFolder
@@ -50,7 +52,7 @@ def predict(
 
     Raises:
         FileNotFoundError: no such run or file.
-        ValueError: series that do not fit the model, or an output of unknown kind.
+        ValueError: series that do not fit the model (also frames of another sample rate), or an output of unknown kind.
         FileExistsError: the output is a folder, or the input itself.
 
     Warns:
@@ -73,6 +75,8 @@ def predict(
         raise FileNotFoundError(f"there is no file or folder {data} to predict for")
     source = build_source(config.data)
     series = source.to_predict(split if split in PARTS else "test", source.read(Path(data), split))
+    series = frame_series(series, config.data.frame)
+    sample_rate = rate_of_frames(model, series, config.data.frame, sample_rate)
     rate, notes = told_rate(model, series, sample_rate=sample_rate)
     for note in (*notes, *new_gaps(model, series)):
         warnings.warn(note, stacklevel=2)
