@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
@@ -10,7 +9,8 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from seqkit.checks import check_choice, check_keys, check_lengths, check_positive, check_shape
+from seqkit.checks import check_lengths, check_positive, check_shape
+from seqkit.registry import Registry
 
 __all__ = [
     "Mixer",
@@ -229,7 +229,7 @@ def scan_by_step(
     return mask_past_end(torch.stack(outputs, dim=1), lengths), state
 
 
-_MIXERS: dict[str, type[Mixer]] = {}
+_MIXERS: Registry[Mixer] = Registry("mixer", no_options=("d_model",))
 M = TypeVar("M", bound=type[Mixer])
 
 
@@ -247,14 +247,7 @@ def register_mixer(name: str) -> Callable[[M], M]:
         >>> register_mixer("gru")(GRU) is GRU  # the same class again is no harm
         True
     """
-
-    def register(cls: M) -> M:
-        if name in _MIXERS and _MIXERS[name] is not cls:
-            raise ValueError(f"a mixer named {name!r} is already registered: {_MIXERS[name].__qualname__}")
-        _MIXERS[name] = cls
-        return cls
-
-    return register
+    return _MIXERS.register(name)
 
 
 def mixer_names() -> list[str]:
@@ -264,7 +257,7 @@ def mixer_names() -> list[str]:
         >>> "gru" in mixer_names()
         True
     """
-    return sorted(_MIXERS)
+    return sorted(_MIXERS.names())
 
 
 def get_mixer(name: str) -> type[Mixer]:
@@ -277,7 +270,7 @@ def get_mixer(name: str) -> type[Mixer]:
         >>> get_mixer("lstm").__name__
         'LSTM'
     """
-    return _MIXERS[check_choice("mixer", name, mixer_names())]
+    return _MIXERS.get(name)
 
 
 def mixer_options(name: str, given: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -294,7 +287,4 @@ def mixer_options(name: str, given: dict[str, Any] | None = None) -> dict[str, A
         >>> mixer_options("gru")
         {}
     """
-    parameters = inspect.signature(get_mixer(name)).parameters
-    defaults = {key: p.default for key, p in parameters.items() if key != "d_model"}
-    check_keys(f"mixer {name}", given or {}, defaults)
-    return {**defaults, **(given or {})}
+    return _MIXERS.options(name, given)

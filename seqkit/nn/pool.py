@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -10,7 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from seqkit.checks import check_choice, check_keys, check_lengths, check_positive_int
+from seqkit.checks import check_lengths, check_positive_int
+from seqkit.registry import Registry
 
 __all__ = [
     "LastPool",
@@ -107,7 +107,7 @@ class Pool(nn.Module, ABC):
         """Takes a block (B, L, D) that continues from `state`; returns the pooled value and the new state."""
 
 
-_POOLS: dict[str, type[Pool]] = {}
+_POOLS: Registry[Pool] = Registry("pool", no_options=("d_model",))
 P = TypeVar("P", bound=type[Pool])
 
 
@@ -125,14 +125,7 @@ def register_pool(name: str) -> Callable[[P], P]:
         >>> register_pool("mean")(MeanPool) is MeanPool  # the same class again is no harm
         True
     """
-
-    def register(cls: P) -> P:
-        if name in _POOLS and _POOLS[name] is not cls:
-            raise ValueError(f"a pooling named {name!r} is already registered: {_POOLS[name].__qualname__}")
-        _POOLS[name] = cls
-        return cls
-
-    return register
+    return _POOLS.register(name)
 
 
 def pool_names() -> list[str]:
@@ -142,7 +135,7 @@ def pool_names() -> list[str]:
         >>> pool_names()[:3]
         ['mean', 'last', 'max']
     """
-    return list(_POOLS)
+    return _POOLS.names()
 
 
 def pool_options(name: str, given: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -159,10 +152,7 @@ def pool_options(name: str, given: dict[str, Any] | None = None) -> dict[str, An
         >>> pool_options("mean")
         {}
     """
-    parameters = inspect.signature(_POOLS[check_choice("pool", name, _POOLS)]).parameters
-    defaults = {key: p.default for key, p in parameters.items() if key != "d_model"}
-    check_keys(f"pool {name}", given or {}, defaults)
-    return {**defaults, **(given or {})}
+    return _POOLS.options(name, given)
 
 
 def build_pool(name: str, d_model: int, **options: Any) -> Pool:
@@ -180,8 +170,7 @@ def build_pool(name: str, d_model: int, **options: Any) -> Pool:
         >>> type(build_pool("max", 4)).__name__
         'MaxPool'
     """
-    check_choice("pool", name, _POOLS)
-    return _POOLS[name](d_model, **pool_options(name, options))
+    return _POOLS.get(name)(d_model, **pool_options(name, options))
 
 
 def inside_lengths(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:

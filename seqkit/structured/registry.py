@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from seqkit.checks import check_choice, check_keys
+from seqkit.registry import Registry
 from seqkit.structured.matrix import StructuredMatrix
 
 __all__ = ["get_structure", "register_structure", "structure_names", "structure_options"]
 
-_STRUCTURES: dict[str, type[StructuredMatrix]] = {}
-S = TypeVar("S", bound=type[StructuredMatrix])
 NO_OPTIONS = ("in_features", "out_features", "device", "dtype")
+_STRUCTURES: Registry[StructuredMatrix] = Registry("structure", no_options=NO_OPTIONS)
+S = TypeVar("S", bound=type[StructuredMatrix])
 
 
 def register_structure(name: str) -> Callable[[S], S]:
@@ -30,14 +29,7 @@ def register_structure(name: str) -> Callable[[S], S]:
         >>> register_structure("low_rank")(LowRank) is LowRank  # the same class again is no harm
         True
     """
-
-    def register(cls: S) -> S:
-        if name in _STRUCTURES and _STRUCTURES[name] is not cls:
-            raise ValueError(f"a structure named {name!r} is already registered: {_STRUCTURES[name].__qualname__}")
-        _STRUCTURES[name] = cls
-        return cls
-
-    return register
+    return _STRUCTURES.register(name)
 
 
 def structure_names() -> list[str]:
@@ -47,7 +39,7 @@ def structure_names() -> list[str]:
         >>> "low_rank" in structure_names()
         True
     """
-    return sorted(_STRUCTURES)
+    return sorted(_STRUCTURES.names())
 
 
 def get_structure(name: str) -> Callable[..., StructuredMatrix]:
@@ -65,7 +57,7 @@ def get_structure(name: str) -> Callable[..., StructuredMatrix]:
 
 def structure_class(name: str) -> type[StructuredMatrix]:
     """The same, typed as a class and not as what makes a matrix from sizes and options."""
-    return _STRUCTURES[check_choice("structure", name, structure_names())]
+    return _STRUCTURES.get(name)
 
 
 def structure_options(name: str, given: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -82,7 +74,4 @@ def structure_options(name: str, given: dict[str, Any] | None = None) -> dict[st
         >>> structure_options("low_rank")
         {'rank': None}
     """
-    parameters = inspect.signature(get_structure(name)).parameters
-    defaults = {key: p.default for key, p in parameters.items() if key not in NO_OPTIONS}
-    check_keys(f"structure {name}", given or {}, defaults)
-    return {**defaults, **(given or {})}
+    return _STRUCTURES.options(name, given)
