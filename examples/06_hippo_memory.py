@@ -1,11 +1,22 @@
 """A memory of 64 numbers: a long signal in, sample by sample or all at once, and its whole past back out.
 
 Half of the samples are missing, and the same signal played at another speed leaves the same numbers.
+
+    python examples/06_hippo_memory.py [FOLDER]
+
+Expect the past read back to three digits. FOLDER (runs/examples) gets 06_hippo_memory.png: a signal of 4000 samples, and
+what 16, 32 and 64 numbers keep of it.
 """
+
+import sys
+from pathlib import Path
 
 import torch
 
 from seqkit import HiPPOMemory
+from seqkit.figures import new_figure, save_figure
+
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples")
 
 
 def signal(time: torch.Tensor) -> torch.Tensor:
@@ -47,3 +58,19 @@ for measure, window in (("legs", None), ("legt", 5.0), ("fourier", 5.0), ("lagt"
     other = HiPPOMemory(64, measure, window=window)
     read = other.reconstruct(other.project(u, time), recent, elapsed=seconds)[0, :, 0]
     print(f"{measure:8} error over the last 4 s {float((read - signal(recent)).abs().max()):.4f}")
+
+figure = new_figure(9, 5)
+above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+above.plot(time, u[0, :, 0], color="0.8", linewidth=4, label="signal, 4000 samples")
+for order, colour in ((16, "C1"), (32, "C2"), (64, "C0")):
+    smaller = HiPPOMemory(order)
+    read = smaller.reconstruct(smaller.project(u, time), time - step / 2, elapsed=seconds)[0, :, 0]
+    above.plot(time, read, color=colour, linewidth=1, label=f"read from {order} numbers")
+    below.semilogy(time, (read - u[0, :, 0]).abs(), color=colour, linewidth=1)
+above.set(title="What a LegS memory keeps of 20 s, read back at the end", ylabel="signal", ylim=(-1.5, 2))
+above.legend(loc="upper center", ncols=4, fontsize=8)
+below.set(xlabel="time, s", ylabel="error", ylim=(1e-6, 2))
+for axes in (above, below):
+    axes.grid(alpha=0.3)
+save_figure(figure, folder / "06_hippo_memory.png")
+print("picture:", folder / "06_hippo_memory.png")

@@ -1,11 +1,25 @@
-"""The operators under the layers, on their own: one map as a convolution and as a recurrence, on any machine."""
+"""The operators under the layers, on their own: one map as a convolution and as a recurrence, on any machine.
+
+A layer's arithmetic is a few functions of `seqkit.kernels`, for those who build layers of their own. Each has a plain form
+and faster ones for CPU and GPU; `explain` says which would be taken.
+
+    python examples/07_operators.py [FOLDER]
+
+Expect differences below 1e-4, which is rounding in float32, and 0 past a series' end. FOLDER (runs/examples) gets
+07_operators.png: a kernel, and the same output from a convolution and from a recurrence.
+"""
+
+import sys
+from pathlib import Path
 
 import torch
 
+from seqkit.figures import new_figure, save_figure
 from seqkit.kernels import explain, krylov, long_conv, ssm_scan, vandermonde
 
 
 def main() -> None:
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples")
     torch.manual_seed(0)
     n_channels, n_pairs, length = 4, 16, 5000
     # A damped oscillator for each pair; |A_bar| is just below 1, so the past fades slowly.
@@ -33,6 +47,19 @@ def main() -> None:
     y, _ = ssm_scan(u, a, B, C, steps=steps, discretization="zero_order_hold", lengths=torch.tensor([length, 700]))
     print("past the end of the second:    ", float(y[1, :, 700:].abs().max()))
     print(explain(long_conv, u, kernel))
+
+    figure = new_figure(9, 3.5)
+    left, right = figure.subplots(1, 2)
+    left.plot(kernel[:2, :400].T, linewidth=1, label=["channel 1", "channel 2"])
+    left.set(title="What a layer convolves with", xlabel="lag, samples", ylabel="kernel")
+    right.plot(whole[0, 0, :120], color="0.75", linewidth=4, label="convolution, all at once")
+    right.plot(streamed[0, 0, :120], color="C3", linewidth=1, label="recurrence, sample by sample")
+    right.set(title="One map in two forms", xlabel="sample", ylabel="output of channel 1")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    save_figure(figure, folder / "07_operators.png")
+    print("picture:", folder / "07_operators.png")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,14 @@
-"""Forecast airline passengers with intervals, month by month as they come in, and keep a series in a memory."""
+"""Forecast airline passengers with intervals, month by month as they come in, and keep a series in a memory.
 
+    python examples/12_forecaster.py [FOLDER]
+
+Expect about a third of the error that repeating last year has. FOLDER (runs/examples) gets 12_forecaster.png: the
+forecast of a year with its interval, and the year as it came.
+"""
+
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +17,9 @@ from sklearn.pipeline import make_pipeline
 from sktime.datasets import load_airline
 
 from seqkit.estimators import HiPPOTransformer, LSSLForecaster
+from seqkit.figures import new_figure, save_figure
+
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples")
 
 warnings.simplefilter("ignore")  # of sktime, on what a later version will change
 
@@ -25,6 +36,19 @@ table = pd.DataFrame(
 print(table.round().astype(int))
 last_year = np.abs(coming[:12].to_numpy() - known[-12:].to_numpy()).mean()
 print(f"mean error {(year - coming[:12]).abs().mean():.1f}, of the same months of last year {last_year:.1f}")
+
+figure = new_figure(8, 3.8)
+axes = figure.subplots()
+axes.plot(passengers.index[-84:-12].to_timestamp(), passengers[-84:-12], color="0.6", linewidth=3, label="as it was")
+months = table.index.to_timestamp()
+axes.plot(months, table["forecast"], color="C1", label="forecast")
+axes.fill_between(months, table["low"], table["high"], color="C1", alpha=0.2, linewidth=0, label="90 % interval")
+axes.set(title="Airline passengers, forecast from the dashed line on", xlabel="year", ylabel="thousands in a month")
+axes.axvline(months[0], color="black", linewidth=0.8, linestyle="--")
+axes.grid(alpha=0.3)
+axes.legend(loc="upper left", fontsize=8)
+save_figure(figure, folder / "12_forecaster.png")
+print("picture:", folder / "12_forecaster.png")
 
 # 2. As months come in: the stream forecasts from each, in constant time, and `update` also learns from them.
 stream = forecaster.stream()

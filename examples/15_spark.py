@@ -1,7 +1,13 @@
 """Streams on a cluster: a folder of samples to a folder of answers by Spark, and predictions for a table of series.
 
 Here the cluster is this machine; elsewhere only the session and the source differ, see "On a cluster" in
-docs/streaming.md. Needs `pip install 'seqkit[spark]'` and Java 17 or newer.
+docs/streaming.md. Needs `pip install 'seqkit[spark]'` and Java 17 or newer;
+without them the example says so and ends.
+
+    python examples/15_spark.py [FOLDER]
+
+Expect answers after every tenth sample, and a sentence for the one row that is wrong. FOLDER (runs/examples) gets
+15_spark.png: Spark's answers on top of those of a stream in this process.
 """
 
 import json
@@ -17,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from seqkit import DataInfo, ModelConfig, Stream
+from seqkit.figures import new_figure, save_figure
 from seqkit.models import SequenceModel, save_model
 
 for library in ("pyspark", "pandas", "pyarrow"):
@@ -29,6 +36,7 @@ if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
 
 from seqkit.streaming.spark import local_session, predict_table, stream_table  # noqa: E402
 
+picture = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples") / "15_spark.png"
 warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas")
 
 with tempfile.TemporaryDirectory() as name:
@@ -62,11 +70,21 @@ with tempfile.TemporaryDirectory() as name:
     found = spark.read.schema(answers.schema).json(str(folder / "answers")).collect()
     for row in sorted(found, key=lambda row: (row.person, row["count"])):
         print(row.person, row["count"], row.prediction, row.error or [round(share, 3) for share in row.probabilities])
-    stream = Stream(model)
-    for sample in people["ada"]:
-        stream.push(sample)
-    [last] = [row for row in found if row.person == "ada" and row["count"] == 40]
-    assert math.isclose(last.probabilities[0], float(stream.predict_proba()[0]), rel_tol=1e-5)
+
+    figure = new_figure(7, 3.8)
+    axes = figure.subplots()
+    for colour, (person, signal) in zip(("C0", "C1", "C2"), people.items(), strict=True):
+        stream = Stream(model)
+        here = [float(stream.push(sample)[0]) for sample in signal]
+        there = {row["count"]: row.probabilities[0] for row in found if row.person == person and row.error is None}
+        assert all(math.isclose(share, here[count - 1], rel_tol=1e-5) for count, share in there.items())
+        axes.plot(range(1, 41), here, color=colour, alpha=0.4, label=f"{person}, in this process")
+        axes.plot(list(there), list(there.values()), "o", color=colour, label=f"{person}, by Spark")
+    axes.set(title="Answers of an untrained model to noise, twice", xlabel="samples", ylabel="probability of rest")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, ncols=3)
+    save_figure(figure, picture)
+    print("picture:", picture)
 
     # Whole series, one in each row; a column that is not read comes through.
     series = [(person, signal.tolist()) for person, signal in people.items()]

@@ -2,6 +2,11 @@
 
 Each holds half of the layers. What passes between them is the change of each sample's activation since its last visit,
 in 4 bits, and its gradient in 8 bits. The same function runs unchanged under `torchrun` on two machines.
+
+    python examples/22_pipeline.py [FOLDER]
+
+Expect the same accuracy with a fifth of the bytes. FOLDER (runs/examples) gets 22_pipeline.png: the loss over the bytes
+that were sent, with and without compression.
 """
 
 import os
@@ -10,12 +15,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import math
+import sys
+from pathlib import Path
 
 import torch
 from torch.nn import functional as F
 
 from seqkit import DataInfo, ModelConfig, SequenceModel, param_groups
 from seqkit.distributed import Compression, Pipeline, World, join_states, run_ranks, split_model
+from seqkit.figures import new_figure, save_figure
 
 SERIES, LENGTH, BATCH, EPOCHS = 96, 48, 32, 6
 
@@ -40,7 +48,7 @@ def train(world: World, words: str | None) -> tuple[list[float], list[int], floa
     compression = None if words is None else Compression.parse(words)
     pipeline = Pipeline(split.stages, split.shapes, world, batch_size=BATCH, micro_batches=4, compression=compression)
     optimizer = torch.optim.AdamW(param_groups(torch.nn.ModuleList(pipeline.modules), learning_rate=0.02))
-    order, losses = torch.Generator().manual_seed(1), []
+    order, losses, sent = torch.Generator().manual_seed(1), [], []
     for _ in range(EPOCHS):
         for ids in torch.randperm(SERIES, generator=order).split(BATCH):
             target = y[ids]
@@ -52,20 +60,33 @@ def train(world: World, words: str | None) -> tuple[list[float], list[int], floa
             optimizer.step()
             optimizer.zero_grad()
             losses.append(0.0 if loss is None else loss)
+            sent.append(pipeline.bytes_sent)
     states = pipeline.gather()  # one set of weights, on rank 0
     accuracy = 0.0
     if states is not None:
         model.load_state_dict(join_states(states))
         accuracy = float((model.predict(x).argmax(-1) == y).double().mean())
-    return losses, [pipeline.bytes_sent], accuracy
+    return losses, sent, accuracy
 
 
 def main() -> None:
     """Trains with and without compression."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples")
+    figure = new_figure(6, 4)
+    axes = figure.subplots()
     for words in (None, "fw=4,bw=8"):
         first, last = run_ranks(train, 2, words)
-        sent = (first[1][0] + last[1][0]) / 1e6
-        print(f"{words or 'uncompressed':>12}: loss {last[0][-1]:.3f}, accuracy {first[2]:.1%}, {sent:.2f} MB sent")
+        sent = [(one + other) / 1e6 for one, other in zip(first[1], last[1], strict=True)]
+        name = words or "uncompressed"
+        print(f"{name:>12}: loss {last[0][-1]:.3f}, accuracy {first[2]:.1%}, {sent[-1]:.2f} MB sent")
+        axes.plot(sent, last[0], marker=".", label=name)
+    axes.set(
+        title="Two processes that share a model", xlabel="sent, MB", ylabel="loss of the batch, nat", ylim=(0, None)
+    )
+    axes.grid(alpha=0.3)
+    axes.legend()
+    save_figure(figure, folder / "22_pipeline.png")
+    print("picture:", folder / "22_pipeline.png")
 
 
 if __name__ == "__main__":
