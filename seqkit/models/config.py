@@ -9,7 +9,7 @@ import seqkit.attention
 import seqkit.longconv
 import seqkit.ssm  # noqa: F401  all register mixers that the presets name, and one a pooling
 from seqkit.checks import check_choice, check_keys, check_positive_int, check_unit_interval
-from seqkit.nn import mixer_options, norm_names, pool_names, pool_options
+from seqkit.nn import mixer_options, norm_names, perceptron_norms, pool_names, pool_options
 from seqkit.nn.backbone import ACTIVATIONS
 from seqkit.nn.backbone import OUTPUTS as DENSE_OUTPUTS
 
@@ -29,7 +29,7 @@ class ModelConfig:
         n_layers: Number of residual blocks; of hidden layers after the pooling in a model without a mixer.
         dropout: Share of values dropped in each block, in [0, 1); with pool "share" of what is pooled instead, as its
             levels must be those of whole outputs.
-        norm: "layer", "rms" or "none".
+        norm: "layer", "rms" or "none"; in a model without a mixer also "batch", by the statistics of a training batch.
         activation: "gelu", "relu", "silu" or "none".
         output: Output map of each block: "gated", "linear" or "none"; "mlp" for a transformer's feed-forward part,
             "monarch" for the same with Monarch matrices.
@@ -65,7 +65,7 @@ class ModelConfig:
         check_positive_int("d_model", self.d_model)
         check_positive_int("n_layers", self.n_layers)
         check_unit_interval("dropout", self.dropout)
-        check_choice("norm", self.norm, norm_names())
+        check_choice("norm", self.norm, perceptron_norms() if self.mixer is None else norm_names())
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("output", self.output, OUTPUTS)
         check_choice("pool", self.pool, pool_names())

@@ -1,6 +1,7 @@
 """The mixer contract and registry, residual backbone, norms, holding, pooling, heads; LSTM, GRU, neural operators."""
 
 from seqkit.nn.backbone import Backbone, BackboneState, ResidualBlock
+from seqkit.nn.batch_norm import BatchNorm
 from seqkit.nn.feed_forward import FeedForward
 from seqkit.nn.fourier import SpectralConv1d, SpectralConv2d
 from seqkit.nn.head import ClassHead, ValueHead
@@ -18,7 +19,7 @@ from seqkit.nn.mixer import (
 )
 from seqkit.nn.norm import InputNorm, build_norm, norm_names
 from seqkit.nn.operator import NeuralOperator, relative_l2
-from seqkit.nn.perceptron import Perceptron
+from seqkit.nn.perceptron import Perceptron, perceptron_norms
 from seqkit.nn.pool import (
     LastPool,
     MaxPool,
@@ -40,6 +41,7 @@ __all__ = [
     "TCN",
     "Backbone",
     "BackboneState",
+    "BatchNorm",
     "ClassHead",
     "FeedForward",
     "InputNorm",
@@ -68,6 +70,7 @@ __all__ = [
     "mixer_names",
     "mixer_options",
     "norm_names",
+    "perceptron_norms",
     "pool_names",
     "pool_options",
     "register_mixer",

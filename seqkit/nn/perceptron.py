@@ -9,10 +9,25 @@ from torch.nn import functional as F
 
 from seqkit.checks import check_choice, check_positive_int, check_unit_interval
 from seqkit.nn.backbone import ACTIVATIONS, OUTPUTS
+from seqkit.nn.batch_norm import BatchNorm
 from seqkit.nn.feed_forward import FeedForward
-from seqkit.nn.norm import build_norm
+from seqkit.nn.norm import build_norm, norm_names
 
-__all__ = ["Perceptron"]
+__all__ = ["Perceptron", "perceptron_norms"]
+
+
+def perceptron_norms() -> list[str]:
+    """Names of the normalisations that a perceptron takes: those of a block, and "batch".
+
+    Example:
+        >>> perceptron_norms()
+        ['layer', 'rms', 'none', 'batch']
+    """
+    return [*norm_names(), "batch"]
+
+
+def _norm(name: str, d_model: int) -> nn.Module:
+    return BatchNorm(d_model) if name == "batch" else build_norm(name, d_model)
 
 
 class Perceptron(nn.Module):
@@ -22,7 +37,8 @@ class Perceptron(nn.Module):
         n_features: Width of the input.
         d_model: Width D of hidden layers and output.
         n_layers: Number of hidden layers.
-        norm: "layer", "rms" or "none".
+        norm: "layer", "rms", "none" or "batch": features have no time any more, so that the statistics of a batch may
+            serve; see `BatchNorm`.
         activation: "gelu", "relu", "silu" or "none".
         output: "gated" for `a * sigmoid(b)` with (a, b) = W y of width 2 D, "linear" for W y, "none" for y, "mlp" for
             hidden layers `x + dropout(F(norm(x)))` with a feed-forward part F four times as wide.
@@ -51,12 +67,13 @@ class Perceptron(nn.Module):
         super().__init__()
         check_positive_int("n_layers", n_layers)
         self.output = check_choice("output", output, OUTPUTS)
+        check_choice("norm", norm, perceptron_norms())
         check_choice("activation", activation, ACTIVATIONS)
         wide = output == "mlp"  # which has an activation and dropout of its own
         self.activation = nn.Identity() if wide else ACTIVATIONS[activation]()
         self.dropout = nn.Dropout(check_unit_interval("dropout", dropout))
         self.enter = nn.Linear(check_positive_int("n_features", n_features), check_positive_int("d_model", d_model))
-        self.norms = nn.ModuleList(build_norm(norm, d_model) for _ in range(n_layers))
+        self.norms = nn.ModuleList(_norm(norm, d_model) for _ in range(n_layers))
 
         def layer() -> nn.Module:
             if wide:
@@ -65,7 +82,7 @@ class Perceptron(nn.Module):
             return nn.Identity() if output == "none" else nn.Linear(d_model, width)
 
         self.maps = nn.ModuleList(layer() for _ in range(n_layers))
-        self.norm = build_norm(norm, d_model)
+        self.norm = _norm(norm, d_model)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps features (..., n_features) to (..., D)."""

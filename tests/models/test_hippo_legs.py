@@ -96,3 +96,20 @@ def test_other_models_may_pool_by_legs():
     for block in x.split([7, 13], dim=1):
         outputs, state = model.scan(block, state)
     assert torch.allclose(outputs, model(x), atol=1e-4)
+
+
+def test_normalised_by_batches_it_is_still_a_stream():
+    info = DataInfo("toy", "classification", n_channels=2, classes=("a", "b"))
+    config = ModelConfig.preset("hippo_legs", d_model=8, order=5, norm="batch", output="linear", dropout=0.0)
+    model, x = SequenceModel.from_config(config, info, seed=0).double(), series()
+    for _ in range(5):
+        model(series(23, 16))
+    assert not torch.allclose(model(x)[:1], model(x[:1]))  # in training the others count
+    model.eval()
+    assert (model(x)[:1] - model(x[:1])).abs().max() < 1e-12
+    state = model.initial_state(3)
+    for k in range(23):
+        out, state = model.step(x[:, k], state)
+    assert (out - model(x)).abs().max() < 1e-11
+    with pytest.raises(ValueError, match="`norm` must be one of layer, rms, none, got 'batch'"):
+        ModelConfig.preset("s4d", norm="batch")
