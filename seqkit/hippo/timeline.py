@@ -105,8 +105,9 @@ def _kept(u: Tensor, lengths: Tensor | None, observed: Tensor | None) -> Tensor 
         keep = observed.to(u.device)
     if lengths is not None:
         check_lengths(lengths, batch, length)
-        inside = torch.arange(length, device=u.device) < lengths.to(u.device)[:, None]
-        keep = inside if keep is None else keep & inside
+        if not (readable(lengths) and bool((lengths == length).all())):  # else all series share one time line
+            inside = torch.arange(length, device=u.device) < lengths.to(u.device)[:, None]
+            keep = inside if keep is None else keep & inside
     return keep
 
 

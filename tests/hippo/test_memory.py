@@ -13,6 +13,7 @@ from safetensors.torch import load, save
 
 import seqkit
 from seqkit.hippo import Fourier, HiPPOMemory, LagT, LegS, LegT, MemoryState, transition
+from seqkit.hippo.timeline import timeline
 
 KINDS = {
     "midpoint": {},
@@ -208,6 +209,16 @@ def test_missing_and_padded_samples_are_as_if_never_there(memory, times, dtype):
     (grad,) = torch.autograd.grad(got.sum(), spoilt)
     assert bool((grad[~inside] == 0).all())
     assert bool(grad[inside].isfinite().all())
+
+
+def test_lengths_that_leave_nothing_out_are_none(memory):
+    u = random(BATCH, LENGTH, WIDTH)
+    full = torch.full((BATCH,), LENGTH)
+    assert torch.equal(memory.project(u, lengths=full), memory.project(u))
+    zero = torch.zeros(BATCH, dtype=torch.float64)
+    settings = {"rate": 1.0, "timestamps": None, "observed": None}
+    assert timeline(u, zero, zero, lengths=full, **settings).edges.shape == (1, LENGTH + 1)  # one for all series
+    assert len(timeline(u, zero, zero, lengths=full - torch.tensor([0, 0, 1]), **settings).edges) == BATCH
 
 
 def test_a_gap_at_the_end_of_a_block_is_remembered_by_the_clock(memory):
