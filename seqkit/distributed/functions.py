@@ -19,6 +19,9 @@ __all__ = ["RankError", "run_ranks"]
 _GRACE = 10.0
 """Seconds that the other ranks get to say their word after one has failed."""
 
+_PRELOADED = ["seqkit.distributed.pipeline", "seqkit.distributed.split", "seqkit.kernels.quantise.loops"]
+"""Modules that most ranks need; one that cannot be imported, as for want of numba, is passed over."""
+
 
 class RankError(RuntimeError):
     """A function failed on some rank.
@@ -65,7 +68,7 @@ def run_ranks(
     check_positive_int("n_ranks", n_ranks)
     context: Any = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
     if hasattr(os, "fork"):  # what takes seconds to import is imported once for all ranks
-        context.set_forkserver_preload(["seqkit.distributed.pipeline"])
+        context.set_forkserver_preload(_PRELOADED)
     store = shared_store()
     ranks, pipes = [], []
     for rank in range(n_ranks):

@@ -135,7 +135,7 @@ def train(world: World, schedule: str, n_stages: int) -> dict[str, Any]:
 
 
 def properties(world: World) -> dict[str, Any]:
-    """Much in one process group, since starting ranks is what takes time."""
+    """What holds of a pipeline of two ranks whatever the schedule and the bits."""
     found: dict[str, Any] = {}
 
     # Both ends of a cut hold the same after each epoch; the schedule changes nothing.
@@ -388,3 +388,22 @@ def in_lightning(world: World) -> dict[str, Any]:
     dist.all_gather_object(found, mine)
     logged = {key: float(value) for key, value in trainer.callback_metrics.items()}
     return {"weights": join_states([state for states in found for state in states]), "logged": logged}
+
+
+def two_ranks(world: World, folder: str) -> dict[str, Any]:
+    """All that two ranks show, in one process group, since starting them is what takes time."""
+    return {
+        "gpipe": train(world, "gpipe", 2),
+        "interleaved": train(world, "interleaved", 4),
+        "properties": properties(world),
+        "straight through": straight_through(world),
+        "contract": contract(world),
+        "refusals": refusals(world),
+        "resumed": resumed(world, folder),
+        "in lightning": in_lightning(world),  # the last, since its trainer takes the process group for its own
+    }
+
+
+def four_ranks(world: World) -> dict[str, Any]:
+    """All that four ranks show."""
+    return {"1f1b": train(world, "1f1b", 4), "plain": grid(world, None), "coded": grid(world, "fw=32,bw=32,dp=8")}

@@ -25,19 +25,35 @@ def importable() -> Iterator[None]:
 def run(name: str, n_ranks: int, *arguments: Any, timeout: float = 60.0) -> list[Any]:
     import pipeline_ranks  # found by the fixture's path
 
-    return run_ranks(getattr(pipeline_ranks, name), n_ranks, *arguments, timeout=timeout, limit=240.0)
+    return run_ranks(getattr(pipeline_ranks, name), n_ranks, *arguments, timeout=timeout, limit=480.0)
+
+
+@pytest.fixture(scope="module")
+def two(importable: None, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of two ranks found; started once, since starting takes longer than most of what they do."""
+    return run("two_ranks", 2, str(tmp_path_factory.mktemp("checkpoints")))
+
+
+@pytest.fixture(scope="module")
+def four(importable: None) -> list[dict[str, Any]]:
+    """What each of four ranks found."""
+    return run("four_ranks", 4)
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-@pytest.mark.parametrize(("schedule", "n_ranks", "n_stages"), [("gpipe", 2, 2), ("1f1b", 4, 4), ("interleaved", 2, 4)])
-def test_it_is_the_training_of_one_process(schedule: str, n_ranks: int, n_stages: int) -> None:
+@pytest.mark.parametrize(
+    ("ranks", "schedule", "n_stages"), [("two", "gpipe", 2), ("four", "1f1b", 4), ("two", "interleaved", 4)]
+)
+def test_it_is_the_training_of_one_process(
+    ranks: str, schedule: str, n_stages: int, request: pytest.FixtureRequest
+) -> None:
     import pipeline_ranks
 
     losses, weights = pipeline_ranks.alone(2)
-    found = run("train", n_ranks, schedule, n_stages)
+    found = [rank[schedule] for rank in request.getfixturevalue(ranks)]
     last = next(one for one in found if one["losses"][0] is not None)
     assert last["losses"] == pytest.approx(losses, rel=1e-5)
     for name, value in found[0]["weights"].items():
@@ -53,8 +69,8 @@ def test_it_is_the_training_of_one_process(schedule: str, n_ranks: int, n_stages
 
 
 @pytest.fixture(scope="module")
-def properties(importable: None) -> list[dict[str, Any]]:
-    return run("properties", 2)
+def properties(two: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [rank["properties"] for rank in two]
 
 
 @pytest.mark.parametrize("bits", ["4/8", "2/4 bfloat16"])
@@ -98,10 +114,8 @@ def test_the_bytes_are_those_of_the_formula(properties: list[dict[str, Any]]) ->
     assert properties[1]["bytes"] == (gradients, gradients)
 
 
-def test_gradients_go_straight_through(importable: None) -> None:
-    import pipeline_ranks  # noqa: F401
-
-    found = run("straight_through", 2)[0]
+def test_gradients_go_straight_through(two: list[dict[str, Any]]) -> None:
+    found = two[0]["straight through"]
     for bits, limit in ((32, 1e-5), (8, 0.02)):
         gradients, true, error = found[bits]
         assert error > 0.01  # the received activation is another one than the true one
@@ -111,8 +125,8 @@ def test_gradients_go_straight_through(importable: None) -> None:
                 assert lost <= limit * value.norm() + 1e-7, (bits, stage, name)
 
 
-def test_schedules_call_the_hooks_that_are_replaced() -> None:
-    found = run("contract", 2)
+def test_schedules_call_the_hooks_that_are_replaced(two: list[dict[str, Any]]) -> None:
+    found = [rank["contract"] for rank in two]
     for schedule in ("gpipe", "1f1b"):
         for rank in range(2):
             one = found[rank][schedule]
@@ -141,10 +155,8 @@ def test_the_names_that_a_stage_relies_on_are_there() -> None:
         assert hasattr(PipelineStage, name) or f"self.{name}" in source, name
 
 
-def test_what_does_not_fit_is_refused_on_every_rank() -> None:
-    found = run("refusals", 2)
-    for rank in range(2):
-        words = found[rank]
+def test_what_does_not_fit_is_refused_on_every_rank(two: list[dict[str, Any]]) -> None:
+    for words in (rank["refusals"] for rank in two):
         assert words["bits"].startswith("ValueError: `compression` must be the same on all ranks"), words["bits"]
         assert "`stages` must be one for each of the 2 ranks, got 4" in words["micro-batches"]
         assert "`ids` must be the same samples in the same order" in words["other ids"]
@@ -169,8 +181,8 @@ def test_a_failure_is_a_sentence_on_the_other_rank_in_bounded_time(how: str, wor
     assert words in caught.value.errors[0]
 
 
-def test_a_resumed_training_is_the_unbroken_one_bit_for_bit(tmp_path: Path) -> None:
-    found = run("resumed", 2, str(tmp_path))
+def test_a_resumed_training_is_the_unbroken_one_bit_for_bit(two: list[dict[str, Any]]) -> None:
+    found = [rank["resumed"] for rank in two]
     for rank in range(2):
         whole, again = found[rank]["whole"], found[rank]["resumed"]
         assert whole[0] == again[0]
@@ -186,10 +198,10 @@ def test_a_resumed_training_is_the_unbroken_one_bit_for_bit(tmp_path: Path) -> N
         assert digests[0] == digests[1]
 
 
-def test_pipelines_side_by_side_average_their_gradients() -> None:
+def test_pipelines_side_by_side_average_their_gradients(four: list[dict[str, Any]]) -> None:
     import pipeline_ranks
 
-    plain, coded = (run("grid", 4, compression) for compression in (None, "fw=32,bw=32,dp=8"))
+    plain, coded = ([rank[name] for rank in four] for name in ("plain", "coded"))
     for found in (plain, coded):
         assert same(*found[0]["halves"])
     whole, (x, y, lengths) = pipeline_ranks.model(), pipeline_ranks.data()
@@ -208,10 +220,10 @@ def test_pipelines_side_by_side_average_their_gradients() -> None:
     assert plain[0]["bytes"] == 0
 
 
-def test_lightning_drives_a_pipeline(importable: None) -> None:
+def test_lightning_drives_a_pipeline(two: list[dict[str, Any]]) -> None:
     import pipeline_ranks
 
-    found = run("in_lightning", 2)
+    found = [rank["in lightning"] for rank in two]
     whole, (x, y, _), losses = pipeline_ranks.model(), pipeline_ranks.data(), []
     optimizer = torch.optim.SGD(whole.parameters(), lr=0.2)
     for _ in range(2):
