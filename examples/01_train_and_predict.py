@@ -4,8 +4,9 @@ JapaneseVowels comes with sktime: nine speakers say a vowel, each series has 12 
 
     python examples/01_train_and_predict.py [FOLDER]
 
-Expect about 97 % after 8 epochs; without `epochs` the recipe that the README measures is trained. FOLDER (runs/examples)
-gets the run, with its own pictures, and 01_train_and_predict.png: the probabilities for one utterance of each speaker.
+Expect about 97 % after 8 epochs; without `epochs` the recipe that the README measures is trained. FOLDER
+(runs/examples) gets the run, with its own pictures, and 01_train_and_predict.png: what the model says of one utterance
+of each speaker.
 """
 
 import sys

@@ -40,10 +40,12 @@ class Classifier(L.LightningModule):
         self.curve: list[tuple[float, float]] = []
 
     def training_step(self, batch: seqkit.Batch) -> torch.Tensor:
-        scores = self.model(batch.values, lengths=batch.lengths)  # padding changes nothing
+        """Loss of a batch; what lies past a series' end changes nothing."""
+        scores = self.model(batch.values, lengths=batch.lengths)
         return F.cross_entropy(scores, batch.target)
 
     def validation_step(self, batch: seqkit.Batch) -> None:
+        """Loss and accuracy of a batch, averaged by Lightning."""
         scores = self.model(batch.values, lengths=batch.lengths)
         right, n = (scores.argmax(-1) == batch.target).float().mean(), len(scores)
         several = processes > 1
@@ -51,10 +53,12 @@ class Classifier(L.LightningModule):
         self.log("accuracy", right, batch_size=n, sync_dist=several)
 
     def on_validation_epoch_end(self) -> None:
+        """Keeps both for the picture."""
         found = self.trainer.callback_metrics
         self.curve.append((float(found["loss"]), float(found["accuracy"])))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW over the two groups."""
         groups = seqkit.param_groups(self.model, learning_rate=0.004, weight_decay=0.01)
         return torch.optim.AdamW(groups)
 

@@ -4,8 +4,8 @@ Half of the samples are missing, and the same signal played at another speed lea
 
     python examples/06_hippo_memory.py [FOLDER]
 
-Expect the past read back to three digits. FOLDER (runs/examples) gets 06_hippo_memory.png: a signal of 4000 samples, and
-what 16, 32 and 64 numbers keep of it.
+Expect the past read back to three digits. FOLDER (runs/examples) gets 06_hippo_memory.png: a signal of 4000 samples,
+and what 16, 32 and 64 numbers keep of it.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """The operators under the layers, on their own: one map as a convolution and as a recurrence, on any machine.
 
-A layer's arithmetic is a few functions of `seqkit.kernels`, for those who build layers of their own. Each has a plain form
-and faster ones for CPU and GPU; `explain` says which would be taken.
+A layer's arithmetic is a few functions of `seqkit.kernels`, for those who build layers of their own. Each has a plain
+form and faster ones for CPU and GPU; `explain` says which would be taken.
 
     python examples/07_operators.py [FOLDER]
 

@@ -83,7 +83,7 @@ def push(block: np.ndarray, count: int) -> dict:
 with tempfile.TemporaryDirectory() as name, socket.create_server(("127.0.0.1", 0)) as free:
     folder, port = Path(name), free.getsockname()[1]
     free.close()
-    model, signal, answers = trained(), pulse([1.0, 1.0, 2.5, 2.5]), {}
+    model, signal, answers = trained(), pulse([1.0, 2.5, 2.5, 2.5]), {}
     save_model(model, folder / "run")
 
     server = started()
@@ -116,7 +116,7 @@ axes = figure.subplots()
 axes.plot(np.arange(1, 401) / 100, alone, color="0.7", linewidth=3, label="a stream in one process")
 axes.plot([count / 100 for count in served], list(served.values()), "o", color="C1", label="answers over HTTP")
 axes.axvline(2, color="C3", linestyle="--", label="the server is killed and started again")
-axes.set(title="Rest for two seconds, then running", xlabel="time, s", ylabel="probability of running", ylim=(0, 1))
+axes.set(title="Rest for a second, then running", xlabel="time, s", ylabel="probability of running", ylim=(0, 1))
 axes.grid(alpha=0.3)
 axes.legend(fontsize=8)
 save_figure(figure, picture)
