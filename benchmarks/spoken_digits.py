@@ -164,8 +164,9 @@ def page(rows: list[dict[str, Any]]) -> str:
         "recordings, where there are several seeds their mean, standard deviation and number. By recording: the set's "
         "own test part, 250 recordings by speakers who are all heard in training; 2,025 to learn from and 225 to "
         "choose the epoch by. By speaker: 500 recordings of one who is not heard at all, 1,500 of three to learn from, "
-        "500 of another one to choose the epoch by. S4D is `recipes/spoken_digits_raw.yaml` and `spoken_digits_speaker.yaml`, "
-        "trained by `seqkit train`: steps of 32 raw samples, no spectrum. Varied: speed, loudness and start of each "
+        "500 of another one to choose the epoch by. S4D is `recipes/spoken_digits_raw.yaml` and "
+        "`spoken_digits_speaker.yaml`, trained by `seqkit train`: steps of 32 raw samples, no spectrum. "
+        "Varied: speed, loudness and start of each "
         f"training recording are drawn anew each time. MiniRocket is sktime's on the first {SAMPLES:,} samples, with "
         "its own pipeline (scaling, ridge regression with cross-validation). Processor time is that of training, on "
         "one thread of a machine that did other work too. Written by `benchmarks/spoken_digits.py`.",
