@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from seqkit.checks import check_choice, check_keys, check_positive_int
+from seqkit.checks import check_choice, check_keys, check_positive, check_positive_int
 
 __all__ = ["Compression"]
 
@@ -30,6 +30,9 @@ class Compression:
             "stochastic" is unbiased, and needs small groups at 2 bits. Gradients are rounded stochastically.
         mode: "delta", or "direct" for comparison.
         store: Numbers of the message buffers: "float32" or "bfloat16".
+        max_error: Norm that the code of activations may lose of what it is given (c_Q of the theory, which asks for
+            less than 0.7). A cut that measures more in an epoch sends one bit more from the next one on, up to 8. Left
+            out, the bits stay as they are.
 
     Raises:
         ValueError: a value out of range; the sentence names it.
@@ -38,8 +41,9 @@ class Compression:
         AC-SGD (arXiv:2206.01299). The released code rounds to nearest as well, with one step per channel.
 
     Example:
-        >>> Compression.parse("fw=4,bw=8")
-        Compression(forward=4, backward=8, gradients=32, group=64, rounding='nearest', mode='delta', store='float32')
+        >>> compression = Compression.parse("fw=2,bw=4,max_error=0.6")
+        >>> compression.forward, compression.backward, compression.gradients, compression.max_error
+        (2, 4, 32, 0.6)
     """
 
     forward: int = 4
@@ -49,6 +53,7 @@ class Compression:
     rounding: str = "nearest"
     mode: str = "delta"
     store: str = "float32"
+    max_error: float | None = None
 
     def __post_init__(self) -> None:
         """Refuses values out of range."""
@@ -60,10 +65,17 @@ class Compression:
         check_choice("rounding", self.rounding, ("nearest", "stochastic"))
         check_choice("mode", self.mode, ("delta", "direct"))
         check_choice("store", self.store, ("float32", "bfloat16"))
+        if self.max_error is not None:
+            check_positive("max_error", self.max_error)
+            if self.forward == _FULL:
+                raise ValueError(
+                    f"`max_error` must be left out where activations are sent as they are, got {self.max_error:g}; "
+                    "give the bits to begin with, such as fw=2"
+                )
 
     @classmethod
     def parse(cls, text: str) -> Compression:
-        """Reads "fw=4,bw=8", with dp, group, rounding, mode and store as further keys.
+        """Reads "fw=4,bw=8", with dp, group, rounding, mode, store and max_error as further keys.
 
         A number of bits that is not given is 32: that kind of message is sent as it is.
 
@@ -75,10 +87,18 @@ class Compression:
             key, equals, value = (word.strip() for word in part.partition("="))
             if not equals or not value:
                 raise ValueError(f"`compress` must look like fw=4,bw=8, got {text!r}")
-            check_keys("compress", [key], [*_SHORT, "group", "rounding", "mode", "store"])
-            values[_SHORT.get(key, key)] = int(value) if value.lstrip("-").isdigit() else value
+            check_keys("compress", [key], [*_SHORT, "group", "rounding", "mode", "store", "max_error"])
+            values[_SHORT.get(key, key)] = _number(value, whole=key != "max_error")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, in the order above."""
         return asdict(self)
+
+
+def _number(text: str, *, whole: bool) -> int | float | str:
+    """A number where the text is one; the text where it is none, to be refused by the rule of its key."""
+    try:
+        return int(text) if whole else float(text)
+    except ValueError:
+        return text

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from seqkit.distributed.channel import Receiver, Sender
 from seqkit.distributed.codec import DeltaCodec
 from seqkit.distributed.compression import Compression
+from seqkit.distributed.meter import WireMeter
 from seqkit.distributed.store import MessageStore
 
 __all__ = ["CutEnd"]
@@ -69,24 +71,46 @@ class CutEnd:
         self.receiver = None if sends else Receiver(there, shape, self.store, name=name)
         self.sender_of_gradients = None if sends else Sender(back, shape, name=f"{name}, gradients")
         self.receiver_of_gradients = Receiver(back, shape, name=f"{name}, gradients") if sends else None
+        self._reported = WireMeter()
 
     def known(self, ids: Tensor) -> bytes:
         """Which of these samples the buffer knows, to be compared with the other end."""
         return b"" if self.store is None else self.store.seen(ids).numpy().tobytes()
 
     def prefetch(self, ids: Tensor) -> None:
-        """Begins to read what the buffer has of these samples."""
-        if self.store is not None:
+        """Begins to read what the buffer has of these samples, where it lies on disk."""
+        if self.store is not None and self.store.on_disk:
             self.store.prefetch(ids)
 
+    @property
+    def bits(self) -> int:
+        """Bits of an activation's change at present."""
+        return self._activations.side.codec.bits
+
+    def set_bits(self, bits: int) -> None:
+        """Changes the bits of activations' changes; the other end must do the same between the same two steps."""
+        old = self._activations.side.codec
+        self._activations.side.codec = DeltaCodec(bits, old.group, old.rounding, old.generator, old.scale)
+
+    def measured(self) -> WireMeter:
+        """What activations took since the last call."""
+        meter = self._activations.meter
+        found = WireMeter(**{name: value - getattr(self._reported, name) for name, value in asdict(meter).items()})
+        self._reported = WireMeter(**asdict(meter))
+        return found
+
     def state_dict(self) -> dict[str, Any]:
-        """State of what is drawn; the buffer is saved by `save`."""
-        return {kind: generator.get_state() for kind, generator in self.generators.items()}
+        """State of what is drawn, the bits, and what was counted; the buffer is saved by `save`."""
+        drawn = {kind: generator.get_state() for kind, generator in self.generators.items()}
+        counted = {"meter": asdict(self._activations.meter), "reported": asdict(self._reported)}
+        return {**drawn, "bits": self.bits, **counted}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes what `state_dict` gave."""
         for kind, generator in self.generators.items():
             generator.set_state(state[kind])
+        self.set_bits(state["bits"])
+        self._activations.meter, self._reported = WireMeter(**state["meter"]), WireMeter(**state["reported"])
 
     def save(self, folder: Path) -> None:
         """Writes the buffer, whole or not at all."""
@@ -107,6 +131,11 @@ class CutEnd:
                 warnings.simplefilter("ignore")  # of a folder that holds nothing, which is meant
                 with tempfile.TemporaryDirectory() as empty:
                     self.store.load(Path(empty) / "none")
+
+    @property
+    def _activations(self) -> Sender | Receiver:
+        """What sends or receives activations."""
+        return cast("Sender | Receiver", self.sender or self.receiver)
 
     @property
     def _name(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from seqkit.checks import check_positive_int
 from seqkit.distributed.launch import join, leave, rank_environment, shared_store
+from seqkit.distributed.launcher import end_with
 
 __all__ = ["RankError", "run_ranks"]
 
@@ -45,8 +46,8 @@ def run_ranks(
 ) -> list[Any]:
     """Calls `function(world, *arguments)` on each of several ranks and returns what each returned.
 
-    The ranks are processes of this machine. A script that calls it needs `if __name__ == "__main__":`, as with
-    multiprocessing, since the ranks import it.
+    The ranks are processes of this machine, which end with this one. A script that calls it needs
+    `if __name__ == "__main__":`, as with multiprocessing, since the ranks import it.
 
     Args:
         function: A function of a module, with a `World` as its first argument.
@@ -118,6 +119,9 @@ def _rank(
     pipe: Connection, environment: dict[str, str], timeout: float, function: Callable[..., Any], arguments: Any
 ) -> None:
     os.environ.update(environment)
+    launcher = multiprocessing.parent_process()
+    if launcher is not None:
+        end_with(launcher.sentinel)
     try:
         world = join(timeout=timeout)
         result = function(world, *arguments)

@@ -18,6 +18,7 @@ from torch.distributed import PrefixStore, TCPStore, rendezvous  # type: ignore[
 
 from seqkit.checks import check_positive, check_positive_int
 from seqkit.distributed.failures import Watch
+from seqkit.distributed.launcher import end_with_launcher, held_pipe
 
 __all__ = ["World", "is_rank", "join", "leave", "rank_environment", "shared_store", "start_ranks"]
 
@@ -78,6 +79,7 @@ def join(*, timeout: float = 120.0, backend: str | None = None) -> World:
         (0, 2)
     """
     check_positive("timeout", timeout)
+    end_with_launcher()
     if not is_rank():
         raise ValueError(
             "this process is no rank (RANK and WORLD_SIZE are not set); start it by torchrun --nproc-per-node N"
@@ -141,7 +143,8 @@ def start_ranks(
     """Runs a command once per rank on this machine and waits for all of them.
 
     Rank 0 writes to this process's output. What the others write is kept, and shown when one fails. As soon as one
-    fails the others get a few seconds to end, then they are stopped.
+    fails the others get a few seconds to end, then they are stopped. Ranks that have called `join` end with this
+    process, also when it is killed.
 
     Args:
         command: Program and arguments, such as `[sys.executable, "train.py"]`; it calls `join`.
@@ -165,12 +168,13 @@ def start_ranks(
     ranks: list[subprocess.Popen[bytes]] = []
     outputs: list[IO[bytes] | None] = []
     try:
-        for rank in range(n_ranks):
-            out: IO[bytes] | None = None if rank == 0 else tempfile.TemporaryFile()  # noqa: SIM115 - closed below, when all have ended
-            outputs.append(out)
-            mine = {**shared, **rank_environment(rank, n_ranks, store.port)}
-            ranks.append(subprocess.Popen(list(command), env=mine, stdout=out, stderr=out))
-        failed = _wait(ranks, limit)
+        with held_pipe(shared) as pipe:
+            for rank in range(n_ranks):
+                out: IO[bytes] | None = None if rank == 0 else tempfile.TemporaryFile()  # noqa: SIM115 - closed below, when all have ended
+                outputs.append(out)
+                mine = {**shared, **rank_environment(rank, n_ranks, store.port)}
+                ranks.append(subprocess.Popen(list(command), env=mine, stdout=out, stderr=out, pass_fds=[pipe]))
+            failed = _wait(ranks, limit)
         if failed is not None and failed > 0:
             _show(failed, outputs[failed])
         return 0 if failed is None else _status(ranks[failed].returncode)

@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -78,7 +79,8 @@ class CompressGradients(L.Callback):
     """Lets the copies of Lightning's `DDPStrategy` exchange gradients in a few bits.
 
     The strategy has an argument for such hooks, which it ignores without CUDA; this serves gloo as well. What coding
-    lost is not part of Lightning's checkpoints: after a resume error feedback starts from nothing.
+    lost on each process is part of Lightning's checkpoints, so that a resumed training goes on bit for bit; for that
+    each process must take part in `Trainer.save_checkpoint`, as Lightning asks for.
 
     Args:
         hook: How gradients are coded.
@@ -92,6 +94,29 @@ class CompressGradients(L.Callback):
 
     def __init__(self, hook: EFGradHook) -> None:
         self.hook = hook
+
+    def state_dict(self) -> dict[str, Any]:
+        """What coding lost so far on each process, in their order."""
+        ranks: list[Any] = [self.hook.state_dict()]
+        if dist.is_initialized():
+            mine, ranks = ranks[0], [None] * dist.get_world_size()
+            dist.all_gather_object(ranks, mine)
+        return {"ranks": ranks}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes this process's part of what `state_dict` gave.
+
+        Raises:
+            ValueError: another number of processes wrote it.
+        """
+        ranks = state_dict["ranks"]
+        size, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
+        if len(ranks) != size:
+            raise ValueError(
+                f"the checkpoint must be of as many processes as train now, {size}, got one of {len(ranks)}; what "
+                "coding lost on each belongs to it"
+            )
+        self.hook.load_state_dict(ranks[rank])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Puts the hook into the copies' reduction."""

@@ -11,17 +11,18 @@ from torch import Tensor, nn
 from torch.distributed.pipelining import Schedule1F1B, ScheduleGPipe, ScheduleInterleaved1F1B
 from torch.nn.parallel import DistributedDataParallel
 
-from seqkit.checks import check_choice, check_positive_int
+from seqkit.checks import check_positive_int
 from seqkit.distributed.agreement import agree_on, agree_on_batch
 from seqkit.distributed.compression import Compression
 from seqkit.distributed.cut import CutEnd
 from seqkit.distributed.gradient_hook import EFGradHook
 from seqkit.distributed.launch import World
+from seqkit.distributed.pipeline_sizes import SCHEDULES, check_sizes
+from seqkit.distributed.review import CutReport, review_cuts
 from seqkit.distributed.stage import CompressedStage
 
 __all__ = ["SCHEDULES", "Pipeline"]
 
-SCHEDULES = ("gpipe", "1f1b", "interleaved")
 Loss = Callable[[Tensor, slice], Tensor]
 
 
@@ -82,7 +83,7 @@ class Pipeline:
         self.steps = 0
         self.position, self.size = dist.get_rank(group), dist.get_world_size(group)
         self.n_stages = len(stages)
-        self._check_sizes(schedule)
+        check_sizes(schedule, batch_size, self.micro_batches, self.n_stages, self.size)
         with world.watch.during("comparing settings"):
             agree_on(self._settings(schedule), group)
         self._loss: Loss | None = None
@@ -178,6 +179,27 @@ class Pipeline:
             out = self._run(self.schedule.eval, inputs, known, None)
             return None if out is None else cast("Tensor", out)[:n]
 
+    def prefetch(self, ids: Tensor) -> None:
+        """Begins to read from disk what this rank's buffers have of a coming batch, while others are trained on.
+
+        Best called with the next batch's ids before the step of the present one. In memory there is nothing to do.
+        """
+        for end in self.ends:
+            end.prefetch(ids)
+
+    def review(self) -> list[CutReport]:
+        """What each cut carried since the last call, on all ranks; best called after each epoch.
+
+        With `max_error` in the compression, cuts whose code lost more get one bit more, at both ends at once.
+
+        Raises:
+            PeerError: another rank failed or is too slow.
+        """
+        if self.compression is None:
+            return []
+        with self.world.watch.during("comparing what the cuts lost"):
+            return review_cuts(self.ends, self.compression.max_error, self.group)
+
     def train(self, mode: bool = True) -> None:
         """Sets this rank's stages to training or evaluation mode."""
         for stage in self.stages:
@@ -272,23 +294,6 @@ class Pipeline:
             gradient_sender=up.sender_of_gradients if up else None,
             gradient_receiver=down.receiver_of_gradients if down else None,
         )
-
-    def _check_sizes(self, schedule: str) -> None:
-        check_choice("schedule", schedule, SCHEDULES)
-        if self.batch_size % self.micro_batches:
-            raise ValueError(
-                f"`micro_batches` must divide the batch size {self.batch_size}, got {self.micro_batches}; parts of a "
-                "batch are of one size"
-            )
-        fits = self.n_stages == self.size if schedule != "interleaved" else self.n_stages % self.size == 0
-        if not fits or self.n_stages < 2:
-            several = "a multiple of the" if schedule == "interleaved" else "one for each of the"
-            raise ValueError(f"`stages` must be {several} {self.size} ranks, got {self.n_stages} with {schedule}")
-        if schedule != "gpipe" and self.micro_batches < self.n_stages:
-            raise ValueError(
-                f"`micro_batches` must be at least the number of stages {self.n_stages} with {schedule}, got "
-                f"{self.micro_batches}; take more of them or schedule gpipe"
-            )
 
     def _compare(self, ids: Tensor) -> None:
         """Finds out before any message whether the ranks mean the same samples and know the same of them."""

@@ -28,6 +28,8 @@ class ReadAhead:
     def __init__(self) -> None:
         self.thread: ThreadPoolExecutor | None = None
         self.coming: dict[int, tuple[Future[Tensor], int]] = {}
+        self.taken, self.missed = 0, 0
+        """Rows that were taken from what was read ahead, and those that had to be read at once."""
 
     def begin(self, slots: Sequence[int], data: Tensor) -> None:
         """Begins to read rows `slots` of `data`.
@@ -53,6 +55,8 @@ class ReadAhead:
             tensor([[0.]])
         """
         found = [self.coming.pop(slot, None) for slot in slots]
+        self.missed += found.count(None)
+        self.taken += len(found) - found.count(None)
         if not any(found):
             return gather(data, slots)
         futures = {one[0] for one in found if one}

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import IO
 
 from seqkit.checks import check_positive, check_positive_int
+from seqkit.distributed.launcher import held_pipe
 
 __all__ = ["SlowLink"]
 
@@ -143,22 +144,23 @@ class SlowLink:
         outputs: list[IO[bytes] | None] = []
         began = time.monotonic()
         try:
-            for rank, name in enumerate(self.names):
-                out: IO[bytes] | None = None if rank == 0 else tempfile.TemporaryFile()  # noqa: SIM115 - closed when all have ended
-                outputs.append(out)
-                inside = ["ip", "netns", "exec", name, *command]
-                # Each is the only rank of its machine, so to say.
-                mine = {**shared, "RANK": str(rank), "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
-                ranks.append(subprocess.Popen(inside, env=mine, stdout=out, stderr=out))
-            while any(one.poll() is None for one in ranks) and not any(one.poll() for one in ranks):
-                if limit is not None and time.monotonic() - began > limit:
-                    raise TimeoutError(f"the ranks did not end within {limit:g} s and were stopped")
-                time.sleep(0.05)
-            for one in ranks:  # after a failure the others get a moment to say what they know
-                try:
-                    one.wait(10.0)
-                except subprocess.TimeoutExpired:
-                    break
+            with held_pipe(shared) as pipe:
+                for rank, name in enumerate(self.names):
+                    out: IO[bytes] | None = None if rank == 0 else tempfile.TemporaryFile()  # noqa: SIM115 - closed when all have ended
+                    outputs.append(out)
+                    inside = ["ip", "netns", "exec", name, *command]
+                    # Each is the only rank of its machine, so to say.
+                    mine = {**shared, "RANK": str(rank), "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+                    ranks.append(subprocess.Popen(inside, env=mine, stdout=out, stderr=out, pass_fds=[pipe]))
+                while any(one.poll() is None for one in ranks) and not any(one.poll() for one in ranks):
+                    if limit is not None and time.monotonic() - began > limit:
+                        raise TimeoutError(f"the ranks did not end within {limit:g} s and were stopped")
+                    time.sleep(0.05)
+                for one in ranks:  # after a failure the others get a moment to say what they know
+                    try:
+                        one.wait(10.0)
+                    except subprocess.TimeoutExpired:
+                        break
             failed = next((one.returncode for one in ranks if one.returncode), 0)
             if failed:
                 _show(outputs)

@@ -116,6 +116,11 @@ class MessageStore:
         """Bytes taken: rows x row bytes, the size of the file where there is one."""
         return self.rows.data.numel()
 
+    @property
+    def on_disk(self) -> bool:
+        """Whether the rows are in a file."""
+        return isinstance(self.rows, FileRows)
+
     def seen(self, ids: Iterable[Id] | Tensor) -> Tensor:
         """Which samples were written, (n,) bool.
 

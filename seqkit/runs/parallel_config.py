@@ -14,6 +14,7 @@ __all__ = ["ParallelConfig"]
 
 _WHOLE = ("pipeline", "ddp", "micro_batches")
 _SCHEDULES = ("1f1b", "gpipe", "interleaved")
+_WORDS = ("schedule", "buffers")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class ParallelConfig:
         micro_batches: Parts of a batch that a pipeline works on at once.
         schedule: "1f1b", "gpipe", or "interleaved" for two stages on each rank.
         timeout: Seconds after which a rank that hears nothing from another gives up.
+        buffers: Where a compressed pipeline keeps its message buffers: "memory", or "disk" for sets that are larger;
+            then each batch's are read while the batch before is trained on.
         compress: Bits of messages, as "fw=4,bw=8"; see `seqkit.distributed.Compression`. None compresses nothing.
 
     Raises:
@@ -41,6 +44,7 @@ class ParallelConfig:
     micro_batches: int = 4
     schedule: str = "1f1b"
     timeout: float = 300.0
+    buffers: str = "memory"
     compress: str | None = None
 
     def __post_init__(self) -> None:
@@ -49,11 +53,17 @@ class ParallelConfig:
             check_positive_int(name, getattr(self, name))
         check_choice("schedule", self.schedule, _SCHEDULES)
         check_positive("timeout", self.timeout)
+        check_choice("buffers", self.buffers, ("memory", "disk"))
         if self.n_ranks == 1:
             raise ValueError("`parallel` must ask for at least two ranks, got one; leave it out, or take pipeline=2")
+        wanted = Compression(32, 32) if self.compress is None else Compression.parse(self.compress)
+        if self.buffers == "disk" and (wanted.forward == 32 or wanted.mode == "direct"):
+            raise ValueError(
+                f"`buffers` must be left out where there are none, got disk with compress {self.compress!r}; a "
+                "pipeline with compress fw=BITS has them"
+            )
         if self.compress is None:
             return
-        wanted = Compression.parse(self.compress)
         if self.pipeline == 1:
             if wanted.forward < 32 or wanted.backward < 32 or wanted.gradients == 32:
                 raise ValueError(
@@ -81,7 +91,7 @@ class ParallelConfig:
                     "`parallel` must be pipeline=N or ddp=N, got fsdp; sharded weights need CUDA devices and a script "
                     "of your own with SequenceTask and Lightning's Trainer(strategy='fsdp')"
                 )
-            check_keys("parallel", [key], [*_WHOLE, "schedule", "timeout"])
+            check_keys("parallel", [key], [*_WHOLE, *_WORDS, "timeout"])
             if not equals or not value:
                 raise ValueError(f"`parallel` must look like pipeline=2, got {text!r}")
             if key in _WHOLE:

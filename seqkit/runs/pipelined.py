@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from seqkit.batch import Batch
-from seqkit.datasets.batching import SeriesDataset
 from seqkit.datasets.module import SeriesDataModule
-from seqkit.datasets.order import Draw, EpochBatches
 from seqkit.distributed import (
     Compression,
     Pipeline,
@@ -33,6 +31,7 @@ from seqkit.runs.config import RunConfig
 from seqkit.runs.inference import Outputs, measure
 from seqkit.runs.loss_share import count_targets, loss_share
 from seqkit.runs.parallel_config import ParallelConfig
+from seqkit.runs.pipeline_batches import PipelineBatches
 from seqkit.tasks import param_groups
 from seqkit.tasks.callbacks import History
 from seqkit.tasks.progress import ProgressLine
@@ -45,10 +44,9 @@ __all__ = ["PipelinedTraining"]
 class PipelinedTraining:
     """One rank of a run's training as a pipeline.
 
-    Every rank reads the same batches. Batches are drawn without regard to lengths and padded to the longest series, so
-    that shapes never change; a batch that is smaller than the others is padded with rows that count for nothing. The
-    steps are those of a training in one process without buckets, to the rounding of float32, when nothing is
-    compressed and nothing is drawn by dropout.
+    Every rank of a pipeline reads the same batches, see `PipelineBatches`; a batch that is smaller than the others is
+    padded with rows that count for nothing. The steps are those of a training in one process without buckets, to the
+    rounding of float32, when nothing is compressed and nothing is drawn by dropout.
 
     Args:
         config: The run.
@@ -76,22 +74,24 @@ class PipelinedTraining:
         self.history = History(config.training.patience)
         self.scale = model.head.scale.clone() if isinstance(model.head, ValueHead) else None
         self.deviation = model.input_norm.std.clone()
-        self.length = max(int(series.lengths.max()) for part, series in module.sets.items() if part != "test")
         mesh = make_mesh(world, parallel.ddp)
         self.replica = mesh.replica
-        split = split_model(model, parallel.n_stages, length=self.length)
+        batch_size = config.data.batch_size // parallel.ddp
+        self.batches = PipelineBatches(module, batch_size, config.seed, mesh.replica, parallel.ddp)
+        split = split_model(model, parallel.n_stages, length=self.batches.length)
         compression = None if parallel.compress is None else Compression.parse(parallel.compress)
         self.pipeline = Pipeline(
             split.stages,
             split.shapes,
             world,
-            batch_size=config.data.batch_size // parallel.ddp,
+            batch_size=batch_size,
             micro_batches=parallel.micro_batches,
             schedule=parallel.schedule,
             compression=compression,
             group=mesh.group,
             replicas=mesh.replicas,
             seed=config.seed * parallel.ddp + mesh.replica,
+            folder=str(self._buffers) if parallel.buffers == "disk" else None,
         )
         training = config.training
         groups = param_groups(
@@ -101,19 +101,14 @@ class PipelinedTraining:
             weight_decay=training.weight_decay,
         )
         self.optimizer = torch.optim.AdamW(groups)
-        train = module.sets["train"]
-        # Each pipeline has series of its own, so that each series has one buffer.
-        self.places = list(range(mesh.replica, len(train) // parallel.ddp * parallel.ddp, parallel.ddp))
-        self.order = EpochBatches(
-            train.lengths[self.places], config.data.batch_size // parallel.ddp, config.seed, bucket=False
-        )
-        self.rows = SeriesDataset(train, self.info)
-        steps = training.epochs * len(self.order)
+        steps = training.epochs * len(self.batches)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: warmup_cosine(step, steps, training.warmup)
         )
         self.epoch, self.batch, self.losses = 0, 0, [0.0, 0.0]
         self.best: list[dict[str, Tensor]] = []
+        self.cuts: list[list[dict[str, Any]]] = []
+        self.said: set[tuple[int, int, int]] = set()
 
     def run(self) -> None:
         """Trains to the end, from the last checkpoint if there is one."""
@@ -126,12 +121,15 @@ class PipelinedTraining:
             self._train_epoch()
             row = self._row(began)
             self._note(row)
+            self._review()
             self.epoch, self.batch, self.losses = self.epoch + 1, 0, [0.0, 0.0]
             self._save()
             if self.world.rank == 0:
                 self.folder.write_metrics(self.history.rows)
                 self.line.epoch(self.epoch - 1, row)
         self.line.stop()
+        if self.parallel.buffers == "disk":  # the last checkpoint has what they held
+            shutil.rmtree(self._buffers, ignore_errors=True)
 
     def weights(self) -> dict[str, Tensor] | None:
         """Weights that the run keeps, on rank 0; None elsewhere."""
@@ -148,17 +146,23 @@ class PipelinedTraining:
             "gradient_bytes": self.pipeline.gradient_bytes_sent,
             "buffer_bytes": sum(end.nbytes for end in self.pipeline.ends),
         }
+        if self.parallel.buffers == "disk":
+            stores = [end.store for end in self.pipeline.ends if end.store is not None]
+            mine["rows_read_ahead"] = sum(store.ahead.taken for store in stores)
+            mine["rows_read_late"] = sum(store.ahead.missed for store in stores)
         found: list[Any] = [None] * self.world.size
         dist.all_gather_object(found, mine)
-        return {**self.parallel.to_dict(), "steps": self.pipeline.steps, "ranks": found}
+        return {**self.parallel.to_dict(), "steps": self.pipeline.steps, "ranks": found, "cuts": self.cuts}
 
     def _train_epoch(self) -> None:
-        self.order.set_epoch(self.epoch)
         self.pipeline.train()
-        draws = list(self.order)
+        draws = self.batches.draws(self.epoch)
+        coming = self.batches.draws(self.epoch + 1)[:1] if self.epoch + 1 < self.config.training.epochs else []
+        following = [*draws[1:], *coming]
         for number in range(self.batch, len(draws)):
-            places = [self.places[place] for place in draws[number].places]
-            self._step(self.rows[Draw(places, draws[number].key)], torch.tensor(places))
+            if number < len(following):
+                self.pipeline.prefetch(torch.tensor(following[number].places))
+            self._step(self.batches[draws[number]], torch.tensor(draws[number].places))
             self.batch = number + 1
             every = self.config.training.checkpoint_steps
             if every is not None and self.pipeline.steps % every == 0 and self.batch < len(draws):
@@ -170,7 +174,7 @@ class PipelinedTraining:
         # A step's dropout depends on seed, step and rank alone, so that a resumed run draws the same.
         words = (self.config.seed * 1_000_003 + self.pipeline.steps) * 1_009 + self.world.rank
         torch.default_generator.manual_seed(words % 2**63)
-        values, target = self._padded(batch.values), batch.target
+        values, target = self.batches.padded(batch.values), batch.target
         assert target is not None  # data to train on have targets
         if training.input_noise > 0:
             values = values + training.input_noise * self.deviation * torch.randn_like(values)
@@ -179,13 +183,13 @@ class PipelinedTraining:
         scale = None if self.scale is None else self.scale.to(device)
 
         def share(outputs: Tensor, rows: slice) -> Tensor:
-            part = self._padded(target[rows]) if self.info.task == "sequence" else target[rows]
+            part = self.batches.padded(target[rows]) if self.info.task == "sequence" else target[rows]
             smoothing = training.label_smoothing
             return loss_share(
                 self.info, outputs, part.to(device), lengths[rows], count=count, scale=scale, smoothing=smoothing
             )
 
-        loss = self.pipeline.step(values, loss=share, ids=ids, **self._known(batch))
+        loss = self.pipeline.step(values, loss=share, ids=ids, **self.batches.known(batch))
         if loss is not None:
             if not math.isfinite(loss):
                 raise FloatingPointError(
@@ -199,29 +203,15 @@ class PipelinedTraining:
         self.optimizer.zero_grad()
         self.schedule.step()
 
-    def _known(self, batch: Batch) -> dict[str, Tensor]:
-        known = {"lengths": batch.lengths}
-        if batch.timestamps is not None:
-            times = batch.timestamps.double()
-            missing = self.length - times.shape[1]
-            known["timestamps"] = F.pad(times, (0, missing), mode="replicate") if missing else times
-        if batch.observed is not None:
-            known["observed"] = self._padded(batch.observed)
-        return known
-
-    def _padded(self, values: Tensor) -> Tensor:
-        """Values whose time axis has the length that all batches have."""
-        missing = self.length - values.shape[1]
-        return values if not missing else F.pad(values, (0, 0) * (values.dim() - 2) + (0, missing))
-
     def _validate(self) -> dict[str, float]:
         """Metrics of the validation part, on the rank with the last stage of the first pipeline; empty elsewhere."""
         if "val" not in self.module.sets or self.replica != 0:
             return {}
         self.pipeline.train(False)
         scores, targets, lengths = [], [], []
-        for batch in self._pieces():
-            out = self.pipeline.evaluate(self._padded(batch.values), len(batch.lengths), **self._known(batch))
+        for batch in self.batches.validation():
+            values, known = self.batches.padded(batch.values), self.batches.known(batch)
+            out = self.pipeline.evaluate(values, len(batch.lengths), **known)
             if out is None:
                 continue
             assert batch.target is not None
@@ -241,13 +231,6 @@ class PipelinedTraining:
             error = (torch.cat(scores) - torch.cat(targets).reshape(torch.cat(scores).shape)) / self.scale
             found["loss"] = float(error.square().mean())
         return {f"val_{name}": value for name, value in found.items()}
-
-    def _pieces(self) -> Iterator[Batch]:
-        """The validation part in batches of a pipeline's size."""
-        series, size = self.module.sets["val"], self.config.data.batch_size // self.parallel.ddp
-        rows = SeriesDataset(series, self.info)
-        for start in range(0, len(series), size):
-            yield rows.__getitems__(range(start, min(start + size, len(series))))
 
     def _row(self, began: float) -> dict[str, float]:
         """The epoch's row of metrics, on all ranks, as the rank with the outputs has it."""
@@ -275,6 +258,22 @@ class PipelinedTraining:
         patience = self.config.training.patience
         history.stopped = patience is not None and self.epoch - history.best_epoch >= patience
 
+    def _review(self) -> None:
+        """Keeps what the cuts of the first pipeline carried in this epoch, and says what a user should know."""
+        reports = self.pipeline.review()
+        if reports:
+            self.cuts.append([report._asdict() for report in reports])
+        for report in reports:
+            key = (report.cut, report.bits, report.bits_next)
+            if report.sentence is not None and key not in self.said:
+                self.said.add(key)
+                self.line.say(report.sentence)
+
+    @property
+    def _buffers(self) -> Path:
+        """Folder for message buffers on disk, of this rank alone."""
+        return self.folder.path / "buffers" / f"rank{self.world.rank}"
+
     def _save(self) -> None:
         state: dict[str, Any] = {
             "optimizer": self.optimizer.state_dict(),
@@ -283,6 +282,7 @@ class PipelinedTraining:
             "best": self.best,
             "at": [self.epoch, self.batch],
             "losses": self.losses,
+            "cuts": self.cuts,
         }
         state["schedule"].pop("lr_lambdas", None)
         save_checkpoint(self.checkpoints, self.pipeline, state)
@@ -292,5 +292,5 @@ class PipelinedTraining:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict({**self.schedule.state_dict(), **state["schedule"]})
         self.history.load_state_dict({**state["history"], "best_weights": {}})
-        self.best, self.losses = state["best"], state["losses"]
+        self.best, self.losses, self.cuts = state["best"], state["losses"], state["cuts"]
         self.epoch, self.batch = state["at"]

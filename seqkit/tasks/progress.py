@@ -70,6 +70,11 @@ class ProgressLine:
         elif self.console is not None:
             self.console.print(f"{line}  {left}".rstrip(), highlight=False, markup=False, soft_wrap=True)
 
+    def say(self, sentence: str) -> None:
+        """Shows a sentence that stays."""
+        if self.console is not None:
+            self.console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
     def stop(self) -> None:
         """Takes the line away."""
         if self._bar is not None:

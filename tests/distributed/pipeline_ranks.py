@@ -330,6 +330,44 @@ def resumed(world: World, folder: str) -> dict[str, Any]:
     return found
 
 
+def reviewed(world: World, folder: str) -> dict[str, Any]:
+    """Two bits that are too few, raised after an epoch, and the same by objects that begin from a checkpoint."""
+    found: dict[str, Any] = {}
+    trained = Trained(world, "fw=2,bw=8,group=32,max_error=0.3")
+    reports = []
+    for epoch in range(3):
+        if epoch == 2:
+            save_checkpoint(folder, trained.pipeline, {})
+        trained.epoch()
+        reports.append([report._asdict() for report in trained.pipeline.review()])
+    found["reports"], found["digests"], found["weights"] = reports, trained.digests(), trained.weights()
+    again = Trained(world, "fw=2,bw=8,group=32,max_error=0.3")
+    load_checkpoint(folder, again.pipeline)
+    found["bits"] = [end.bits for end in again.pipeline.ends]
+    again.epoch()
+    found["again"] = [report._asdict() for report in again.pipeline.review()], again.weights()
+    plain = Trained(world)
+    found["without codecs"] = plain.pipeline.review()
+    return found
+
+
+def read_ahead(world: World, folder: str) -> dict[str, Any]:
+    """Three epochs with buffers on disk, each batch's rows asked for before the step of the batch before."""
+    trained = Trained(world, "fw=4,bw=8", folder=str(Path(folder) / f"rank{world.rank}"))
+    (end,) = trained.pipeline.ends
+    assert end.store is not None
+    losses, counts = [], []
+    for _ in range(3):
+        for batch, coming in zip(BATCHES, (BATCHES[1], BATCHES[0]), strict=True):
+            trained.pipeline.prefetch(torch.tensor(list(coming)))
+            losses.append(trained.step(batch))
+        counts.append((end.store.ahead.taken, end.store.ahead.missed))
+    file = Path(folder) / f"rank{world.rank}" / f"cut0-{'sender' if end.sends else 'receiver'}" / "messages.rows"
+    found = {"losses": losses, "counts": counts, "sizes": (file.stat().st_size, end.nbytes)}
+    end.store.close()
+    return {**found, "weights": trained.weights()}
+
+
 def grid(world: World, compression: str | None) -> dict[str, Any]:
     """Two pipelines of two stages, each on half of every batch."""
     mesh = make_mesh(world, 2)
@@ -364,34 +402,10 @@ def grid(world: World, compression: str | None) -> dict[str, Any]:
     return {"halves": halves, "bytes": pipeline.gradient_bytes_sent}
 
 
-def in_lightning(world: World) -> dict[str, Any]:
-    """Two epochs by Lightning's trainer."""
-    import lightning as L
-    from torch.utils.data import DataLoader, TensorDataset
-
-    from seqkit.distributed.lightning_task import PipelineTask
-
-    x, y, _ = data()
-    split = split_model(model(), 2, length=LENGTH)
-    pipeline = Pipeline(split.stages, split.shapes, world, batch_size=8, micro_batches=4)
-
-    def share(out: Tensor, target: Tensor, rows: int) -> Tensor:
-        return F.cross_entropy(out, target, reduction="sum") / rows
-
-    task = PipelineTask(pipeline, share, lambda parameters: torch.optim.SGD(parameters, lr=0.2))
-    loader = DataLoader(TensorDataset(x, y, torch.arange(N)), batch_size=8)
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
-    trainer = L.Trainer(devices=1, max_epochs=2, enable_model_summary=False, **quiet)
-    trainer.fit(task, loader)
-    mine = [{key: value.clone() for key, value in one.state_dict().items()} for one in pipeline.modules]
-    found: list[Any] = [None] * world.size
-    dist.all_gather_object(found, mine)
-    logged = {key: float(value) for key, value in trainer.callback_metrics.items()}
-    return {"weights": join_states([state for states in found for state in states]), "logged": logged}
-
-
 def two_ranks(world: World, folder: str) -> dict[str, Any]:
     """All that two ranks show, in one process group, since starting them is what takes time."""
+    from lightning_ranks import copies_in_lightning, in_lightning  # imported here alone: it takes seconds
+
     return {
         "gpipe": train(world, "gpipe", 2),
         "interleaved": train(world, "interleaved", 4),
@@ -399,7 +413,10 @@ def two_ranks(world: World, folder: str) -> dict[str, Any]:
         "straight through": straight_through(world),
         "contract": contract(world),
         "refusals": refusals(world),
-        "resumed": resumed(world, folder),
+        "resumed": resumed(world, f"{folder}/resumed"),
+        "reviewed": reviewed(world, f"{folder}/reviewed"),
+        "read ahead": read_ahead(world, f"{folder}/buffers"),
+        "copies": copies_in_lightning(world, folder),
         "in lightning": in_lightning(world),  # the last, since its trainer takes the process group for its own
     }
 

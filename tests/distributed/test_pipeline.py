@@ -237,3 +237,38 @@ def test_lightning_drives_a_pipeline(two: list[dict[str, Any]]) -> None:
     for name, value in whole.state_dict().items():
         assert torch.allclose(found[0]["weights"][name], value, atol=1e-6), name
     assert found[1]["logged"]["train_loss"] == pytest.approx((8 * losses[2] + 6 * losses[3]) / 14, rel=1e-5)
+
+
+def test_bits_are_raised_at_both_ends_where_the_code_loses_too_much(two: list[dict[str, Any]]) -> None:
+    for found in (rank["reviewed"] for rank in two):
+        first, second, third = (reports[0] for reports in found["reports"])
+        assert (first["bits"], first["bits_next"], first["share_full"], first["code_error"]) == (2, 2, 1.0, 0.0)
+        assert (second["bits"], second["bits_next"], second["share_full"]) == (2, 3, 0.0)
+        assert second["code_error"] > 0.3 > third["code_error"] > 0
+        assert (third["bits"], third["bits_next"]) == (3, 3)
+        assert third["bytes"] > second["bytes"]
+        assert len({digest for _, digest in found["digests"]}) == 1
+        # A checkpoint keeps the bits and what they were raised for.
+        assert found["bits"] == [3]
+        assert found["again"][0] == [third]
+        assert same(found["weights"], found["again"][1])
+        assert found["without codecs"] == []
+
+
+def test_buffers_on_disk_are_read_before_they_are_needed(two: list[dict[str, Any]]) -> None:
+    import pipeline_ranks
+
+    samples = pipeline_ranks.N
+    for rank in two:
+        found = rank["read ahead"]
+        assert found["counts"] == [(0, 0), (samples, 0), (2 * samples, 0)]  # none was read when it was needed
+        assert found["sizes"][0] == found["sizes"][1] >= samples * pipeline_ranks.LENGTH * pipeline_ranks.WIDTH * 4
+        assert found["losses"] == rank["properties"]["1f1b 4/8"]["losses"]
+        assert same(found["weights"], rank["properties"]["1f1b 4/8"]["weights"])
+
+
+def test_copies_resume_bit_for_bit_with_what_coding_had_lost(two: list[dict[str, Any]]) -> None:
+    for found in (rank["copies"] for rank in two):
+        assert torch.equal(found["whole"], found["again"])
+        assert not torch.equal(found["whole"], found["bare"])
+        assert torch.equal(found["whole"], two[0]["copies"]["whole"])
