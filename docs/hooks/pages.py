@@ -1,4 +1,4 @@
-"""Pages that the site takes from elsewhere in the repository: README, results, examples, and the reference of the API.
+"""Pages that the site takes from elsewhere in the repository: README, results, recipes, examples, and the API's names.
 
 Links stay as they are written, relative to the file that a reader of the repository sees; here they are pointed at the
 page of the site that shows the same file.
@@ -18,8 +18,16 @@ from mkdocs.structure.files import File, Files
 
 LOG = logging.getLogger("mkdocs.hooks.pages")  # a warning here fails a strict build
 ROOT = Path(__file__).resolve().parents[2]
-TAKEN = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/**/*.md", "benchmarks/**/*.png")
-CODE = ("examples/*.py", "benchmarks/*.py")
+TAKEN = (
+    "README.md",
+    "RESULTS.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "recipes/README.md",
+    "benchmarks/**/*.md",
+    "benchmarks/**/*.png",
+)
+CODE = ("examples/*.py", "benchmarks/*.py", "recipes/*.yaml")
 SHOWN_AS_TEXT = (".csv", ".jsonl", ".json", ".toml", ".txt", "LICENSE")
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 
@@ -75,8 +83,8 @@ def add(files: Files, config: Any, uri: str, *, path: Path | None = None, text: 
 
 def in_repository(uri: str) -> str | None:
     """The file that a page shows; None for those that are made here."""
-    if uri.startswith(("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/")):
-        return None if uri.endswith(".py.md") else uri
+    if uri.startswith(("README.md", "RESULTS.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/", "recipes/")):
+        return None if uri.endswith((".py.md", ".yaml.md")) else uri
     if uri.startswith(("api", "examples")):
         return None
     return f"docs/{uri}"
@@ -104,7 +112,7 @@ def page_of(file: str) -> str:
 def code_page(path: Path) -> str:
     """A script under its first sentence."""
     text = path.read_text(encoding="utf-8")
-    return f"# {path.name}\n\n```python\n{text}```\n"
+    return f"# {path.name}\n\n```{'python' if path.suffix == '.py' else path.suffix[1:]}\n{text}```\n"
 
 
 def list_of_examples() -> str:
