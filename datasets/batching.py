@@ -54,10 +54,12 @@ class SeriesDataset(Dataset[Batch]):
         if isinstance(index, Draw):
             with seeded(index.key):
                 rows = self._rows(index.places)
-            if self.vary is not None:
-                drawn = np.random.default_rng(index.key)
-                rows = [self.vary.apply(row, drawn, frame=self.frame) for row in rows]
-            return self._batch(rows, index.places)
+            if self.vary is None:
+                return self._batch(rows, index.places)
+            drawn = np.random.default_rng(index.key)
+            rows = [self.vary.apply(row, drawn, frame=self.frame) for row in rows]
+            there = [self.vary.kept(len(row), drawn) for row in rows] if self.vary.drop else None
+            return self._batch(rows, index.places, there)
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
@@ -67,24 +69,22 @@ class SeriesDataset(Dataset[Batch]):
     def _rows(self, indices: Sequence[int]) -> list[Array]:
         return [np.asarray(self.series.values[i]) for i in indices]
 
-    def _batch(self, rows: list[Array], indices: Sequence[int]) -> Batch:
-        observed = [torch.from_numpy(~np.isnan(row)) for row in rows] if self.series.has_missing else None
+    def _batch(self, rows: list[Array], indices: Sequence[int], there: list[Array] | None = None) -> Batch:
+        """Rows as a batch; of those steps that are there, where it is said which."""
+        times = None if self.series.timestamps is None else [self.series.timestamps[i] for i in indices]
+        if there is not None and times is not None:
+            rows, times = ([one[kept] for one, kept in zip(each, there, strict=True)] for each in (rows, times))
+        elif there is not None:
+            rows = [np.where(kept[:, None], row, np.float32(np.nan)) for row, kept in zip(rows, there, strict=True)]
+        gaps = self.series.has_missing or (there is not None and times is None)
+        observed = [torch.from_numpy(~np.isnan(row)) for row in rows] if gaps else None
         chosen = [torch.from_numpy(_filled(row) if observed else np.ascontiguousarray(row)) for row in rows]
         target = self.target[list(indices)] if isinstance(self.target, Tensor) else None
         if isinstance(self.target, list):
             target = _padded([self.target[i] for i in indices])
         lengths = torch.tensor([len(one) for one in chosen], dtype=torch.int64)
-        there = None if observed is None else _padded(observed)
-        return Batch(_padded(chosen), target, lengths, self._timestamps(indices), there)
-
-    def _timestamps(self, indices: Sequence[int]) -> Tensor | None:
-        """Seconds since each series' first sample: float32 cannot tell the milliseconds of a date apart."""
-        if self.series.timestamps is None:
-            return None
-        times = [self.series.timestamps[i] for i in indices]
-        longest = max(len(one) for one in times)
-        since = [np.pad(one - one[0], (0, longest - len(one)), mode="edge") for one in times]
-        return torch.from_numpy(np.stack(since).astype(np.float32))
+        seen = None if observed is None else _padded(observed)
+        return Batch(_padded(chosen), target, lengths, None if times is None else _since_start(times), seen)
 
 
 def loader(
@@ -205,6 +205,13 @@ def fit_channels(series: SeriesSet, info: DataInfo) -> SeriesSet:
             f"the model was trained on {info.n_channels} channels, {series.origin} has {series.n_channels}"
         )
     return series
+
+
+def _since_start(times: list[Array]) -> Tensor:
+    """Seconds since each series' first sample: float32 cannot tell the milliseconds of a date apart."""
+    longest = max(len(one) for one in times)
+    since = [np.pad(one - one[0], (0, longest - len(one)), mode="edge") for one in times]
+    return torch.from_numpy(np.stack(since).astype(np.float32))
 
 
 def _filled(row: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Training series that differ a little each time they are read: in speed, in loudness, in where they begin."""
+"""Training series that differ a little each time they are read: in speed, loudness, where they begin, what is there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seqkit.checks import check_not_negative
+from seqkit.checks import check_not_negative, check_unit_interval
 from seqkit.datasets.frames import in_frames
 from seqkit.datasets.series import Array, SeriesSet
 from seqkit.datasets.windows import Windows
@@ -27,9 +27,12 @@ class Variation:
         speed: By what part a series is faster or slower at most: 0.25 for 0.8 to 1.25 times as fast.
         gain: By what part its values are larger or smaller at most, in the same sense; 0 stays 0.
         shift: Samples left out at its start at most; one at least is kept.
+        drop: Largest share of its samples that is missing, in [0, 1): the share is drawn, and then each sample apart
+            from the last one. Where samples have times of their own they are taken away with them; elsewhere their
+            place stays, not observed.
 
     Raises:
-        ValueError: a negative or infinite value, or a `shift` that is not a whole number.
+        ValueError: a negative or infinite value, a `shift` that is not a whole number, or a `drop` of 1 or more.
 
     Cost:
         O(L C) a series, about 0.1 ms for 4,000 samples.
@@ -44,6 +47,7 @@ class Variation:
     speed: float = 0.0
     gain: float = 0.0
     shift: int = 0
+    drop: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuses what is not an amount; the names are those of the settings."""
@@ -51,6 +55,7 @@ class Variation:
         check_not_negative("vary_gain", self.gain)
         if isinstance(self.shift, bool) or not isinstance(self.shift, int) or self.shift < 0:
             raise ValueError(f"`vary_shift` must be a whole number of at least 0, got {self.shift!r}")
+        check_unit_interval("vary_drop", self.drop)
 
     @property
     def changes_time(self) -> bool:
@@ -69,10 +74,16 @@ class Variation:
             raise ValueError(f"{moved}: {series.origin} has uneven times")
         if self.changes_time and series.kind == "sequence":
             raise ValueError(f"{moved}: {series.origin} has a target for each sample")
+        if self.drop > 0 and series.timestamps is not None and series.kind == "sequence":
+            raise ValueError(
+                f"`vary_drop` must be 0 where samples have both times and targets, as those of {series.origin}, got "
+                f"{self.drop:g}; set it to 0"
+            )
         if isinstance(series.values, Windows):
             raise ValueError(
-                f"`vary_speed`, `vary_gain` and `vary_shift` must be 0 for forecasts, got {self.speed:g}, "
-                f"{self.gain:g}, {self.shift}: the values after a window of {series.origin} would not vary with it"
+                "`vary_speed`, `vary_gain`, `vary_shift` and `vary_drop` must be 0 for forecasts, got "
+                f"{self.speed:g}, {self.gain:g}, {self.shift}, {self.drop:g}: the values after a window of "
+                f"{series.origin} would not vary with it"
             )
 
     def apply(self, row: Array, rng: np.random.Generator, *, frame: int = 1) -> Array:
@@ -94,6 +105,24 @@ class Variation:
         if self.gain > 0:
             samples = samples * np.float32((1.0 + self.gain) ** gain)
         return in_frames(samples, frame).astype(np.float32, copy=False)
+
+    def kept(self, n_steps: int, rng: np.random.Generator) -> Array:
+        """Which steps of a series are there this time, bool, (n_steps,); the last one always is.
+
+        Args:
+            n_steps: Steps of the series.
+            rng: What is drawn from; nothing is where none may be missing.
+
+        Example:
+            >>> Variation(drop=0.5).kept(6, np.random.default_rng(1)).tolist()
+            [True, False, True, True, True, True]
+        """
+        if self.drop == 0:
+            return np.ones(n_steps, bool)
+        share = self.drop * rng.random()
+        there: Array = rng.random(n_steps) >= share
+        there[-1] = True
+        return there
 
 
 def _resampled(samples: Array, step: float) -> Array:

@@ -40,6 +40,7 @@ class DataConfig:
             1.25 times as fast. Only for targets that do not depend on speed.
         vary_gain: By what part their values are larger or smaller at most, in the same sense.
         vary_shift: Samples left out at their start at most.
+        vary_drop: Largest share of their samples that is left out at random; with their times, where they have any.
         standardize: Whether the model takes each channel, and each value it predicts, in units of the training part's
             deviation from its mean; false leaves both as they are in the files.
         options: Options of the data set, such as `permutation`, or `id`, `time`, `target` of a user's own table.
@@ -62,6 +63,7 @@ class DataConfig:
     vary_speed: float = 0.0
     vary_gain: float = 0.0
     vary_shift: int = 0
+    vary_drop: float = 0.0
     standardize: bool = True
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -79,7 +81,7 @@ class DataConfig:
         if self.train_series is not None:
             check_positive_int("train_series", self.train_series)
         check_positive_int("frame", self.frame)
-        Variation(self.vary_speed, self.vary_gain, self.vary_shift)
+        Variation(self.vary_speed, self.vary_gain, self.vary_shift, self.vary_drop)
         for name in ("bucket", "standardize"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"`{name}` must be true or false, got {getattr(self, name)!r}")
@@ -92,7 +94,7 @@ class DataConfig:
     @property
     def variation(self) -> Variation | None:
         """How training series differ each time they are read; None for not at all."""
-        drawn = Variation(self.vary_speed, self.vary_gain, self.vary_shift)
+        drawn = Variation(self.vary_speed, self.vary_gain, self.vary_shift, self.vary_drop)
         return None if drawn == Variation() else drawn
 
 

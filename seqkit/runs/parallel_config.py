@@ -136,8 +136,9 @@ class ParallelConfig:
             raise ValueError(f"`precision` must be 32 in a pipeline, got {training.precision!r}; leave it out")
         if data.variation is not None:
             raise ValueError(
-                "`vary_speed`, `vary_gain` and `vary_shift` must be 0 in a pipeline, whose series stay as they are, "
-                f"got {data.vary_speed:g}, {data.vary_gain:g}, {data.vary_shift}; leave them out, or take ddp"
+                "`vary_speed`, `vary_gain`, `vary_shift` and `vary_drop` must be 0 in a pipeline, whose series stay as "
+                f"they are, got {data.vary_speed:g}, {data.vary_gain:g}, {data.vary_shift}, {data.vary_drop:g}; leave "
+                "them out, or take ddp"
             )
         if config.model.mixer is None:
             raise ValueError(

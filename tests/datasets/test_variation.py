@@ -101,6 +101,41 @@ def test_the_module_frames_every_part_and_varies_training():
     assert module.statistics().mean.shape == (48,)
 
 
+@pytest.mark.parametrize("uneven", [True, False])
+def test_samples_that_are_dropped_go_with_their_times_or_keep_their_place(uneven):
+    rows = [np.arange(1.0, n + 1, dtype=np.float32)[:, None] for n in (40, 60, 60)]
+    times = [2.0 * np.arange(len(row)) ** 1.5 for row in rows] if uneven else None
+    series, info = SeriesSet(rows, ["a", "b", "a"], timestamps=times), DataInfo("toy", "classification", 1, ("a", "b"))
+    made = training_loader(series, info, batch_size=3, seed=0, vary=Variation(drop=0.8))
+    (batch,), (again,) = list(made), list(training_loader(series, info, batch_size=3, seed=0, vary=made.dataset.vary))
+    assert torch.equal(batch.values, again.values)
+    assert (batch.observed is None) == uneven
+    for i, n in enumerate(batch.lengths.tolist()):
+        row = batch.values[i, :n, 0]
+        place = row.long() - 1 if uneven else torch.arange(n)[batch.observed[i, :n, 0]]
+        size = 40 if int(place[-1]) == 39 else 60
+        assert place[-1] == size - 1  # a series ends where it ended
+        assert 0.1 * size < len(place) < size
+        if uneven:
+            since = torch.from_numpy(2.0 * place.numpy() ** 1.5).float()
+            torch.testing.assert_close(batch.timestamps[i, :n], since - since[0])
+        else:
+            assert n == size
+            assert batch.timestamps is None
+            assert torch.equal(row[place], place + 1.0)
+            assert row.sum() == row[place].sum()  # 0 where nothing was observed
+
+
+def test_the_share_that_is_dropped_is_drawn_too():
+    rng = np.random.default_rng(0)
+    shares = [1 - Variation(drop=0.5).kept(4000, rng).mean() for _ in range(200)]
+    assert 0 <= min(shares) < 0.03
+    assert 0.47 < max(shares) < 0.53
+    before = rng.bit_generator.state
+    assert Variation(gain=0.1).kept(9, rng).all()
+    assert rng.bit_generator.state == before  # runs without it draw what they always drew
+
+
 def test_what_may_not_vary_is_refused():
     timed = SeriesSet([np.zeros((3, 1))], timestamps=[np.array([0.0, 1.0, 3.0])])
     each = SeriesSet([np.zeros((3, 1))], [np.zeros((3, 1))])
@@ -109,8 +144,13 @@ def test_what_may_not_vary_is_refused():
     for bad, why in ((timed, "uneven times"), (each, "a target for each sample")):
         with pytest.raises(ValueError, match=f"`vary_speed` and `vary_shift` must be 0 .*{why}"):
             Variation(speed=0.1).check(bad)
-    with pytest.raises(ValueError, match=r"must be 0 for forecasts, got 0, 0\.5, 0"):
+    Variation(drop=0.5).check(timed)
+    Variation(drop=0.5).check(each)
+    both = SeriesSet(timed.values, [np.zeros((3, 1))], timestamps=timed.timestamps)
+    with pytest.raises(ValueError, match=r"`vary_drop` must be 0 where samples have both times and targets.*got 0\.5"):
+        Variation(drop=0.5).check(both)
+    with pytest.raises(ValueError, match=r"must be 0 for forecasts, got 0, 0\.5, 0, 0:"):
         Variation(gain=0.5).check(windows)
-    for bad in ({"speed": -0.1}, {"gain": float("nan")}, {"shift": 1.5}, {"shift": True}):
-        with pytest.raises(ValueError, match=f"`vary_{next(iter(bad))}` must be"):
+    for bad in ({"speed": -0.1}, {"gain": float("nan")}, {"shift": 1.5}, {"shift": True}, {"drop": 1.0}):
+        with pytest.raises(ValueError, match=f"`vary_{next(iter(bad))}` must (be|lie)"):
             Variation(**bad)
