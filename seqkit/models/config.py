@@ -233,7 +233,7 @@ def model_options(name: str, given: dict[str, Any] | None = None) -> dict[str, A
 
     Example:
         >>> model_options("hippo_legs")
-        {'order': 16, 'integrals': False, 'features': 0}
+        {'order': 16, 'integrals': False, 'features': 0, 'interpolate': False}
     """
     preset = PRESETS[check_choice("model", name, model_names())]
     return pool_options(preset.sizes["pool"], given) if preset.mixer is None else mixer_options(preset.mixer, given)

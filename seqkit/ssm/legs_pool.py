@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from seqkit.checks import check_positive, check_positive_int, check_shape
 from seqkit.hippo import HiPPOMemory, MemoryState
+from seqkit.nn.hold import last_of
 from seqkit.nn.mixer import mask_past_end, sample_steps
 from seqkit.nn.pool import Pool, PoolState, register_pool
 
-__all__ = ["LegSPool", "integration"]
+__all__ = ["LegSPool", "integration", "line_means"]
 
 
 @register_pool("legs")
@@ -34,9 +35,13 @@ class LegSPool(Pool):
         features: Number K of learned functions of a sample's channels whose courses are projected beside those of the
             channels themselves, `W_2 gelu(W_1 x + b_1)`: what a linear map of the whole course cannot say, such as how
             fast a pen moves whatever its direction.
+        interpolate: Whether each stretch counts with the mean of the samples at its two ends, as a straight line
+            between them would, instead of with the one that ends it; the first stretch has one sample only. Closer to a
+            smooth course, the more so the fewer samples there are.
 
     Source:
-        Gu et al. 2020, HiPPO (arXiv:2008.07669), section 3: timescale equivariance. The exact projection is ours.
+        Gu et al. 2020, HiPPO (arXiv:2008.07669), section 3: timescale equivariance. The exact projection is ours,
+        and so are straight lines between samples.
 
     Cost: N operations a sample; a step N^2, in float64.
 
@@ -46,10 +51,13 @@ class LegSPool(Pool):
         True
     """
 
-    def __init__(self, d_model: int, *, order: int = 16, integrals: bool = False, features: int = 0) -> None:
+    def __init__(
+        self, d_model: int, *, order: int = 16, integrals: bool = False, features: int = 0, interpolate: bool = False
+    ) -> None:
         super().__init__(d_model)
         self.order = check_positive_int("order", order)
         self.integrals = integrals
+        self.interpolate = interpolate
         if isinstance(features, bool) or not isinstance(features, int) or features < 0:
             raise ValueError(f"`features` must be a whole number of at least 0, got {features!r}")
         self.n_courses = d_model + features
@@ -65,12 +73,13 @@ class LegSPool(Pool):
         return self.n_courses * self.order * (2 if self.integrals else 1)
 
     def initial_state(self, batch_size: int = 1) -> PoolState:
-        """State before the first sample; `seen` is the time so far.
+        """State before the first sample; `seen` is the time so far, and with lines the last sample ends `value`.
 
         Both are float64: in float32 the coefficients of a stream of ten million samples would stop following it.
         """
         like = self.start.double()
-        return PoolState(like.new_zeros(batch_size, self.n_courses * self.order), like.new_zeros(batch_size))
+        width = self.n_courses * (self.order + self.interpolate)
+        return PoolState(like.new_zeros(batch_size, width), like.new_zeros(batch_size))
 
     def scan(
         self,
@@ -90,23 +99,43 @@ class LegSPool(Pool):
                 x.device, torch.float64
             )
             times = elapsed[:, None] + steps.cumsum(dim=1)
-        before = MemoryState(state.value.view(-1, self.n_courses, self.order), elapsed, elapsed)
+        known, last = state.value.tensor_split([self.n_courses * self.order], dim=1)
+        before = MemoryState(known.view(-1, self.n_courses, self.order), elapsed, elapsed)
         with torch.autocast(x.device.type, enabled=False):
             samples = mask_past_end(x.to(self.start.dtype), lengths)
             if self.lift is not None:
                 samples = torch.cat([samples, self.lift(samples)], dim=-1)
             own = rate if times is None else 1.0
             samples = samples.to(state.value.dtype)
+            if self.interpolate:
+                last = torch.where((elapsed > 0)[:, None], last, samples[:, 0])
+                samples, last = line_means(samples, last), last_of(samples, lengths)
             value, after = self.memory.scan(samples, before, times, lengths=lengths, rate=own)
             pooled = value
             if self.integrals:
                 pooled = torch.cat([value, 4 * value @ integration(self.order).to(value).mT], dim=-1)
-        return pooled.flatten(1).to(self.start.dtype), PoolState(value.flatten(1), after.elapsed)
+        state = PoolState(torch.cat([value.flatten(1), last], dim=1), after.elapsed)
+        return pooled.flatten(1).to(self.start.dtype), state
 
     def extra_repr(self) -> str:
         """Sizes."""
         features = self.n_courses - self.d_model
-        return f"d_model={self.d_model}, order={self.order}, integrals={self.integrals}, features={features}"
+        words = f"d_model={self.d_model}, order={self.order}, integrals={self.integrals}, features={features}"
+        return f"{words}, interpolate={self.interpolate}"
+
+
+def line_means(x: Tensor, before: Tensor) -> Tensor:
+    """Mean of each sample and the one before it: what a straight line between them comes to.
+
+    Args:
+        x: Samples, (B, L, D).
+        before: The sample before the first one, (B, D).
+
+    Example:
+        >>> line_means(torch.tensor([[[2.0], [6.0]]]), torch.tensor([[0.0]])).flatten()
+        tensor([1., 4.])
+    """
+    return (x + torch.cat([before[:, None], x[:, :-1]], dim=1)) / 2
 
 
 def integration(order: int) -> Tensor:

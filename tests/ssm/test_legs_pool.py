@@ -1,5 +1,6 @@
 """LegS pooling against numerical integration; blocks, padding, rates and times."""
 
+import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
@@ -58,6 +59,35 @@ def test_learned_functions_of_a_sample_are_courses_too():
     assert all(weight.grad.abs().max() > 0 for weight in own.parameters())
     with pytest.raises(ValueError, match="`features` must be a whole number of at least 0"):
         LegSPool(2, features=-1)
+
+
+def test_lines_between_samples_come_near_a_smooth_course_by_the_square_of_the_step():
+    basis = [lambda s, n=n: (2 * n + 1) ** 0.5 * eval_legendre(n, 2 * s - 1) for n in range(5)]
+    exact = torch.tensor([quad(lambda s, g=g: g(s) * np.sin(5 * s), 0, 1)[0] for g in basis], **DOUBLE)
+    errors = {}
+    for length, lines in ((50, False), (50, True), (500, True)):
+        times = torch.arange(1, length + 1, **DOUBLE)[None]
+        times[:, 1:] += 0.6 * torch.rand(length - 1, **DOUBLE) - 0.3  # the first stretch is a whole step
+        x = torch.sin(5 * times / times[:, -1:])[:, :, None]
+        pooled = LegSPool(1, order=5, interpolate=lines).double()(x, timestamps=times)
+        errors[length, lines] = (pooled - exact).square().mean().sqrt()
+    assert errors[50, True] < errors[50, False] / 5
+    assert errors[500, True] < errors[50, True] / 50
+
+
+def test_lines_between_samples_in_blocks_and_steps_and_past_the_end():
+    x, own, lengths = series(), LegSPool(2, order=4, integrals=True, features=2, interpolate=True).double(), [23, 4, 9]
+    whole = own(x, torch.tensor(lengths))
+    for i, n in enumerate(lengths):
+        state = own.initial_state(1)
+        for k in range(n):
+            pooled, state = own.step(x[i : i + 1, k], state)
+        assert (pooled - whole[i]).abs().max() < 1e-12
+        state, cut = own.initial_state(1), n // 2
+        _, state = own.scan(x[i : i + 1], state, torch.tensor([cut]))
+        pooled, state = own.scan(x[i : i + 1, cut:n], state)
+        assert (pooled - whole[i]).abs().max() < 1e-12
+    assert (own(x[:, :1]) - own(x[:, :1].expand(-1, 2, -1))).abs().max() < 1e-13  # one sample is held
 
 
 def test_order_one_is_the_mean():
@@ -133,7 +163,7 @@ def test_precision():
 
 
 def test_it_is_known_by_name():
-    assert pool_options("legs") == {"order": 16, "integrals": False, "features": 0}
+    assert pool_options("legs") == {"order": 16, "integrals": False, "features": 0, "interpolate": False}
     assert build_pool("legs", 3, order=5).width == 15
     assert not build_pool("legs", 3).state_dict()
     with pytest.raises(ValueError, match="did you mean order"):

@@ -27,7 +27,7 @@ CASES = {
     "lmu": {"order": 6, "window": 20.0, "pool": "share"},
     "gru": {"pool": "max"},
     "lstm": {"task": "sequence"},
-    "hippo_legs": {"order": 5, "task": "regression"},
+    "hippo_legs": {"order": 5, "task": "regression", "interpolate": True},
 }
 NOT_EXPORTED = (AttentionMixer, MonarchMixer, TCN)  # refused in one sentence
 FASTEST = {("s4d", "onnx"), ("lstm", "onnx"), ("hippo_legs", "torch"), ("s4", "torch")}

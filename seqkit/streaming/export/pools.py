@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from seqkit.hippo.exact import quadrature
 from seqkit.hippo.polynomials import legendre_polynomials
 from seqkit.nn import Pool, PoolState
-from seqkit.ssm.legs_pool import LegSPool, integration
+from seqkit.ssm.legs_pool import LegSPool, integration, line_means
 from seqkit.streaming.export.form import Form, States
 
 __all__ = ["LegSPoolForm", "RunningForm"]
@@ -65,7 +65,7 @@ class LegSPoolForm(Form):
     def __init__(self, pool: LegSPool, *, step: float) -> None:
         super().__init__()
         self.fixed, self.order, self.courses, self.integrals = step, pool.order, pool.n_courses, pool.integrals
-        self.lift = pool.lift
+        self.lift, self.interpolate = pool.lift, pool.interpolate
         nodes, weighted = quadrature(pool.order)
         self.register_buffer("nodes", nodes.clone())
         self.register_buffer("weighted", weighted.T.contiguous())
@@ -87,10 +87,16 @@ class LegSPoolForm(Form):
     def _take(self, x: Tensor, state: States, edges: Tensor, end: Tensor) -> tuple[Tensor, States]:
         if self.lift is not None:
             x = torch.cat([x, self.lift(x)], dim=-1)
-        before = state[0].view(-1, self.courses, self.order)
-        value = self._placed(before, edges[:, 0] / end) + self._projected(x.double(), edges / end[:, None])
+        samples = x.double()
+        known, after = state[0], list[Tensor]()
+        if self.interpolate:
+            known, last = known[:, : self.courses * self.order], known[:, self.courses * self.order :]
+            after = [samples[:, -1]]
+            samples = line_means(samples, torch.where((state[1] > 0)[:, None], last, samples[:, 0]))
+        before = known.view(-1, self.courses, self.order)
+        value = self._placed(before, edges[:, 0] / end) + self._projected(samples, edges / end[:, None])
         pooled = torch.cat([value, 4 * (value @ self.integrate)], dim=-1) if self.integrals else value
-        return pooled.flatten(1).to(x.dtype), (value.flatten(1), end.clone())
+        return pooled.flatten(1).to(x.dtype), (torch.cat([value.flatten(1), *after], dim=1), end.clone())
 
     def _placed(self, c: Tensor, share: Tensor) -> Tensor:
         """What the whole keeps of the coefficients of its first part; see `seqkit.hippo.exact_memory.place`."""
