@@ -17,17 +17,19 @@ __all__ = ["DelayedRecall"]
 class DelayedRecall(Generated):
     """Recall one of a few symbols shown at the start, asked for at the very end; a class per series.
 
-    The first `shown` samples show a symbol each, on a channel of its own. The last sample asks, on one of `shown` other
-    channels, for the first, the second, and so on; the label is the symbol that stood there. What lies between is zero,
-    or noise on the symbols' channels. A linear map of what local features come to on average does not join question
-    and answer. One that names any symbol that was shown is right in a little more than one of `shown` cases; chance is
-    one of `symbols`.
+    The first samples show `shown` symbols one after another, `held` samples each, every symbol on a channel of its own.
+    The last sample asks, on one of `shown` other channels, for the first, the second, and so on; the label is the
+    symbol that stood there. What lies between is zero, or noise on the symbols' channels. A linear map of what local
+    features come to on average does not join question and answer. One that names any symbol that was shown is right in
+    a little more than one of `shown` cases; chance is one of `symbols`.
 
     Args:
-        length: Samples of a series, more than `shown`; 1024 to 65536 are of interest.
+        length: Samples of a series, more than `shown` times `held`; 1024 to 65536 are of interest.
         symbols: Different ones, at least 2.
         shown: Symbols shown at the start.
         noise: Largest size of noise, drawn evenly around 0, between start and end.
+        held: Samples for which each symbol is shown. One of a single sample is the smaller a part of a series the
+            longer that is; with a fixed share, such as length / 64, only the delay grows.
         size: Series in the training part; validation is cut from it.
         test_size: Series in the test part.
         data_seed: Seed of the series.
@@ -59,6 +61,7 @@ class DelayedRecall(Generated):
         symbols: int = 8,
         shown: int = 4,
         noise: float = 0.0,
+        held: int = 1,
         size: int = 2000,
         test_size: int = 500,
         data_seed: int = 0,
@@ -67,8 +70,10 @@ class DelayedRecall(Generated):
         self.shown = check_positive_int("shown", shown)
         if check_positive_int("symbols", symbols) < 2:
             raise ValueError(f"`symbols` must be at least 2, so that there is a choice, got {symbols}")
-        if check_positive_int("length", length) <= shown:
-            raise ValueError(f"`length` must be more than `shown`, {shown}, to leave a sample to ask, got {length}")
+        self.held = check_positive_int("held", held)
+        if check_positive_int("length", length) <= shown * held:
+            rule = f"`shown`, {shown}" if held == 1 else f"`shown` times `held`, {shown * held}"
+            raise ValueError(f"`length` must be more than {rule}, to leave a sample to ask, got {length}")
         check_not_negative("noise", noise)
         self.length, self.symbols, self.noise = length, symbols, noise
         self.title = f"Delayed recall: which of {symbols} symbols was shown at a place of the start"
@@ -98,9 +103,9 @@ class DelayedRecall(Generated):
         symbols, asked = self._drawn(draws)
         values = np.zeros((self.length, self.symbols + self.shown), dtype=np.float32)
         if self.noise > 0:
-            between = values[self.shown : -1, : self.symbols]
+            between = values[self.shown * self.held : -1, : self.symbols]
             between[:] = self.noise * (2 * draws.shares(between.size) - 1).reshape(between.shape)
-        values[np.arange(self.shown), symbols] = 1
+        values[np.arange(self.shown * self.held), symbols.repeat(self.held)] = 1
         values[-1, self.symbols + asked] = 1
         return values
 

@@ -111,6 +111,15 @@ def test_recall_asks_for_a_symbol_of_the_start() -> None:
     assert not get_source("delayed_recall", length=64000, size=1).load()["train"].values[0][4:-1].any()
 
 
+def test_a_symbol_that_is_held_stands_for_so_many_samples() -> None:
+    series, once = (made("delayed_recall", size=20, held=held)["train"] for held in (3, 1))
+    for values, target, single, expected in zip(series.values, series.target, once.values, once.target, strict=True):
+        assert target == expected
+        assert np.array_equal(values[:12, :8], single[:4, :8].repeat(3, axis=0))
+        assert np.array_equal(values[-1], single[-1])
+        assert np.count_nonzero(values[12:-1, :8]) > 200
+
+
 def linear_accuracy(features: np.ndarray, labels: np.ndarray) -> float:
     """Accuracy on the last third of ridge regressions, one for each class, fitted to the rest."""
     n = 2 * len(labels) // 3
@@ -220,6 +229,8 @@ def test_pathfinder_options() -> None:
         ("adding", {"size": 0}, "`size` must be a whole number"),
         ("adding", {"data_seed": -1}, "`data_seed` must be a whole number from 0"),
         ("delayed_recall", {"length": 4}, "`length` must be more than `shown`, 4"),
+        ("delayed_recall", {"length": 40, "held": 10}, "`length` must be more than `shown` times `held`, 40"),
+        ("delayed_recall", {"held": 0}, "`held` must be a whole number"),
         ("delayed_recall", {"symbols": 1}, "`symbols` must be at least 2"),
         ("delayed_recall", {"noise": -1.0}, "`noise` must"),
         ("pathfinder", {"distractors": -1}, "`distractors` must be a whole number"),
