@@ -20,7 +20,7 @@ export OMP_NUM_THREADS ?= 1
 export MPLBACKEND ?= Agg
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv demo test lint types unit doctest examples docs test-slow bench format clean
+.PHONY: help venv demo test lint types unit doctest examples docs docs-code test-slow bench format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,7 +41,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: venv ## train on the default data set and show the result, in runs/demo
 	$(BIN)/seqkit $(DEMO)
 
-test: lint types unit doctest docs examples ## everything that must pass before a commit
+test: lint types unit doctest docs docs-code examples ## everything that must pass before a commit
 
 lint: venv ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -58,6 +58,9 @@ doctest: venv ## the examples in the docstrings
 
 docs: venv ## build the site into build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+docs-code: venv ## run the Python blocks of README and docs, and try the commands that they print
+	$(BIN)/python tests/docs/check.py --jobs $(JOBS)
 
 examples: venv ## run each script of examples/
 	@set -e; for script in $(sort $(wildcard examples/*.py)); do \
