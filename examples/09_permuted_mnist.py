@@ -1,6 +1,6 @@
 """Permuted MNIST by the gated HiPPO-RNN, in the time given; stopped, it goes on where it was when called again.
 
-    SEQKIT_DATA=... python examples/09_permuted_mnist.py                            # a look, a quarter of a minute
+    SEQKIT_DATA=... python examples/09_permuted_mnist.py                            # a look, some seconds of training
     SEQKIT_DATA=... python examples/09_permuted_mnist.py --width 128 --minutes 30 --images 10000
     SEQKIT_DATA=... python examples/09_permuted_mnist.py --width 512 --minutes 5 --batch-size 500 --learning-rate 2e-3 \
         --images 10000 --device cuda
@@ -35,7 +35,7 @@ from seqkit.models import ModelConfig, SequenceModel
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--width", type=int, default=64, help="hidden size H and coefficients N")
-parser.add_argument("--minutes", type=float, default=0.25, help="training time")
+parser.add_argument("--minutes", type=float, default=0.15, help="training time")
 parser.add_argument("--batch-size", type=int, default=100)
 parser.add_argument("--learning-rate", type=float, default=1e-3, help="at the start")
 parser.add_argument("--images", type=int, default=500, help="images of the validation and of the test part to look at")

@@ -21,13 +21,13 @@ folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples")
 
 X, y = load_japanese_vowels(split="train", return_type="df-list")
 X_test, y_test = load_japanese_vowels(split="test", return_type="df-list")
-model = LSSLClassifier("s4d", d_model=64, epochs=15, random_state=0, verbose=True).fit(X, y)
+model = LSSLClassifier("s4d", d_model=32, epochs=12, random_state=0, verbose=True).fit(X, y)
 print("chosen by the data:", {name: model.sizes_[name] for name in ("n_layers", "dropout", "dt_min", "batch_size")})
 print(f"370 utterances of 7 to 29 samples: {model.score(X_test, y_test):.1%}")
 
 random = np.random.default_rng(0)
 gaps = [series.mask(random.random(series.shape) < 0.3) for series in X]
-tolerant = LSSLClassifier("s4d", d_model=64, epochs=15, random_state=0).fit(gaps, y)
+tolerant = LSSLClassifier("s4d", d_model=32, epochs=12, random_state=0).fit(gaps, y)
 gaps = [series.mask(random.random(series.shape) < 0.3) for series in X_test]
 print(f"the same with 30 % of the values missing: {tolerant.score(gaps, y_test):.1%}")
 
@@ -53,7 +53,7 @@ save_figure(figure, folder / "11_estimators.png")
 
 X, y = load_italy_power_demand(split="train", return_type="numpy3D")  # a day by the hour: winter or summer
 X_test, y_test = load_italy_power_demand(split="test", return_type="numpy3D")
-model = LSSLClassifier("s4d", d_model=64, epochs=40, sample_rate=24.0, random_state=0).fit(X, y)
+model = LSSLClassifier("s4d", d_model=32, epochs=40, sample_rate=24.0, random_state=0).fit(X, y)
 half = X_test[:, :, ::2]
 print(f"power demand by the hour: {model.score(X_test, y_test):.1%}")
 print(f"every second hour, told:  {np.mean(model.predict(half, sample_rate=12.0) == y_test):.1%}")

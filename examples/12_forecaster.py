@@ -2,7 +2,7 @@
 
     python examples/12_forecaster.py [FOLDER]
 
-Expect about a third of the error that repeating last year has. FOLDER (runs/examples) gets 12_forecaster.png: the
+Expect about a third of the error of repeating last year. FOLDER (runs/examples) gets 12_forecaster.png: the
 forecast of a year with its interval, and the year as it came.
 """
 

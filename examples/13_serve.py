@@ -39,7 +39,9 @@ def pulse(paces: list[float]) -> np.ndarray:
 def trained() -> SequenceModel:
     """A small model that tells rest (1 Hz) from running (2.5 Hz); `seqkit serve` takes the folder of any run."""
     info = DataInfo("pulse", "classification", n_channels=1, classes=("rest", "run"), sample_rate=100.0)
-    model = SequenceModel.from_config(ModelConfig.preset("s4d", d_model=16, n_layers=1, order=16), info, seed=0)
+    model = SequenceModel.from_config(
+        ModelConfig.preset("s4d", d_model=16, n_layers=1, order=16, dt_min=0.01, dt_max=0.5), info, seed=0
+    )
     target = torch.arange(40) % 2
     values = torch.from_numpy(np.stack([pulse([(1.0, 2.5)[int(one)]]) for one in target]))
     optimizer = torch.optim.AdamW(param_groups(model, learning_rate=0.02))

@@ -49,7 +49,7 @@ def accuracy(model: SequenceModel) -> float:
     return found["test_accuracy"]
 
 
-train(dense, epochs=12, learning_rate=0.002)
+train(dense, epochs=8, learning_rate=0.002)
 whole, found = accuracy(dense), {}
 print(f"dense: {whole:.1%} of 370 utterances")
 

@@ -2,6 +2,11 @@
 
 Each 8x8 digit is a series of 64 pixels, permuted the same way for all. A convolution over time sees neighbours that
 mean nothing. Its operation K diag(L w) M starts as that convolution, and K, L and M are then trained with the weights.
+
+    python examples/18_search_an_operation.py [FOLDER]
+
+Expect the searched network well above the convolutions. FOLDER (runs/examples) gets 18_search_an_operation.png: the
+operations that were found.
 """
 
 import os
@@ -9,6 +14,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported
 
 import copy
+import sys
 from pathlib import Path
 
 import torch
@@ -25,6 +31,7 @@ from seqkit.structured.xd import (
     patch_convolutions,
 )
 
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples")
 torch.manual_seed(0)
 digits = load_digits()
 order = torch.randperm(64)
@@ -77,6 +84,5 @@ print(f"searched: {accuracy(searched):.1%}")
 for name, layer in operation_layers(searched).items():
     print(f"{name}: {describe_operation(layer)}")
 
-picture = Path("runs/operations.png")
-draw_operations(operation_layers(searched), picture)
-print("written:", picture)
+draw_operations(operation_layers(searched), folder / "18_search_an_operation.png")
+print("picture:", folder / "18_search_an_operation.png")

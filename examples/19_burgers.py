@@ -2,12 +2,18 @@
 
 A network of small convolutions, the same one with its convolutions freed to become other operations (XD), and one of
 Fourier layers. The starts and ends of Burgers' equation are made from a seed.
+
+    python examples/19_burgers.py [FOLDER]
+
+Expect small convolutions to be worst, and the Fourier layers to hold on grids that are finer than the training's.
+FOLDER (runs/examples) gets 19_burgers.png: three new starts, their ends, and what the networks say.
 """
 
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +24,7 @@ from seqkit.figures import new_figure, save_figure
 from seqkit.nn import NeuralOperator, relative_l2
 from seqkit.structured.xd import model_parameters, operation_parameters, patch_convolutions, release_operations
 
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples")
 LENGTH, EPOCHS, BATCH = 64, 25, 20
 
 
@@ -76,13 +83,18 @@ try:
 except ValueError as error:
     print(f"XD-operations: {error}")
 
-figure = new_figure(9, 3)
-for place, axes in enumerate(figure.subplots(1, 3)):
-    axes.plot(new_starts[place, :, 0], color="0.7", label="start")
-    axes.plot(new_ends[place, :, 0], color="black", label="end")
+figure = new_figure(11, 3.6)
+figure.suptitle("Burgers' equation: three new starts, and their ends by the equation and by three networks")
+x = np.arange(LENGTH) / LENGTH
+for place, axes in enumerate(figure.subplots(1, 3, sharey=True)):
+    axes.plot(x, new_starts[place, :, 0], color="0.7", label="start")
+    axes.plot(x, new_ends[place, :, 0], color="black", label="end")
     for name, guess in guesses.items():
-        axes.plot(guess[place, :, 0], linestyle="--", label=name)
-axes.legend(fontsize="small")
-path = Path("runs/burgers.png")
-save_figure(figure, path)
-print(f"picture: {path}")
+        axes.plot(x, guess[place, :, 0], linestyle="--", label=name)
+    axes.set_xlabel("place, a period is 1")
+    axes.grid(alpha=0.3)
+    if place == 0:
+        axes.set_ylabel("speed of the fluid")
+axes.legend(fontsize=8)
+save_figure(figure, folder / "19_burgers.png")
+print("picture:", folder / "19_burgers.png")

@@ -25,7 +25,7 @@ from seqkit import DataInfo, ModelConfig, SequenceModel, param_groups
 from seqkit.distributed import Compression, Pipeline, World, join_states, run_ranks, split_model
 from seqkit.figures import new_figure, save_figure
 
-SERIES, LENGTH, BATCH, EPOCHS = 96, 48, 32, 6
+SERIES, LENGTH, BATCH, EPOCHS = 96, 48, 32, 12
 
 
 def waves() -> tuple[torch.Tensor, torch.Tensor]:
@@ -42,7 +42,7 @@ def train(world: World, words: str | None) -> tuple[list[float], list[int], floa
     """What each rank does."""
     x, y = waves()
     info = DataInfo("waves", "classification", n_channels=1, classes=("slow", "middle", "fast"))
-    config = ModelConfig.preset("s4d", d_model=16, n_layers=2, order=8, dropout=0.0)
+    config = ModelConfig.preset("s4d", d_model=16, n_layers=2, order=8, dropout=0.0, dt_min=0.02, dt_max=1.0)
     model = SequenceModel.from_config(config, info, seed=0)
     split = split_model(model, world.size, length=LENGTH)
     compression = None if words is None else Compression.parse(words)

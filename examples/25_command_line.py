@@ -52,7 +52,6 @@ picture = folder / "25_command_line.png"
 seqkit("data", "show", waves, "--out", str(picture), "--overwrite")
 sizes = ("epochs=15", "batch_size=8", "d_model=32", "n_layers=1", "order=16")
 seqkit("train", "--data", waves, "--out", run, "--overwrite", *sizes)
-seqkit("evaluate", run, "--subsample", "2")
 seqkit("predict", run, str(new), "-o", str(place / "answers.csv"))
 seqkit("stream", run, given=new, into=place / "stream.csv")
 for row in csv.DictReader((place / "answers.csv").open()):
