@@ -38,6 +38,12 @@ SETTINGS = {"epochs": 2, "d_model": 8, "n_layers": 2, "order": 8, "device": "cpu
         ("pipeline=2", "4/8", "`compress` must look like fw=4,bw=8, got '4/8'"),
         ("pipeline=2", "fw=4,dp=8", "`compress` must have no dp where there is one pipeline"),
         ("ddp=2", "fw=4", "`compress` must be dp=BITS where there is no pipeline"),
+        ("pipeline=2", "bw=8,max_error=0.5", "`max_error` must be left out where activations are sent as they are"),
+        ("pipeline=2", "fw=2,max_error=some", "`max_error` must be a finite number above 0, got 'some'"),
+        ("pipeline=2,buffers=tape", "fw=2", "`buffers` must be one of memory, disk, got 'tape'"),
+        ("pipeline=2,buffers=disk", "bw=8", "`buffers` must be left out where there are none, got disk"),
+        ("pipeline=2,buffers=disk", "fw=2,mode=direct", "`buffers` must be left out where there are none"),
+        ("ddp=2,buffers=disk", "dp=8", "`buffers` must be left out where there are none"),
         ("ddp=2,timeout=soon", None, "`timeout` must be a finite number above 0, got 'soon'"),
     ],
 )
@@ -132,7 +138,7 @@ def test_pipelines_side_by_side_train(waves_file: Path, tmp_path: Path) -> None:
 def test_a_killed_pipeline_goes_on_bit_for_bit(waves_file: Path, tmp_path: Path) -> None:
     words = [f"{key}={value}" for key, value in {**SETTINGS, "epochs": 5, "checkpoint_steps": 1}.items()]
     command = [sys.executable, "-m", "seqkit", "train", "--data", str(waves_file), "--model", "s4d"]
-    command += ["--parallel", "pipeline=2", "--compress", "fw=4,bw=4", *words]
+    command += ["--parallel", "pipeline=2,buffers=disk", "--compress", "fw=2,bw=4,max_error=0.45", *words]
     subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
     broken = subprocess.Popen(
         [*command, "--out", str(tmp_path / "broken")], stderr=subprocess.DEVNULL, start_new_session=True
@@ -148,7 +154,13 @@ def test_a_killed_pipeline_goes_on_bit_for_bit(waves_file: Path, tmp_path: Path)
     subprocess.run(resume, check=True, capture_output=True)
     whole, again = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
     assert all(torch.equal(value, again[name]) for name, value in whole.items())
-    assert json.loads((tmp_path / "broken" / "parallel.json").read_text())["compress"] == "fw=4,bw=4"
+    assert json.loads((tmp_path / "broken" / "parallel.json").read_text())["compress"] == "fw=2,bw=4,max_error=0.45"
+    spread = [json.loads((tmp_path / name / "summary.json").read_text())["parallel"] for name in ("whole", "broken")]
+    assert spread[0]["cuts"] == spread[1]["cuts"]  # bits were raised after the same epochs
+    assert spread[0]["cuts"][0][0]["bits"] == 2 < spread[0]["cuts"][-1][0]["bits"]
+    for rank in spread[0]["ranks"]:  # late are the series that end one epoch and begin the next
+        assert 0 <= rank["rows_read_late"] < 0.2 * rank["rows_read_ahead"]
+    assert not list((tmp_path / "whole" / "buffers").glob("rank*"))
 
 
 @pytest.mark.slow
