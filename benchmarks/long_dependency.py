@@ -177,7 +177,7 @@ def measured(name: str, mixer: str, seed: int, seconds: float, args: argparse.Na
             else:
                 score = 100 * run.metrics["accuracy"] if "accuracy" in run.metrics else run.metrics["rmse"]
             streamed = stream_cost(run.model) if name == "short adding" else {}
-    except TooLongError as why:
+    except (TooLongError, ArithmeticError) as why:
         return {**common, "note": str(why)}
     return {
         "score": score,
