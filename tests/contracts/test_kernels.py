@@ -1,7 +1,7 @@
 """What every operator promises: each backend equals the reference, in its output and in each gradient, by name."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -16,6 +16,7 @@ from seqkit.kernels.legs_update import legs_update
 from seqkit.kernels.long_conv import long_conv
 from seqkit.kernels.lti_memory import lti_memory
 from seqkit.kernels.monarch import monarch
+from seqkit.kernels.quantise import dequantise, quantise
 from seqkit.kernels.ssm_scan import ssm_scan
 from seqkit.kernels.ssm_step import ssm_step
 from seqkit.kernels.vandermonde import vandermonde
@@ -158,6 +159,10 @@ def attention_inputs(dtype: torch.dtype, length: int, sharing: int = 1, ends: bo
     return {"lengths": torch.tensor([-(-length // 2), length]), **tensors} if ends else tensors
 
 
+def rows_inputs(dtype: torch.dtype, length: int) -> dict[str, Tensor]:
+    return {"x": normal(5, length, dtype=dtype)}
+
+
 def butterfly_inputs(
     dtype: torch.dtype, length: int, stacks: tuple[int, ...] = (), blocks: int = 1, wide: bool = False, rows: int = 3
 ) -> dict[str, Tensor]:
@@ -177,6 +182,15 @@ class Case:
     op: str = ""
     triton: bool = False  # whether it has Triton kernels
     halves: tuple[str, ...] = ()  # inputs that may be of half precision
+    codes: bool = False  # whether it writes or reads codes: float32 alone, no gradient, and the same bits on each path
+
+    @property
+    def widest(self) -> torch.dtype:
+        return torch.float32 if self.codes else torch.float64
+
+    def widened(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The inputs as the reference is given them."""
+        return tensors if self.codes else widened(tensors)
 
     def make(self, dtype: torch.dtype, length: int) -> dict[str, Tensor]:
         torch.manual_seed(length)
@@ -224,6 +238,14 @@ def legs_timed(backend: str, length: int, u: Tensor, state: Tensor) -> Tensor:
 
 def butterflies(first: str) -> Callable[..., Tensor]:
     return lambda backend, length, **tensors: butterfly(**tensors, first=first, backend=backend)
+
+
+def coded(bits: int, **options: object) -> Callable[..., Tensor]:
+    return lambda backend, length, x: quantise(x, bits, 16, backend=backend, **options)
+
+
+def decoded(backend: str, length: int, x: Tensor) -> Tensor:
+    return dequantise(quantise(x, 3, 16, backend="reference"), length, 3, 16, onto=x.flip(0), backend=backend)
 
 
 def step(backend: str, length: int, **tensors: Tensor) -> tuple[Tensor, ...]:
@@ -350,6 +372,10 @@ CASES = [
         *("monarch-slices", monarch_product, monarch_inputs, (("blocks", (3, 2)), ("rank", 2), ("sizes", (5, 7)))),
         *("monarch", True, ("x", "w1", "w2")),
     ),
+    Case("quantise", coded(4), rows_inputs, op="quantise", triton=True, codes=True),
+    Case("quantise-stochastic", coded(3, seed=torch.tensor(7)), rows_inputs, op="quantise", triton=True, codes=True),
+    Case("quantise-minimax", coded(2, scale="minimax"), rows_inputs, op="quantise", triton=True, codes=True),
+    Case("dequantise", decoded, rows_inputs, op="dequantise", triton=True, codes=True),
     Case("ssm_step", step, step_inputs, (), "ssm_step", True, ("u",)),
     Case("ssm_step-own-skip", step, step_inputs, (("own", True), ("skip", True)), "ssm_step", True, ("u",)),
     Case(
@@ -375,6 +401,7 @@ CASES = [
 ]
 SIZED = (krylov_inputs, vandermonde_inputs, cauchy_inputs)  # these name their length, others have that of their samples
 by_name = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+smooth = pytest.mark.parametrize("case", [case for case in CASES if not case.codes], ids=lambda case: case.name)
 
 
 @pytest.fixture(autouse=True)
@@ -388,6 +415,8 @@ def poisoned_memory() -> Iterator[None]:
 
 def run(case: Case, backend: str, length: int, tensors: dict[str, Tensor], wanted: list[str] | None = None):
     """Returns the outputs, joined, and the named gradients of a fixed random functional of them."""
+    if case.codes:
+        return (case.call(backend, length, **tensors),), {}
     wanted = [name for name, value in tensors.items() if differentiable(value)] if wanted is None else wanted
     leaves = {name: value.detach().requires_grad_(name in wanted) for name, value in tensors.items()}
     outputs = case.call(backend, length, **leaves)
@@ -427,14 +456,22 @@ def widened(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 @pytest.mark.parametrize("dtype", LIMITS, ids=str)
 @pytest.mark.parametrize("backend", FAST)
 def test_backend_equals_reference(case: Case, length: int, dtype: torch.dtype, backend: str) -> None:
+    if case.codes and dtype == torch.float64:
+        with pytest.raises(TypeError, match=r"`x` must be float32, got torch\.float64; convert it"):
+            case.call(backend, length, **case.make(dtype, length))
+        return
     tensors = case.make(dtype, length)
     output, gradients = run(case, backend, length, tensors)
-    want, want_gradients = run(case, "reference", length, widened(tensors))
-    same(tensors, dtype, (output, gradients), (want, want_gradients))
+    want, want_gradients = run(case, "reference", length, case.widened(tensors))
+    same(case, tensors, dtype, (output, gradients), (want, want_gradients))
 
 
-def same(tensors: dict[str, Tensor], dtype: torch.dtype, got, want) -> None:
+def same(case: Case, tensors: dict[str, Tensor], dtype: torch.dtype, got, want) -> None:
     """Compares outputs and gradients in shape, dtype and value."""
+    if case.codes:
+        assert got[0][0].dtype == want[0][0].dtype
+        assert torch.equal(got[0][0], want[0][0])
+        return
     for one, other in zip(got[0], want[0], strict=True):
         assert one.dtype == (dtype.to_complex() if other.is_complex() else dtype)
         assert one.shape == other.shape
@@ -460,12 +497,12 @@ def test_triton_equals_reference(case: Case, length: int) -> None:
     given = {name: value.to(device) for name, value in tensors.items()}
     outputs, gradients = run(case, "triton", length, given)
     got = tuple(value.cpu() for value in outputs), {name: value.cpu() for name, value in gradients.items()}
-    same(tensors, torch.float32, got, run(case, "reference", length, widened(tensors)))
+    same(case, tensors, torch.float32, got, run(case, "reference", length, case.widened(tensors)))
 
 
 @by_name
 def test_strided_inputs(case: Case) -> None:
-    tensors = case.make(torch.float64, 70)
+    tensors = case.make(case.widest, 70)
     strided = {name: torch.stack([value, value], dim=-1)[..., 0] for name, value in tensors.items()}
     turned = {
         name: value.transpose(0, -1).contiguous().transpose(0, -1) if value.dim() > 1 else value
@@ -479,7 +516,7 @@ def test_strided_inputs(case: Case) -> None:
             assert error(gradient, want_gradients[name]) < 1e-11, name
 
 
-@by_name
+@smooth
 def test_gradient_of_one_input_alone(case: Case) -> None:
     tensors = case.make(torch.float64, 70)
     _, want = run(case, "reference", 70, tensors)
@@ -488,7 +525,7 @@ def test_gradient_of_one_input_alone(case: Case) -> None:
         assert error(gradients[name], want[name]) < 1e-11, name
 
 
-@by_name
+@smooth
 @pytest.mark.parametrize("length", [1, 6])
 def test_gradcheck(case: Case, length: int) -> None:
     tensors = case.make(torch.float64, length)
@@ -508,7 +545,7 @@ def test_gradcheck(case: Case, length: int) -> None:
 def test_opcheck(case: Case) -> None:
     if not case.op:
         pytest.skip("composed of the other operators, which are checked here")
-    tensors = case.make(torch.float64, 70)
+    tensors = case.make(case.widest, 70)
     if case.op == "long_conv":
         k, none = tensors["k"], torch.zeros(0)
         k = k if k.dim() == 3 else k.unsqueeze(0)
@@ -547,6 +584,10 @@ def test_opcheck(case: Case) -> None:
         q, k, v = (tensors[name] for name in ("q", "k", "v"))
         numbers = (8, 8, 20, 3, True, 2.0, 0.5, 0.2)
         args = (q, k, v, none.double(), torch.tensor(3), none, *mask[2:], *numbers)
+    elif case.op == "quantise":
+        args = (tensors["x"], torch.tensor(7), 3, 16, case.name.endswith("stochastic"), case.name.endswith("minimax"))
+    elif case.op == "dequantise":
+        args = (quantise(tensors["x"], 3, 16), tensors["x"], 70, 3, 16)
     elif case.op == "block_product":
         args = (tensors["x"], tensors["blocks"], tensors["columns"])
     elif case.op == "monarch":
@@ -556,16 +597,18 @@ def test_opcheck(case: Case) -> None:
         if tensors.get("A") is not None and tensors["A"].dim() == 2:
             args = (tensors["A"].unsqueeze(0), *args[1:])
     args = (*args, "cpu")
-    leaves = tuple(arg.requires_grad_() if isinstance(arg, Tensor) and differentiable(arg) else arg for arg in args)
+    leaves = args
+    if not case.codes:
+        leaves = tuple(arg.requires_grad_() if isinstance(arg, Tensor) and differentiable(arg) else arg for arg in args)
     torch.library.opcheck(getattr(torch.ops.seqkit, case.op).default, leaves)
 
 
 @by_name
 def test_compiles_whole(case: Case) -> None:
-    tensors = case.make(torch.float64, 70)
+    tensors = case.make(case.widest, 70)
     torch._dynamo.reset()
     compiled = torch.compile(case.call, backend="aot_eager", fullgraph=True)
-    output, gradients = run(Case(case.name, compiled, case.inputs), "auto", 70, tensors)
+    output, gradients = run(replace(case, call=compiled), "auto", 70, tensors)
     want, want_gradients = run(case, "reference", 70, tensors)
     assert worst(output, want) < 1e-12
     for name, gradient in gradients.items():
@@ -575,7 +618,7 @@ def test_compiles_whole(case: Case) -> None:
 @by_name
 def test_autocast_does_not_reach_inside(case: Case) -> None:
     tensors = case.make(torch.float32, 100)
-    want, want_gradients = run(case, "reference", 100, widened(tensors))
+    want, want_gradients = run(case, "reference", 100, case.widened(tensors))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output, gradients = run(case, "auto", 100, tensors)
         assert worst(run(case, "reference", 100, tensors)[0], want) < 1e-5  # a float32 recurrence
@@ -604,7 +647,7 @@ def test_values_that_are_not_finite_are_named(case: Case) -> None:
                     case.call("auto", 7, **{**tensors, name: spoiled})
 
 
-@by_name
+@smooth
 def test_backend_that_cannot_serve_says_why(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     tensors = case.make(torch.float64, 7)
     why = "compute in float32, and the tensors are (float|complex)" if case.triton else "no Triton kernels"
@@ -626,7 +669,7 @@ def test_exports(case: Case) -> None:
     program = torch.export.export(Module(), tuple(tensors.values()), strict=False)
     outputs = program.module()(*tensors.values())
     outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
-    want, _ = run(case, "reference", 70, widened(tensors))
+    want, _ = run(case, "reference", 70, case.widened(tensors))
     assert worst(outputs, want) < 2e-6
 
 
@@ -646,11 +689,12 @@ def test_other_dtypes_are_refused(case: Case, dtype: torch.dtype) -> None:
         allowed = (
             "complex64 or complex128" if value.is_complex() else "float32( or float64|, float64, bfloat16 or float16)"
         )
+        allowed = "float32" if case.codes else allowed
         with pytest.raises(TypeError, match=f"`{name}` must be {allowed}, got {dtype}; convert it"):
             case.call("auto", 7, **{**tensors, name: value.real.to(dtype)})
 
 
-@by_name
+@smooth
 def test_mixed_precision_is_refused(case: Case) -> None:
     tensors = case.make(torch.float32, 7)
     last = list(tensors)[-1] if "dt" not in tensors else "C"

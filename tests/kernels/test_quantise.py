@@ -186,42 +186,16 @@ def test_products_with_steps_are_exact_and_nothing_is_cut() -> None:
         assert float(ratio.min()) > 1 - 2**-7
 
 
-def test_ops_pass_torch_checks_compile_and_export() -> None:
+def test_no_gradient_is_given_and_autocast_does_not_reach_inside() -> None:
     x, base = torch.randn(3, 100), torch.randn(3, 100)
-    torch.library.opcheck(torch.ops.seqkit.quantise.default, (x, torch.tensor(3), 4, 64, True, False, "cpu"))
-    data = quantise(x, 4, 64)
-    torch.library.opcheck(torch.ops.seqkit.dequantise.default, (data, base, 100, 4, 64, "cpu"))
 
-    def both(x: Tensor, base: Tensor) -> Tensor:
+    def both(x: Tensor) -> Tensor:
         return dequantise(quantise(x, 4, 64), 100, 4, 64, onto=base)
 
-    want = both(x, base)
-    torch._dynamo.reset()
-    assert torch.equal(torch.compile(both, backend="aot_eager", fullgraph=True)(x, base), want)
-    assert not both(x.requires_grad_(), base).requires_grad
-    turned = x.detach().T.contiguous().T
-    assert torch.equal(quantise(turned, 4, 64), data)
+    want = both(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(both(x, base), want)
-
-
-def test_exports() -> None:
-    class Both(torch.nn.Module):
-        def forward(self, x: Tensor, base: Tensor) -> Tensor:
-            return dequantise(quantise(x, 3, 32), 100, 3, 32, onto=base)
-
-    x, base = torch.randn(3, 100), torch.randn(3, 100)
-    program = torch.export.export(Both(), (x, base), strict=False)
-    assert torch.equal(program.module()(x, base), Both()(x, base))
-
-
-def test_inputs_stay_untouched() -> None:
-    x, base = torch.randn(3, 100), torch.randn(3, 100)
-    data = quantise(x, 4)
-    before = [value.clone() for value in (x, base, data)]
-    dequantise(quantise(x, 4), 100, 4, onto=base)
-    dequantise(data, 100, 4, onto=base)
-    assert all(torch.equal(value, old) for value, old in zip((x, base, data), before, strict=True))
+        assert torch.equal(both(x), want)
+    assert not both(x.requires_grad_()).requires_grad
 
 
 def test_empty_batches() -> None:
