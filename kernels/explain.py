@@ -17,7 +17,7 @@ __all__ = ["OPERATORS", "Explanation", "Paths", "explain", "paths"]
 
 OPERATORS = (
     *("attention", "block_product", "butterfly", "cauchy", "krylov", "legs_update", "long_conv", "lti_memory"),
-    *("monarch", "ssm_scan", "ssm_step", "vandermonde"),
+    *("monarch", "quantise", "ssm_scan", "ssm_step", "vandermonde"),
 )
 
 

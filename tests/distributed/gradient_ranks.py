@@ -172,6 +172,7 @@ def training(rank: int) -> dict:
         "hook 4": hooked(4),
         "hook 2": hooked(2),
         "adam in full": coded(QuantizedAdam, 32, 20),
+        "adam in full, frozen": coded(QuantizedAdam, 32, 5),
         "adam 8": coded(QuantizedAdam, 8, 5),
         "adam 4": coded(QuantizedAdam, 4, 5),
         "adam 8, short": coded(QuantizedAdam, 8, 1),

@@ -68,6 +68,7 @@ def test_training_ends_where_plain_training_does(ranks: list[dict]) -> None:
     assert loss["hook 4"] == pytest.approx(plain, rel=0.15)
     assert loss["hook 4"] < loss["hook 2"] < 2.5 * plain
     assert loss["adam 8"] < 1.2 * plain
+    assert loss["adam 8"] == pytest.approx(loss["adam in full, frozen"], rel=0.05)  # so freezing is what costs
     assert loss["adam 4"] < 1.2 * plain
 
 

@@ -8,6 +8,7 @@ from seqkit.bench.case import Case
 from seqkit.bench.cases.attention import ATTENTION
 from seqkit.bench.cases.block_product import BLOCK_PRODUCT
 from seqkit.bench.cases.butterfly import BUTTERFLY
+from seqkit.bench.cases.codes import QUANTISE
 from seqkit.bench.cases.convolution import LONG_CONV
 from seqkit.bench.cases.kernels import CAUCHY, KRYLOV, VANDERMONDE
 from seqkit.bench.cases.layer import S4D_LAYER
@@ -35,6 +36,7 @@ CASES = {
             BLOCK_PRODUCT,
             BUTTERFLY,
             ATTENTION,
+            QUANTISE,
             S4D_LAYER,
         ),
     )
