@@ -6,7 +6,8 @@ Each channel keeps an exponential average of its past and learns how long it rem
     python examples/24_your_own_mixer.py [FOLDER]
 
 Expect about 85 % of the test part after 8 epochs, and a stream that agrees with the whole series. FOLDER
-(runs/examples) gets the run in `averages`, and 24_your_own_mixer.png: the answers of a stream on top of those for whole series.
+(runs/examples) gets the run in `averages`, and 24_your_own_mixer.png: the answers of a stream on top of those for
+whole series.
 """
 
 import sys
