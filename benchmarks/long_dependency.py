@@ -50,7 +50,11 @@ FEWEST = 10
 
 
 class TooLongError(Exception):
-    """A training that does not fit what was given; its argument says why."""
+    """A training that does not fit what was given; says why, and how long a step takes where that is known."""
+
+    def __init__(self, why: str, step: float | None = None) -> None:
+        super().__init__(why)
+        self.step = step
 
 
 @contextmanager
@@ -127,7 +131,7 @@ def settings_for(
     step = step_seconds(RunConfig.build(task.data, mixer, settings=settings), module, seconds)
     steps = int(seconds / step)
     if steps < FEWEST:
-        raise TooLongError(f"a training step takes {step:.1f} s")
+        raise TooLongError(f"a training step takes {step:.1f} s", step)
     training = int(source.describe()["series"]["train"] * (1 - VALIDATION))
     epochs = max(1, round(steps * task.batch / training))
     settings["training.epochs"] = epochs
@@ -177,8 +181,10 @@ def measured(name: str, mixer: str, seed: int, seconds: float, args: argparse.Na
             else:
                 score = 100 * run.metrics["accuracy"] if "accuracy" in run.metrics else run.metrics["rmse"]
             streamed = stream_cost(run.model) if name == "short adding" else {}
-    except (TooLongError, ArithmeticError) as why:
-        return {**common, "note": str(why)}
+    except TooLongError as why:
+        return {**common, "note": str(why), **({} if why.step is None else {"step_ms": 1e3 * why.step})}
+    except ArithmeticError as why:
+        return {**common, "note": f"diverged: {why}"}
     return {
         "score": score,
         "steps": steps,

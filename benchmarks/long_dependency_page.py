@@ -28,11 +28,17 @@ def mean(rows: Rows, what: str) -> float | None:
     return statistics.mean(values) if values else None
 
 
+def absent(rows: Rows) -> str:
+    """What stands where a score would."""
+    notes = [row["note"] for row in rows if row.get("note")]
+    return "" if not notes else "diverged" if notes[0].startswith("diverged") else "too long"
+
+
 def cell(rows: Rows, task: str) -> str:
-    """Mean score over the seeds and steps of a training, or that it was too long."""
+    """Mean score over the seeds and steps of a training, or why there is none."""
     score, steps = mean(rows, "score"), mean(rows, "steps")
     if score is None or steps is None:
-        return "too long" if rows else ""
+        return absent(rows)
     return f"{score:.{3 if TASKS[task].data == 'adding' else 1}f} ({steps:,.0f})"
 
 
@@ -77,7 +83,7 @@ def table(mine: Rows, title: str) -> list[str]:
             cells = " | ".join(cell(at(own, task=name), name) for name in tasks)
             lines.append(f"| {mixer} | {cells} | {span} | {len({row['seed'] for row in own})} |")
     notes = [f"- {row['mixer']}, {row['task']}: {row['note']}" for row in mine if row.get("note")]
-    return [*lines, *(["", "Too long:", "", *notes] if notes else [])]
+    return [*lines, *(["", "Not trained, or not to the end:", "", *notes] if notes else [])]
 
 
 def costs(rows: Rows) -> list[str]:
@@ -132,13 +138,13 @@ def page(rows: Rows, picture: str | None, layers: int, machine: str) -> str:
 
 
 def draw(rows: Rows, path: Path, software: str) -> None:
-    """One panel for each task of the suite, and one for the time of a sample in a stream."""
+    """One panel for each task of the suite, and two for times."""
     mine = suite(rows)
     tasks = [name for name in TASKS if at(mine, task=name)]
     ordered = [mixer for _, mixers in KINDS.values() for mixer in mixers if at(mine, mixer=mixer)]
     colours = {mixer: colour for colour, mixers in KINDS.values() for mixer in mixers}
-    across = min(4, len(tasks) + 1)
-    down = -(-(len(tasks) + 1) // across)
+    across = min(4, len(tasks) + 2)
+    down = -(-(len(tasks) + 2) // across)
     figure = new_figure(3.6 * across + 1, 0.26 * len(ordered) * down + 1.2 * down)
     axes = figure.subplots(down, across, sharey=True, squeeze=False).flatten()
     for panel, name in zip(axes, tasks, strict=False):
@@ -149,20 +155,25 @@ def draw(rows: Rows, path: Path, software: str) -> None:
                 panel.plot([TASKS[name].chance, score], [row, row], color=colours[mixer], linewidth=2, alpha=0.4)
                 panel.plot(score, row, "o", color=colours[mixer])
             elif own:
-                panel.text(0.5, row, "too long", color="0.5", fontsize=7, ha="center", va="center",
+                panel.text(0.5, row, absent(own), color="0.5", fontsize=7, ha="center", va="center",
                            transform=panel.get_yaxis_transform())  # fmt: skip
         panel.axvline(TASKS[name].chance, color="0.6", linestyle="--", linewidth=1)
-        best = " (less is better)" if TASKS[name].data == "adding" else ""
-        panel.set(title=name, xlabel=TASKS[name].measure + best)
-    panel = axes[len(tasks)]
-    for row, mixer in enumerate(ordered):
-        stream = mean(at(mine, mixer=mixer), "stream_us")
-        if stream is not None:
-            panel.plot(stream, row, "s", color=colours[mixer])
-    panel.set(title="a sample of a stream", xlabel="microseconds", xscale="log")
-    for panel in axes[len(tasks) + 1 :]:
+        accuracy = TASKS[name].data != "adding"
+        panel.set(title=name, xlabel=TASKS[name].measure + ("" if accuracy else " (less is better)"))
+        if accuracy:
+            panel.set_xlim(0.8 * TASKS[name].chance, 103)
+    times = [("training step, recall of 1,024", "milliseconds", "step_ms", "recall, 1,024")]
+    times += [("a sample of a stream", "microseconds", "stream_us", "short adding")]
+    for panel, (title, unit, what, name) in zip(axes[len(tasks) :], times, strict=False):
+        for row, mixer in enumerate(ordered):
+            found = mean(at(mine, task=name, mixer=mixer), what)
+            if found is not None:
+                panel.plot(found, row, "s", color=colours[mixer])
+        panel.set(title=title, xlabel=unit, xscale="log")
+    shown = len(tasks) + len(times)
+    for panel in axes[shown:]:
         panel.set_visible(False)
-    for panel in axes[: len(tasks) + 1]:
+    for panel in axes[:shown]:
         panel.grid(axis="y", linewidth=0.3)
     axes[0].set_yticks(range(len(ordered)), ordered)
     axes[0].invert_yaxis()
