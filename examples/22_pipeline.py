@@ -5,8 +5,8 @@ in 4 bits, and its gradient in 8 bits. The same function runs unchanged under `t
 
     python examples/22_pipeline.py [FOLDER]
 
-Expect the same accuracy with a quarter of the bytes. FOLDER (runs/examples) gets 22_pipeline.png: the loss over the bytes
-that were sent, with and without compression.
+Expect the same accuracy with a quarter of the bytes. FOLDER (runs/examples) gets 22_pipeline.png: the loss over the
+bytes that were sent, with and without compression.
 """
 
 import os
