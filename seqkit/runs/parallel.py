@@ -150,11 +150,12 @@ def _train(
         training = PipelinedTraining(config, parallel, model, module, world, folder, line)
         training.run()
         weights, history, sent = training.weights(), training.history, training.sent()
-        if weights is not None:
-            model = build_model(config, module)
-            model.load_state_dict(weights)
     else:
-        model, history, sent = train_replicated(config, parallel, model, module, world, folder, line)
+        weights, history, sent = train_replicated(config, parallel, model, module, world, folder, line)
+    if world.rank == 0:
+        assert weights is not None  # rank 0 has them all
+        model = build_model(config, module)
+        model.load_state_dict(weights)
     with world.watch.during("the end of the training"):
         dist.barrier()
     dist.destroy_process_group()  # what follows is for rank 0 alone and may take longer than the others wait

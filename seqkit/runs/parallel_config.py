@@ -12,7 +12,7 @@ from seqkit.runs.config import RunConfig
 
 __all__ = ["ParallelConfig"]
 
-_WHOLE = ("pipeline", "ddp", "micro_batches")
+_WHOLE = ("pipeline", "ddp", "fsdp", "micro_batches")
 _SCHEDULES = ("1f1b", "gpipe", "interleaved")
 _WORDS = ("schedule", "buffers")
 
@@ -24,6 +24,8 @@ class ParallelConfig:
     Args:
         pipeline: Ranks that the layers are spread over; 1 for none.
         ddp: Copies that share each batch; with `pipeline`, that many pipelines side by side.
+        fsdp: Processes that share each batch and of which each holds a part of the weights, gradients and optimiser;
+            by itself, without compression.
         micro_batches: Parts of a batch that a pipeline works on at once.
         schedule: "1f1b", "gpipe", or "interleaved" for two stages on each rank.
         timeout: Seconds after which a rank that hears nothing from another gives up.
@@ -41,6 +43,7 @@ class ParallelConfig:
 
     pipeline: int = 1
     ddp: int = 1
+    fsdp: int = 1
     micro_batches: int = 4
     schedule: str = "1f1b"
     timeout: float = 300.0
@@ -56,6 +59,11 @@ class ParallelConfig:
         check_choice("buffers", self.buffers, ("memory", "disk"))
         if self.n_ranks == 1:
             raise ValueError("`parallel` must ask for at least two ranks, got one; leave it out, or take pipeline=2")
+        if self.fsdp > 1 and (self.pipeline > 1 or self.ddp > 1 or self.compress is not None):
+            raise ValueError(
+                f"`fsdp` must stand alone, got pipeline={self.pipeline}, ddp={self.ddp} and compress {self.compress!r} "
+                "with it; leave them out"
+            )
         wanted = Compression(32, 32) if self.compress is None else Compression.parse(self.compress)
         if self.buffers == "disk" and (wanted.forward == 32 or wanted.mode == "direct"):
             raise ValueError(
@@ -86,11 +94,6 @@ class ParallelConfig:
         values: dict[str, Any] = {}
         for part in text.split(","):
             key, equals, value = (word.strip() for word in part.partition("="))
-            if key == "fsdp":
-                raise ValueError(
-                    "`parallel` must be pipeline=N or ddp=N, got fsdp; sharded weights need CUDA devices and a script "
-                    "of your own with SequenceTask and Lightning's Trainer(strategy='fsdp')"
-                )
             check_keys("parallel", [key], [*_WHOLE, *_WORDS, "timeout"])
             if not equals or not value:
                 raise ValueError(f"`parallel` must look like pipeline=2, got {text!r}")
@@ -108,7 +111,7 @@ class ParallelConfig:
     @property
     def n_ranks(self) -> int:
         """Number of processes."""
-        return self.pipeline * self.ddp
+        return self.pipeline * self.ddp * self.fsdp
 
     @property
     def n_stages(self) -> int:
@@ -126,10 +129,14 @@ class ParallelConfig:
             ValueError: the sentence names the setting.
         """
         data, training = config.data, config.training
-        if data.batch_size % self.ddp:
-            raise ValueError(
-                f"`batch_size` must be a multiple of ddp={self.ddp}, got {data.batch_size}; change one of them"
-            )
+        for name in ("ddp", "fsdp"):
+            if data.batch_size % getattr(self, name):
+                raise ValueError(
+                    f"`batch_size` must be a multiple of {name}={getattr(self, name)}, got {data.batch_size}; change "
+                    "one of them"
+                )
+        if self.fsdp > 1 and training.precision == "16-mixed":
+            raise ValueError("`precision` must be 32 or bf16-mixed with fsdp, got '16-mixed'; take one of those")
         if self.pipeline == 1:
             return
         if training.precision != "32":

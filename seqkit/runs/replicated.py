@@ -1,57 +1,28 @@
-"""The training of a run by copies that share each batch, through Lightning's DDP."""
+"""The training of a run by processes that share each batch, through Lightning: copies, or parts of one model."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch import Tensor
 
-from seqkit.batch import Batch
 from seqkit.datasets.module import SeriesDataModule
 from seqkit.distributed import Compression, EFGradHook, World
 from seqkit.distributed.lightning_task import CompressGradients
 from seqkit.models import SequenceModel
 from seqkit.runs.config import RunConfig
 from seqkit.runs.fitting import fit_task
-from seqkit.runs.loss_share import count_targets
 from seqkit.runs.parallel_config import ParallelConfig
+from seqkit.runs.replica_task import ReplicaTask
 from seqkit.runs.resume import read_checkpoint
+from seqkit.runs.sharded import ShardedHistory, ShardedTask, sharded_strategy, whole_weights
 from seqkit.tasks.callbacks import Checkpoint, History, Progress, SeededSteps
 from seqkit.tasks.progress import ProgressLine
 from seqkit.tasks.run_folder import RunFolder
-from seqkit.tasks.task import SequenceTask
 
-__all__ = ["ReplicaTask", "train_replicated"]
-
-
-class ReplicaTask(SequenceTask):
-    """A task of which each process trains on every `ranks`-th series of a batch.
-
-    Gradients are averaged over the processes; each loss is weighted so that the average is the gradient of the whole
-    batch's loss, whatever the batch.
-
-    Args:
-        model: As in `SequenceTask`.
-        rank: Number of this process.
-        ranks: Number of processes.
-        options: As in `SequenceTask`.
-    """
-
-    def __init__(self, model: SequenceModel, *, rank: int, ranks: int, **options: Any) -> None:
-        super().__init__(model, **options)
-        self.rank, self.ranks = rank, ranks
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step on this process's part of the batch."""
-        info = self.model.info
-        # A batch with fewer series than processes leaves some with a row that weighs nothing.
-        empty = self.rank >= len(batch.lengths)
-        rows = slice(0, 1) if empty else slice(self.rank, None, self.ranks)
-        mine = Batch(*(cast("Tensor", None if one is None else one[rows]) for one in batch))
-        share = 0.0 if empty else self.ranks * count_targets(info, mine.lengths) / count_targets(info, batch.lengths)
-        return share * super().training_step(mine, batch_idx)
+__all__ = ["train_replicated"]
 
 
 def train_replicated(
@@ -62,14 +33,15 @@ def train_replicated(
     world: World,
     folder: RunFolder,
     line: ProgressLine,
-) -> tuple[SequenceModel, History, dict[str, Any]]:
+) -> tuple[dict[str, Tensor], History, dict[str, Any]]:
     """Trains on this rank, from the last checkpoint if there is one.
 
     Returns:
-        The model with the weights that the run keeps, its epochs, and what the messages took.
+        The weights that the run keeps, which count on rank 0, its epochs, and what the messages took.
     """
     training = config.training
-    task = ReplicaTask(
+    sharded = parallel.fsdp > 1
+    task = (ShardedTask if sharded else ReplicaTask)(
         model,
         rank=world.rank,
         ranks=world.size,
@@ -84,8 +56,10 @@ def train_replicated(
     if parallel.compress is not None:
         wanted = Compression.parse(parallel.compress)
         hook = EFGradHook(wanted.gradients, wanted.group)
-    strategy = DDPStrategy(process_group_backend=torch.distributed.get_backend())
-    history = History(training.patience)
+    strategy: Strategy = DDPStrategy(process_group_backend=torch.distributed.get_backend())
+    if sharded:
+        strategy = sharded_strategy(world.size)
+    history = (ShardedHistory if sharded else History)(training.patience)
     checkpoint = read_checkpoint(folder.checkpoint) if folder.checkpoint.is_file() else None
     if checkpoint is not None:
         history.load_state_dict(checkpoint["callbacks"][history.state_key])
@@ -114,7 +88,6 @@ def train_replicated(
             )
     elif checkpoint is not None:
         task.load_state_dict(checkpoint["state_dict"])
-    if training.keep == "best":
-        task.model.load_state_dict(history.best_weights)
+    weights = history.best_weights if training.keep == "best" else whole_weights(task.model)
     sent = {} if hook is None else {"gradient_bytes": hook.meter.bytes}
-    return task.model, history, {**parallel.to_dict(), **sent}
+    return weights, history, {**parallel.to_dict(), **sent}

@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqkit.files import write_whole
 from seqkit.tasks.progress import ProgressLine
@@ -111,10 +111,13 @@ class History(L.Callback):
         if not self.best_weights or loss < self.best_loss:
             # The first epoch counts whatever its loss, so that there always are best weights.
             self.best_loss, self.best_epoch = (loss if math.isfinite(loss) else math.inf), epoch
-            model = pl_module.get_submodule("model")
-            self.best_weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+            self.best_weights = self.weights_of(pl_module.get_submodule("model"))
         if self.patience is not None and epoch - self.best_epoch >= self.patience:
             self.stopped = trainer.should_stop = True
+
+    def weights_of(self, model: nn.Module) -> dict[str, Tensor]:
+        """A copy of a model's weights in memory."""
+        return {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
 
     def forget_best(self) -> None:
         """Lets the next epoch be the best whatever its loss: the model has changed, and older weights do not fit it."""

@@ -33,7 +33,8 @@ SETTINGS = {"epochs": 2, "d_model": 8, "n_layers": 2, "order": 8, "device": "cpu
         ("pipeline", None, "`parallel` must look like pipeline=2, got 'pipeline'"),
         ("pipeline=two", None, "`pipeline` must be a whole number of at least 1, got 'two'"),
         ("pipeline=1", None, "`parallel` must ask for at least two ranks"),
-        ("fsdp=2", None, "`parallel` must be pipeline=N or ddp=N, got fsdp"),
+        ("fsdp=2,ddp=2", None, "`fsdp` must stand alone, got pipeline=1, ddp=2 and compress None"),
+        ("fsdp=2", "dp=8", "`fsdp` must stand alone, got pipeline=1, ddp=1 and compress 'dp=8'"),
         ("pipeline=2", "fw=9", "`forward` must be 1 to 8 bits, or 32 for none, got 9"),
         ("pipeline=2", "4/8", "`compress` must look like fw=4,bw=8, got '4/8'"),
         ("pipeline=2", "fw=4,dp=8", "`compress` must have no dp where there is one pipeline"),
@@ -126,6 +127,20 @@ def test_copies_write_the_run_that_one_process_would(waves_file: Path, tmp_path:
 
 
 @pytest.mark.slow
+def test_copies_with_parts_of_the_weights_write_the_run_that_one_process_would(
+    waves_file: Path, tmp_path: Path
+) -> None:
+    config = RunConfig.build(str(waves_file), "s4d", settings={**SETTINGS, "checkpoint_steps": 1})
+    alone = train(config=config, out=tmp_path / "alone", progress=False)
+    spread = train_parallel(config, ParallelConfig.parse("fsdp=2"), out=tmp_path / "spread", progress=False)
+    assert spread.metrics == pytest.approx(alone.metrics, rel=1e-3)
+    one, other = (load_file(folder.path / "model.safetensors") for folder in (alone, spread))
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.allclose(value, other[name], atol=2e-4), name
+
+
+@pytest.mark.slow
 def test_pipelines_side_by_side_train(waves_file: Path, tmp_path: Path) -> None:
     config = RunConfig.build(str(waves_file), "s4d", settings=SETTINGS)
     spread = ParallelConfig.parse("pipeline=2,ddp=2", "fw=4,bw=8,dp=8")
@@ -161,6 +176,28 @@ def test_a_killed_pipeline_goes_on_bit_for_bit(waves_file: Path, tmp_path: Path)
     for rank in spread[0]["ranks"]:  # late are the series that end one epoch and begin the next
         assert 0 <= rank["rows_read_late"] < 0.2 * rank["rows_read_ahead"]
     assert not list((tmp_path / "whole" / "buffers").glob("rank*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["--parallel", "ddp=2", "--compress", "dp=3"], ["--parallel", "fsdp=2"]])
+def test_killed_copies_go_on_bit_for_bit(words: list[str], waves_file: Path, tmp_path: Path) -> None:
+    settings = [f"{key}={value}" for key, value in {**SETTINGS, "epochs": 4, "checkpoint_steps": 1}.items()]
+    command = [sys.executable, "-m", "seqkit", "train", "--data", str(waves_file), "--model", "s4d", *words, *settings]
+    subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
+    broken = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "broken")], stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    metrics = tmp_path / "broken" / "metrics.csv"
+    while not (metrics.is_file() and len(metrics.read_text().splitlines()) > 2):  # two epochs and the names
+        assert broken.poll() is None
+        time.sleep(0.02)
+    os.killpg(broken.pid, signal.SIGKILL)
+    broken.wait()
+    assert not (tmp_path / "broken" / "summary.json").exists()
+    resume = [sys.executable, "-m", "seqkit", "train", "--resume", "--out", str(tmp_path / "broken")]
+    subprocess.run(resume, check=True, capture_output=True)
+    whole, again = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
+    assert all(torch.equal(value, again[name]) for name, value in whole.items())
 
 
 @pytest.mark.slow
