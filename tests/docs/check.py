@@ -35,9 +35,6 @@ def main() -> int:
     options = parser.parse_args()
     start = time.monotonic()
     failed: list[str] = []
-    if options.only != "python":
-        for path in chosen(options.pages, WITH_COMMANDS):
-            failed += problems(commands(path), os.path.relpath(path))
     if options.only != "commands":
         import seqkit.kernels
         import seqkit.models  # noqa: F401  what most pages need is imported once, before processes are forked
@@ -45,6 +42,9 @@ def main() -> int:
         pages = chosen(options.pages, WITH_PYTHON)
         for outcome in run_pages(pages, options.jobs):
             failed += outcome.failed
+    if options.only != "python":  # last, as it imports everything into this process, which pages are forked from
+        for path in chosen(options.pages, WITH_COMMANDS):
+            failed += problems(commands(path), os.path.relpath(path))
     for sentence in failed:
         print(f"\nFAILED {sentence}", file=sys.stderr)
     used = sum(os.times()[:4])
