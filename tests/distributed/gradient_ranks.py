@@ -160,9 +160,10 @@ class Advancing(QuantizedAdam):
         return 1 - group["betas"][1] ** t
 
 
-def coded(kind: type[QuantizedAdam], bits: int, epochs: int):
+def coded(kind: type[QuantizedAdam], bits: int, epochs: int, second: float = 0.999):
     """An epoch is 10 steps."""
-    return lambda model: (model, kind(model.parameters(), 0.01, warmup_steps=10 * epochs, bits=bits))
+    options = {"betas": (0.9, second), "warmup_steps": 10 * epochs, "bits": bits}
+    return lambda model: (model, kind(model.parameters(), 0.01, **options))
 
 
 def training(rank: int) -> dict:
@@ -175,6 +176,7 @@ def training(rank: int) -> dict:
         "adam in full, frozen": coded(QuantizedAdam, 32, 5),
         "adam 8": coded(QuantizedAdam, 8, 5),
         "adam 4": coded(QuantizedAdam, 4, 5),
+        "adam 8, three epochs of a short memory": coded(QuantizedAdam, 8, 3, 0.95),
         "adam 8, short": coded(QuantizedAdam, 8, 1),
         "adam 8, short, advancing": coded(Advancing, 8, 1),
     }

@@ -70,6 +70,7 @@ def test_training_ends_where_plain_training_does(ranks: list[dict]) -> None:
     assert loss["adam 8"] < 1.2 * plain
     assert loss["adam 8"] == pytest.approx(loss["adam in full, frozen"], rel=0.05)  # so freezing is what costs
     assert loss["adam 4"] < 1.2 * plain
+    assert loss["adam 8, three epochs of a short memory"] < 1.2 * plain
 
 
 def test_a_correction_that_goes_on_after_freezing_breaks_training(ranks: list[dict]) -> None:
