@@ -55,7 +55,7 @@ def info(
     table(
         name,
         ["", ""],
-        [(key.replace("_", " "), _words(value)) for key, value in facts.items() if value not in (None, [], "")],
+        [(_label(key), _words(value)) for key, value in facts.items() if value not in (None, [], "")],
     )
 
 
@@ -131,7 +131,14 @@ def _on_disk(found: dict[str, int] | None, name: str) -> str:
     return f"{count(files, 'file')}, {size:.3g} {units[0]}"
 
 
+def _label(key: str) -> str:
+    units = {"n_channels": "number of channels", "sample_rate": "sample rate, Hz", "max_length": "longest, samples"}
+    return units.get(key, key.replace("_", " "))
+
+
 def _words(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
     if isinstance(value, dict):
         return ", ".join(f"{key} {item}" for key, item in value.items())
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

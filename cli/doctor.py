@@ -31,6 +31,9 @@ _PACKAGES = {
     "pandas": "data",
     "pyarrow": "data",
     "optuna": "hpo",
+    "fastapi": "serve",
+    "onnxruntime": "export",
+    "pyspark": "spark",
 }
 
 

@@ -6,7 +6,7 @@ import csv
 import json
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from seqkit.runs.inference import SPLITS, new_gaps, run_model, told_rate
 from seqkit.runs.source import build_source
 from seqkit.tasks.run_folder import RunFolder
 
-__all__ = ["predict", "write_predictions"]
+__all__ = ["predict", "write_predictions", "write_rows"]
 
 
 def predict(
@@ -103,11 +103,23 @@ def write_predictions(rows: list[dict[str, Any]], path: Path) -> None:
             part.write_text(json.dumps(rows, indent=1) + "\n")
             return
         with part.open("w", newline="") as file:
-            table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            table.writeheader()
-            table.writerows(rows)
+            write_rows(rows, file)
 
     write_whole(path, write)
+
+
+def write_rows(rows: list[dict[str, Any]], file: IO[str]) -> None:
+    """Writes rows as CSV to an open file, such as standard output.
+
+    Example:
+        >>> import sys
+        >>> write_rows([{"series": "0", "prediction": "a"}], sys.stdout)
+        series,prediction
+        0,a
+    """
+    table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
 
 
 def _check_output(output: Path, data: Path) -> None:

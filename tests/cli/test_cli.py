@@ -82,7 +82,10 @@ def test_predict(monkeypatch, capfd, finished, data, tmp_path):
     status, out, _ = run(monkeypatch, capfd, "predict", finished, data, "-o", tmp_path / "answers.csv")
     assert status == 0
     assert "40 predictions" in out
-    assert (tmp_path / "answers.csv").read_text().startswith("series,prediction,probability fast,probability slow")
+    written = (tmp_path / "answers.csv").read_text()
+    assert written.startswith("series,prediction,probability fast,probability slow")
+    status, out, _ = run(monkeypatch, capfd, "predict", finished, data)
+    assert (status, out) == (0, written)
 
 
 def test_dry_run_writes_nothing(monkeypatch, capfd, data, tmp_path):
@@ -107,6 +110,8 @@ def test_lists(monkeypatch, capfd):
     assert out == "japanese_vowels is ready\n"
     status, out, _ = run(monkeypatch, capfd, "data", "info", "japanese_vowels", "--json")
     assert json.loads(out)["n_channels"] == 12
+    status, out, _ = run(monkeypatch, capfd, "data", "info", "character_trajectories")
+    assert "sample rate, Hz" in out and " 200 " in out
     status, out, _ = run(monkeypatch, capfd, "doctor", "--json")
     assert "torch" in json.loads(out)["packages"]
 
