@@ -111,7 +111,8 @@ def test_lists(monkeypatch, capfd):
     status, out, _ = run(monkeypatch, capfd, "data", "info", "japanese_vowels", "--json")
     assert json.loads(out)["n_channels"] == 12
     status, out, _ = run(monkeypatch, capfd, "data", "info", "character_trajectories")
-    assert "sample rate, Hz" in out and " 200 " in out
+    assert "sample rate, Hz" in out
+    assert " 200 " in out
     status, out, _ = run(monkeypatch, capfd, "doctor", "--json")
     assert "torch" in json.loads(out)["packages"]
 
