@@ -1,0 +1,175 @@
+"""Permuted MNIST by a linear memory with a nonlinear readout and by a deep network, in minutes of one core.
+
+    SEQKIT_DATA=... python benchmarks/permuted_mnist.py --keep ROWS.jsonl --out PAGE.md    # goes on from what is kept
+    SEQKIT_DATA=... python benchmarks/permuted_mnist.py --models memory --threads 2
+
+Each model is trained by `seqkit train` in a folder of its own; one that was stopped goes on from its last checkpoint.
+The digits of the test part are looked at once, when a training is over. What a row of another script or machine says
+(the HiPPO-RNN of examples/09_permuted_mnist.py on a GPU) stands beside them on the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is imported
+
+import torch
+
+import seqkit
+from seqkit.figures import new_figure, save_figure
+from seqkit.files import write_whole
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+MODELS: dict[str, dict[str, Any]] = {
+    "memory": {
+        "what": "linear LegS memory of order 784, perceptron as its readout",
+        "recipe": "permuted_mnist.yaml",
+        "model": None,
+        "settings": {},
+    },
+    "deep": {
+        "what": "small deep S4D, two layers of width 32",
+        "recipe": "permuted_mnist_deep.yaml",
+        "model": "s4d",
+        "settings": {"d_model": 32, "n_layers": 2, "order": 32, "dropout": 0.0, "learning_rate": 0.004, "epochs": 1},
+    },
+}
+ORDER = ("memory", "deep", "hippo_rnn")
+NOTES = Path(__file__).parent / "results" / "permuted_mnist_notes.md"
+
+
+def command(case: dict[str, Any]) -> str:
+    """What a user types for the same run."""
+    words = ["seqkit train --config recipes/" + case["recipe"]]
+    words += [f"--model {case['model']}"] if case["model"] else []
+    return " ".join(words + [f"{key}={value}" for key, value in case["settings"].items()])
+
+
+def trained(case: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Trains a model, or goes on with it, and returns the row of its finished run."""
+    spent, began = folder / "processor_seconds", time.process_time()
+    before = float(spent.read_text()) if spent.is_file() else 0.0
+    try:
+        if (folder / "config.yaml").is_file():
+            run = seqkit.train(out=folder, resume=True)
+        else:
+            config = RECIPES / case["recipe"]
+            run = seqkit.train(model=case["model"], config=config, out=folder, checkpoint_steps=100, **case["settings"])
+    finally:
+        if folder.is_dir():
+            spent.write_text(str(before + time.process_time() - began))
+    summary = json.loads((run.path / "summary.json").read_text())
+    lines = [line.split(",") for line in (run.path / "metrics.csv").read_text().split()]
+    epochs = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+    total = float(spent.read_text()) / 60
+    return {
+        "command": command(case),
+        "what": case["what"],
+        "date": str(datetime.date.today()),
+        "machine": f"one thread of {processor()}",
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "weights": summary["n_parameters"],
+        "seed": summary["seed"],
+        "minutes": total,
+        "clock": "processor",
+        "validation": 100 * summary["results"]["val"]["accuracy"],
+        "test": 100 * summary["results"]["test"]["accuracy"],
+        "curve": [
+            {
+                "epoch": k + 1,
+                "minutes": total * (k + 1) / len(epochs),
+                "loss": float(row["train_loss"]),
+                "validation": 100 * float(row["val_accuracy"]),
+            }
+            for k, row in enumerate(epochs)
+        ],
+    }
+
+
+def processor() -> str:
+    """Name of the processor, where the system tells it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def draw(rows: dict[str, dict[str, Any]], path: Path) -> None:
+    """Validation accuracy by epoch and by time, a line a model."""
+    figure = new_figure(9.0, 3.6)
+    axes = figure.subplots(1, 2)
+    for column, axis in zip(("epoch", "minutes"), axes, strict=True):
+        for name, row in rows.items():
+            x, y = [p[column] for p in row["curve"]], [p["validation"] for p in row["curve"]]
+            axis.plot(x, y, marker=".", label=name)
+        axis.set_xscale("log")
+        axis.set_xlabel("epochs" if column == "epoch" else "minutes of training, each on its machine")
+        axis.set_ylabel("validation accuracy, %")
+    axes[0].legend()
+    save_figure(figure, path)
+
+
+def page(rows: dict[str, dict[str, Any]], picture: str) -> str:
+    """The page, from rows and the notes beside them."""
+    lines = [
+        "# Permuted MNIST",
+        "",
+        "Pixels one at a time in bit-reversed order; a tenth of the training part, 6,000 images, for validation;",
+        "accuracy on the 10,000 test images, which were looked at once for each row.",
+        "",
+        "| model | weights | seed | epochs | minutes | validation, % | test, % |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        lines.append(
+            f"| `{name}`: {row['what']} | {row['weights']:,} | {row['seed']} | {len(row['curve'])} | "
+            f"{row['minutes']:.1f} ({row['clock']}) | {row['validation']:.2f} | **{row['test']:.2f}** |"
+        )
+    lines += ["", NOTES.read_text(encoding="utf-8").strip() if NOTES.is_file() else "", ""]
+    lines += [f"![learning curves]({picture})", ""]
+    for name, row in rows.items():
+        versions = ", ".join(f"{key} {value}" for key, value in row["versions"].items())
+        curve = row["curve"]
+        shown = [p for k, p in enumerate(curve) if k < 3 or (k + 1) % 5 == 0 or k == len(curve) - 1]
+        lines += [f"## {name}", "", f"{row['date']}, {row['machine']}, {versions}:", "", f"    {row['command']}", ""]
+        lines += ["| epoch | minutes | training loss | validation, % |", "|---|---|---|---|"]
+        lines += [f"| {p['epoch']} | {p['minutes']:.2f} | {p['loss']:.4f} | {p['validation']:.2f} |" for p in shown]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Trains what is missing and writes rows, page and picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    parser.add_argument("--folder", type=Path, default=Path("runs"), help="run folders lie in here")
+    parser.add_argument("--keep", type=Path, help="file of rows to go on from")
+    parser.add_argument("--out", type=Path, help="page to write, with its picture beside it")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    kept = args.keep.read_text(encoding="utf-8").splitlines() if args.keep and args.keep.is_file() else []
+    rows = {row["name"]: row for row in map(json.loads, kept)}
+    for name in args.models:
+        if name not in rows:
+            rows[name] = {"name": name, **trained(MODELS[name], args.folder / f"permuted_mnist_{name}")}
+            print(f"{name}: {rows[name]['test']:.2f} % of the test part")
+            if args.keep:
+                text = "".join(json.dumps(row) + "\n" for row in rows.values())
+                write_whole(args.keep, lambda path, text=text: path.write_text(text, encoding="utf-8"))
+    rows = {name: rows[name] for name in ORDER if name in rows}
+    if args.out:
+        picture = args.out.with_suffix(".png")
+        draw(rows, picture)
+        args.out.write_text(page(rows, picture.name), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
