@@ -1,4 +1,8 @@
-"""HiPPO memory in five pictures, written to runs/hippo or to the folder given on the command line.
+"""HiPPO memory in five pictures, written to runs/examples/hippo or to the folder given.
+
+    python examples/08_hippo_in_pictures.py [FOLDER]
+
+Expect the path of each picture, and the errors that two of them draw.
 
 measures.png   how much each moment of the past counts, and the functions that remember it
 online.png     a signal as it arrives: what 8 and 32 numbers remember of everything so far
@@ -17,7 +21,7 @@ from seqkit import HiPPOMemory
 from seqkit.figures import new_figure, save_figure
 from seqkit.hippo import density, draw_memory, evaluate_basis, recall
 
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/hippo")
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples/hippo")
 SECONDS, STEP = 10.0, 0.005
 WINDOWS = {"legs": None, "legt": 2.5, "fourier": 2.5, "lagt": 0.5}
 

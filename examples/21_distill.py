@@ -6,8 +6,9 @@ it answers early too.
 
     python examples/21_distill.py [FOLDER]
 
-Expect the student of the teacher that did not see the labels to be best. FOLDER (runs/examples) gets 21_distill.png:
-how often each student is right after so many samples.
+Expect the teacher that saw the labels to agree with more of them, wrong ones included, and students that differ by a
+few percent: one seed does not say which is best, docs/distillation.md does. FOLDER (runs/examples) gets
+21_distill.png: how often each student is right after so many samples.
 """
 
 import os

@@ -7,7 +7,7 @@ Ctrl-C, the same call goes on where it was. The same from the shell:
 
     python examples/23_compare.py [FOLDER]
 
-Eight epochs keep the example short: expect rough accuracies, and an order that more epochs and seeds may change.
+Expect rough accuracies, and an order that may change: eight epochs and one seed keep the example short, and say little.
 FOLDER (runs/examples) gets `comparison` with rows.csv, table.md and the runs, and 23_compare.png: accuracy over
 training time.
 """

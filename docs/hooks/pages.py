@@ -24,6 +24,8 @@ TAKEN = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "recipes/README.md",
+    "examples/README.md",
+    "examples/pictures/*.png",
     "benchmarks/**/*.md",
     "benchmarks/**/*.png",
 )
@@ -40,7 +42,6 @@ def on_files(files: Files, config: Any) -> Files:
     scripts = sorted(path for pattern in CODE for path in ROOT.glob(pattern))
     for path in scripts:
         add(files, config, page_of(path.relative_to(ROOT).as_posix()), text=code_page(path))
-    add(files, config, "examples.md", text=list_of_examples())
     packages = public_packages()
     for package in packages:
         add(files, config, f"api/{package}.md", text=f"# {package}\n\n::: {package}\n")
@@ -83,9 +84,10 @@ def add(files: Files, config: Any, uri: str, *, path: Path | None = None, text: 
 
 def in_repository(uri: str) -> str | None:
     """The file that a page shows; None for those that are made here."""
-    if uri.startswith(("README.md", "RESULTS.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/", "recipes/")):
+    folders = ("benchmarks/", "examples/", "recipes/")
+    if uri.startswith(("README.md", "RESULTS.md", "CHANGELOG.md", "CONTRIBUTING.md", *folders)):
         return None if uri.endswith((".py.md", ".yaml.md")) else uri
-    if uri.startswith(("api", "examples")):
+    if uri.startswith("api"):
         return None
     return f"docs/{uri}"
 
@@ -94,7 +96,7 @@ def shown_at(file: str, files: Files) -> str | None:
     """Where the site shows a file or folder of the repository."""
     path = ROOT / file
     if path.is_dir():
-        file = {"examples": "examples.md", "docs": "index.md"}.get(file, f"{file}/README.md")
+        file = "index.md" if file == "docs" else f"{file}/README.md"
     uri = file.removeprefix("docs/")
     for candidate in (uri, page_of(file)):
         if files.get_file_from_path(candidate) is not None:
@@ -113,20 +115,6 @@ def code_page(path: Path) -> str:
     """A script under its first sentence."""
     text = path.read_text(encoding="utf-8")
     return f"# {path.name}\n\n```{'python' if path.suffix == '.py' else path.suffix[1:]}\n{text}```\n"
-
-
-def list_of_examples() -> str:
-    """Examples with what each does."""
-    lines = [
-        "# Examples",
-        "",
-        "Short scripts, each of which ends with a printed result. All of them run in the tests.",
-        "",
-    ]
-    for path in sorted(ROOT.glob("examples/*.py")):
-        words = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
-        lines.append(f"- [{path.stem}](examples/{path.name}.md): {' '.join(words.split())}")
-    return "\n".join(lines) + "\n"
 
 
 def public_packages() -> list[str]:
