@@ -6,7 +6,8 @@ Fourier layers. The starts and ends of Burgers' equation are made from a seed.
     python examples/19_burgers.py [FOLDER]
 
 Expect small convolutions to be worst, and the Fourier layers to hold on grids that are finer than the training's.
-At this viscosity, 0.1, most of a start's shape is gone at the end, and its mean is what stays. FOLDER (runs/examples) gets 19_burgers.png: three new starts, their ends, and what the networks say.
+At this viscosity, 0.1, most of a start's shape is gone at the end, and its mean is what stays. FOLDER
+(runs/examples) gets 19_burgers.png: three new starts, their ends, and what the networks say.
 """
 
 import os
