@@ -1,4 +1,4 @@
-"""The README fits on a screen, its links lead somewhere, and a training ends where it says; its code runs in `tests/docs`."""
+"""The README fits on a screen, its links lead somewhere, and a training ends where it says."""
 
 import re
 
