@@ -46,6 +46,11 @@ class ShardedTask(ReplicaTask):
 class ShardedHistory(History):
     """A history whose best weights are whole, and lie in the first process; the others keep their names alone."""
 
+    @property
+    def state_key(self) -> str:
+        """Its name in a checkpoint: that of any run's history."""
+        return History.__qualname__
+
     def weights_of(self, model: nn.Module) -> dict[str, Tensor]:
         """A copy of the weights; every process must call it."""
         whole = whole_weights(model)
