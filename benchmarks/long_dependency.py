@@ -198,6 +198,17 @@ def measured(name: str, mixer: str, seed: int, seconds: float, args: argparse.Na
     }
 
 
+def too_long_already(rows: list[dict[str, Any]], case: dict[str, Any]) -> str | None:
+    """Why a training need not be tried: with shorter series, and no more samples in a batch, it was too long."""
+    kind, task = case["task"].split(", ")[0], TASKS[case["task"]]
+    for row in rows:
+        other = TASKS[row["task"]]
+        same = row["task"].split(", ")[0] == kind and all(row[key] == case[key] for key in ("mixer", "seconds"))
+        if same and other.length < task.length and "step_ms" in row and "note" in row:
+            return f"a training step takes {row['step_ms'] / 1e3:.1f} s at {other.length:,} samples already"
+    return None
+
+
 def kept(path: Path | None) -> list[dict[str, Any]]:
     """What was measured so far, by this run or another."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path is not None and path.exists() else []
@@ -224,7 +235,8 @@ def main() -> None:
                 case = {"task": name, "mixer": mixer, "seed": seed, "seconds": args.seconds or TASKS[name].seconds}
                 if any(case.items() <= row.items() for row in rows + kept(args.keep)):
                     continue
-                row = {**case, **measured(name, mixer, seed, case["seconds"], args)}
+                already = too_long_already(rows + kept(args.keep), case)
+                row = {**case, **({"note": already} if already else measured(name, mixer, seed, case["seconds"], args))}
                 rows.append(row)
                 print(json.dumps(row), flush=True)
                 if args.keep:
