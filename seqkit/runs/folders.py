@@ -36,7 +36,10 @@ def folder_to_start(out: str | Path | None, config: RunConfig, *, overwrite: boo
     if not folder.exists:
         raise FileExistsError(f"{folder.path} holds other files; a run needs a folder of its own, so name a new one")
     if not overwrite:
-        raise FileExistsError(f"{folder.path} holds a run already; resume it, overwrite it, or choose another folder")
+        raise FileExistsError(
+            f"{folder.path} holds a run already; resume it (--resume, resume=True), write over it (--overwrite, "
+            "overwrite=True), or choose another folder"
+        )
     try:
         RunConfig.from_file(folder.config)
     except ValueError as error:

@@ -39,7 +39,7 @@ def test_a_configuration_that_no_run_wrote_is_not_overwritten(tmp_path):
     with pytest.raises(FileExistsError, match=r"not overwritten, since .*config.yaml lacks format"):
         folder_to_start(tmp_path, CONFIG, overwrite=True)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIG.to_dict()))
-    with pytest.raises(FileExistsError, match="holds a run already"):
+    with pytest.raises(FileExistsError, match=r"holds a run already; .*--overwrite, overwrite=True"):
         folder_to_start(tmp_path, CONFIG)
     assert folder_to_start(tmp_path, CONFIG, overwrite=True).exists
 
