@@ -43,7 +43,22 @@ MODELS: dict[str, dict[str, Any]] = {
     },
 }
 ORDER = ("memory", "deep", "hippo_rnn")
-NOTES = Path(__file__).parent / "results" / "permuted_mnist_notes.md"
+NOTES = """\
+Published: 98.76 % by LSSL, 98.70 by S4, 98.3 by HiPPO-RNN, 97.9 by a transformer (arXiv:2110.13985, arXiv:2111.00396).
+
+`memory` is no deep network over time. A LegS memory, a fixed linear state-space system of order 784, takes in the
+pixels one by one; all that is trained and all that is not linear is a perceptron of three hidden layers on its state.
+It is as cheap as a perceptron on the image, and close to one: what it shows is that the memory keeps what the digits
+need, not that it computes anything along time. Of the variance of the training pixels, 31 % lie in directions that a
+memory of order 256 keeps with a tenth of their size or more, 57 % with order 512, 79 % with 784, 94 % with 1,024 and
+all with 1,250, as polynomials are finest at the two ends of a series and coarsest in its middle. The published figures
+are of networks that find their features along the series; that they are beaten at that the row does not say.
+
+Settings were chosen with the validation part of seed 0, by looking at a few epochs: one hidden layer of 768 units stood
+at 98.0 % after 17 epochs and was stopped, three of 512 had 98.05 % after three. Chosen without a trial: the rest.
+The training takes noise on the pixels, dropout, smoothed labels, decay of weights and normalisation by batches; nothing
+in it knows that the series are images.
+"""
 
 
 def command(case: dict[str, Any]) -> str:
@@ -132,8 +147,7 @@ def page(rows: dict[str, dict[str, Any]], picture: str) -> str:
             f"| `{name}`: {row['what']} | {row['weights']:,} | {row['seed']} | {len(row['curve'])} | "
             f"{row['minutes']:.1f} ({row['clock']}) | {row['validation']:.2f} | **{row['test']:.2f}** |"
         )
-    lines += ["", NOTES.read_text(encoding="utf-8").strip() if NOTES.is_file() else "", ""]
-    lines += [f"![learning curves]({picture})", ""]
+    lines += ["", NOTES, f"![learning curves]({picture})", ""]
     for name, row in rows.items():
         versions = ", ".join(f"{key} {value}" for key, value in row["versions"].items())
         curve = row["curve"]
