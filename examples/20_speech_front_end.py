@@ -6,7 +6,7 @@ The sound goes in as it is. `KaleidoscopeFrontEnd` makes 13 coefficients of each
 that are the Fourier transform and the mel filters at the start, and the gradient reaches them.
 
 Expect about 90 % of the test recordings after three epochs. FOLDER (runs/examples) gets 20_speech_front_end.png: which
-frequencies each filter hears, at the start and after.
+frequencies each filter hears, and how that changed.
 """
 
 import logging
@@ -72,16 +72,25 @@ with torch.no_grad():
 print("streamed:", data.info.classes[int(scores.argmax())], " whole:", data.info.classes[int(whole.argmax())])
 print("largest difference of the scores:", float((scores - whole).abs().max()))
 
-figure = new_figure(9, 4)
-for column, (name, (spectrum, filters)) in enumerate(
-    {"at the start": untrained, "learned": [one.detach() for one in front_end.dense()]}.items()
-):
-    # What a filter makes of a tone: of both signs of its frequency, as a real tone has both.
+
+def hears(spectrum: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
+    """What each filter makes of a tone, which has both signs of its frequency, as a share of its largest."""
     both = filters @ torch.fft.fft(spectrum, dim=1).abs().square()
     reach = both[:, :129] + both[:, [0, *range(255, 127, -1)]]
-    axes = figure.add_subplot(1, 2, column + 1)
-    shares = (reach / reach.abs().amax(1, keepdim=True)).numpy()
-    axes.imshow(shares, origin="lower", aspect="auto", extent=(0, rate / 2, 0, 40), vmin=-1, vmax=1, cmap="RdBu_r")
-    axes.set(title=f"filters {name}", xlabel="frequency, Hz", ylabel="filter")
+    return reach / reach.abs().amax(1, keepdim=True)
+
+
+before, after = hears(*untrained), hears(*(one.detach() for one in front_end.dense()))
+figure = new_figure(10, 4)
+for axes, (name, shares) in zip(
+    figure.subplots(1, 2),
+    {"the filters at the start": before, "what learning changed": after - before}.items(),
+    strict=True,
+):
+    most = float(shares.abs().max())
+    how = {"origin": "lower", "aspect": "auto", "extent": (0, rate / 2, 0.5, 40.5), "cmap": "RdBu_r"}
+    drawn = axes.imshow(shares.numpy(), vmin=-most, vmax=most, **how)
+    axes.set(title=name, xlabel="frequency, Hz", ylabel="filter")
+    figure.colorbar(drawn, label="share of the filter's largest")
 save_figure(figure, folder / "20_speech_front_end.png")
 print("picture:", folder / "20_speech_front_end.png")

@@ -42,6 +42,7 @@ def draw_operations(layers: Mapping[str, XDConv], path: Path, axis: str = "all")
     if not rows:
         raise ValueError("`layers` must hold at least one operation, got none; patch_convolutions makes them")
     figure = new_figure(9, 2.4 * len(rows))
+    figure.suptitle("Operations K diag(L w) M, a layer a row: size of the entries, dark is 0", fontsize=10)
     places = figure.subplots(len(rows), 4, squeeze=False)
     for row, (name, layer, number) in zip(places, rows, strict=True):
         with torch.no_grad():
@@ -49,8 +50,8 @@ def draw_operations(layers: Mapping[str, XDConv], path: Path, axis: str = "all")
             shown["middle tap"] = axis_operators(layer, number)[layer.axes[number].centre].abs()
         for axes, (title, values) in zip(row, shown.items(), strict=True):
             axes.imshow(values.cpu().float().numpy(), cmap="magma", interpolation="nearest")
-            axes.set_title(title, fontsize=8)
+            axes.set_title(title, fontsize=9)
             axes.set_xticks([])
             axes.set_yticks([])
-        row[0].set_ylabel(name if layer.n_axes == 1 else f"{name}, axis {number}", fontsize=7)
+        row[0].set_ylabel(name if layer.n_axes == 1 else f"{name}, axis {number}", fontsize=9)
     save_figure(figure, path)
