@@ -31,7 +31,9 @@ def train(
     config: Annotated[Path | None, typer.Option(help="YAML file with sections data, model and training.")] = None,
     parallel: Annotated[
         str | None,
-        typer.Option(help="Processes that train together: pipeline=2 (its layers), ddp=2 (copies), pipeline=2,ddp=2."),
+        typer.Option(
+            help="Processes that train together: pipeline=2 (layers), ddp=2 (copies), both, or fsdp=2 (weights)."
+        ),
     ] = None,
     compress: Annotated[
         str | None,

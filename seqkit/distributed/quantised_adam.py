@@ -26,8 +26,8 @@ class QuantizedAdam(torch.optim.Optimizer):
 
     Gradients must be those of each rank alone: do not wrap the model in `DistributedDataParallel`. The correction of v
     is frozen with v. Where v is near 0 for want of gradients so far, steps would be huge, so it is held above a
-    hundredth of its parameter's mean. `EFGradHook` keeps v alive and is the safer choice: what a frozen v costs grows the
-    earlier it is frozen, whatever the bits (docs/distributed.md).
+    hundredth of its parameter's mean. `EFGradHook` keeps v alive and is the safer choice: a frozen v costs more the
+    earlier it is frozen, whatever the bits; a smaller b2, such as 0.95, then costs less (docs/distributed.md).
 
     Args:
         params: Parameters, or groups of them.
