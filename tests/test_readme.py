@@ -30,4 +30,4 @@ def test_training_example_reaches_what_the_readme_says(readme, tmp_path, monkeyp
     names: dict = {}
     exec(compile(code, "README.md", "exec"), names)
     assert names["run"].metrics["accuracy"] >= 0.98
-    assert names["stream"].predict() in names["seqkit"].load("runs/vowels").info.classes
+    assert names["stream"].predict() in names["seqkit"].load("runs/first").info.classes

@@ -93,7 +93,7 @@ def seqkit_problem(words: list[str], in_a_sentence: bool) -> str:
     from seqkit.cli.main import app
 
     if in_a_sentence:
-        words = [stand_in(word) for word in words]
+        words = [stand_in(word, before) for before, word in zip(["", *words], words, strict=False)]
     with stand_ins(words), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         try:
@@ -112,8 +112,10 @@ def unfinished(error: Exception) -> bool:
     return name in ("MissingParameter", "NoArgsIsHelpError") or any(part in words for part in lacks)
 
 
-def stand_in(word: str) -> str:
+def stand_in(word: str, before: str = "") -> str:
     """A word of a sentence with its placeholder filled in: RUN, FILE.png, key=VALUE."""
+    if before == "--config" and word.isupper():
+        return "runs/walks/config.yaml"
     return re.sub(r"(?<![A-Za-z_.-])[A-Z]+(?![A-Za-z_-])", lambda m: PLACEHOLDERS.get(m.group(), m.group()), word)
 
 

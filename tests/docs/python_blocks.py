@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
     failed: list[str]
 
 
-def run_pages(paths: list[Path], jobs: int, limit: float = 300) -> list[Outcome]:
+def run_pages(paths: list[Path], jobs: int, limit: float = 900) -> list[Outcome]:
     """Runs each page in a process of its own, `jobs` at a time, each for `limit` seconds at most.
 
     Processes are forked from this one, which has imported torch already; a page can still change anything without
@@ -73,8 +73,14 @@ def _say(outcome: Outcome) -> None:
 
 
 def _work(path: Path, report: Path) -> None:
-    """The process of one page."""
+    """The process of one page; what processes that it starts print comes after what failed."""
+    log = report.with_suffix(".log")
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     outcome = run_page(path)
+    printed = log.read_text(encoding="utf-8", errors="replace")[-2000:].rstrip()
+    outcome = outcome._replace(failed=[f"{sentence}\n{printed}".rstrip() for sentence in outcome.failed])
     part = report.with_suffix(".part")
     part.write_text(json.dumps(outcome), encoding="utf-8")
     part.replace(report)

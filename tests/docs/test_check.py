@@ -119,6 +119,11 @@ def test_a_sentence_may_leave_out_what_a_block_may_not():
     from pages import Command
 
     with stopped_at_work():
-        for words in ("seqkit predict", "seqkit evaluate RUN --subsample K", "seqkit COMMAND --help"):
+        for words in (
+            "seqkit predict",
+            "seqkit evaluate RUN --subsample K",
+            "seqkit COMMAND --help",
+            "seqkit train --config FILE",
+        ):
             assert problem(Command(tuple(words.split()), 1, in_a_sentence=True)) == "", words
         assert problem(Command(("seqkit", "predict", "RUN", "--outt"), 1, in_a_sentence=True))
