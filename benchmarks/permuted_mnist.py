@@ -36,10 +36,10 @@ MODELS: dict[str, dict[str, Any]] = {
         "settings": {},
     },
     "deep": {
-        "what": "small deep S4D, two layers of width 32",
+        "what": "small S4D network, two layers of width 24",
         "recipe": "permuted_mnist_deep.yaml",
         "model": "s4d",
-        "settings": {"d_model": 32, "n_layers": 2, "order": 32, "dropout": 0.0, "learning_rate": 0.004, "epochs": 1},
+        "settings": {"d_model": 24, "n_layers": 2, "order": 16, "dropout": 0.0, "learning_rate": 0.004, "epochs": 1},
     },
 }
 ORDER = ("memory", "deep", "hippo_rnn")
@@ -48,11 +48,15 @@ Published: 98.76 % by LSSL, 98.70 by S4, 98.3 by HiPPO-RNN, 97.9 by a transforme
 
 `memory` is no deep network over time. A LegS memory, a fixed linear state-space system of order 784, takes in the
 pixels one by one; all that is trained and all that is not linear is a perceptron of three hidden layers on its state.
-It is as cheap as a perceptron on the image, and close to one: what it shows is that the memory keeps what the digits
-need, not that it computes anything along time. Of the variance of the training pixels, 31 % lie in directions that a
+It costs little more than a perceptron on the image, and is close to one: what it shows is that the memory keeps what
+the digits need, not that it computes anything along time. One seed of 10,000 images leaves a standard error of 0.11
+points, so `memory` and LSSL cannot be told apart. Of the variance of the training pixels, 31 % lie in directions that a
 memory of order 256 keeps with a tenth of their size or more, 57 % with order 512, 79 % with 784, 94 % with 1,024 and
 all with 1,250, as polynomials are finest at the two ends of a series and coarsest in its middle. The published figures
 are of networks that find their features along the series; that they are beaten at that the row does not say.
+
+As a stream the finished model gives what it gives for whole images (eight of the validation part, pixel by pixel: RMS
+error 5e-8); its state is 784 numbers in float64, and a step of the eight took 25 ms of one busy core, N^2 operations.
 
 Settings were chosen with the validation part of seed 0, by looking at a few epochs: one hidden layer of 768 units stood
 at 98.0 % after 17 epochs and was stopped, three of 512 had 98.05 % after three. Chosen without a trial: the rest.
@@ -124,7 +128,6 @@ def draw(rows: dict[str, dict[str, Any]], path: Path) -> None:
         for name, row in rows.items():
             x, y = [p[column] for p in row["curve"]], [p["validation"] for p in row["curve"]]
             axis.plot(x, y, marker=".", label=name)
-        axis.set_xscale("log")
         axis.set_xlabel("epochs" if column == "epoch" else "minutes of training, each on its machine")
         axis.set_ylabel("validation accuracy, %")
     axes[0].legend()
