@@ -82,7 +82,8 @@ def table(mine: Rows, title: str) -> list[str]:
             span = "" if not counts else f"{counts[0]:,}" + (f" to {counts[-1]:,}" if counts[1:] else "")
             cells = " | ".join(cell(at(own, task=name), name) for name in tasks)
             lines.append(f"| {mixer} | {cells} | {span} | {len({row['seed'] for row in own})} |")
-    notes = [f"- {row['mixer']}, {row['task']}: {row['note']}" for row in mine if row.get("note")]
+    without = sorted((row for row in mine if row.get("note")), key=lambda row: tasks.index(row["task"]))
+    notes = [f"- {row['mixer']}, {row['task']}: {row['note']}" for row in without]
     return [*lines, *(["", "Not trained, or not to the end:", "", *notes] if notes else [])]
 
 
@@ -120,14 +121,16 @@ def page(rows: Rows, picture: str | None, layers: int, machine: str) -> str:
         "reading, validating and testing come on top.",
         f"In brackets, the steps. A batch has 32 series, or {SAMPLES:,} samples in the tasks with a length in their",
         "name, but one series at least. In these and in the short ones, windows and dilations are set so that one",
-        "layer spans the series; where a series has one answer it is read from the last sample. Means over the seeds",
-        "that were run; an empty cell was not measured. Sets: [docs/data.md](../../docs/data.md#made-from-a-seed).",
+        "layer spans the series, and where a series has one answer it is read from the last sample. Means over the",
+        "seeds that were run; an empty cell was not measured. Sets: [docs/data.md](../../docs/data.md#made-from-a-seed).",
         "`benchmarks/long_dependency.py`; each measurement is in `long_dependency_rows.jsonl`.",
         "",
         "Such budgets are seconds on a processor for small models: they show which mixers begin to learn a task",
         "soonest for their cost, and not which is best in the end. A mixer whose training would have fewer than ten",
         "steps in the time, or take more memory than allowed, was not trained. A model that knows which symbols were",
-        "shown but not their order is right in 62.5 % of short copying, in 41 % of copying.",
+        "shown but not their order is right in 62.5 % of short copying, in 41 % of copying; one that always gives the",
+        "same answer in 47 or 53 % of recall. Of one seed, a score at chance shows little: whether a model had begun",
+        "to learn by then is partly luck, the more so at 16,384 samples and beyond, where a batch is one series.",
         *(["", f"![scores by task and mixer]({picture})"] if picture else []),
     ]
     if suite(rows):
