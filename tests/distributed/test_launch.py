@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from seqkit.distributed import launch as module
-from seqkit.distributed import start_ranks
-from seqkit.distributed.launcher import held_pipe
+from seqkit.distributed import launcher, start_ranks
 
 
 def python(code: str) -> list[str]:
@@ -59,11 +58,12 @@ def alive(pid: int) -> bool:
 
 
 def test_a_process_ends_with_the_one_that_held_its_pipe() -> None:
-    code = "from seqkit.distributed.launcher import end_with_launcher as f; f(); print(1, flush=True); input()"
+    # By its path, which takes a tenth of a second; by its name torch is imported.
+    code = f"import runpy; runpy.run_path({launcher.__file__!r})['end_with_launcher'](); print(1, flush=True); input()"
     variables = dict(os.environ)
-    with held_pipe(variables) as pipe:
+    with launcher.held_pipe(variables) as pipe:
         rank = subprocess.Popen(
-            [sys.executable, "-c", code],
+            [sys.executable, "-S", "-c", code],
             **{"env": variables, "pass_fds": [pipe], "stdin": subprocess.PIPE, "stdout": subprocess.PIPE},
         )
         assert rank.stdout is not None
@@ -93,15 +93,15 @@ def test_ranks_do_not_outlive_a_launcher_that_is_killed(how: str, tmp_path: Path
         "    folder = sys.argv[1]\n"
         f"    stay(join(), folder) if is_rank() else {LAUNCHERS[how]}\n"
     )
-    launcher = subprocess.Popen([sys.executable, str(script), str(tmp_path)])
+    killed = subprocess.Popen([sys.executable, str(script), str(tmp_path)])
     pids = [tmp_path / f"pid{rank}" for rank in range(2)]
     while not all(path.is_file() and path.read_text() for path in pids):
-        assert launcher.poll() is None
+        assert killed.poll() is None
         time.sleep(0.05)
     ranks = [int(path.read_text()) for path in pids]
     assert all(alive(pid) for pid in ranks)
-    os.kill(launcher.pid, signal.SIGKILL)
-    launcher.wait()
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
     end = time.monotonic() + 20
     while any(alive(pid) for pid in ranks) and time.monotonic() < end:
         time.sleep(0.05)

@@ -22,10 +22,10 @@ def importable() -> Iterator[None]:
     sys.path.remove(str(Path(__file__).parent))
 
 
-def run(name: str, n_ranks: int, *arguments: Any, timeout: float = 60.0) -> list[Any]:
+def run(name: str, n_ranks: int, *arguments: Any, timeout: float = 120.0) -> list[Any]:
     import pipeline_ranks  # found by the fixture's path
 
-    return run_ranks(getattr(pipeline_ranks, name), n_ranks, *arguments, timeout=timeout, limit=480.0)
+    return run_ranks(getattr(pipeline_ranks, name), n_ranks, *arguments, timeout=timeout, limit=550.0)
 
 
 @pytest.fixture(scope="module")
