@@ -22,7 +22,7 @@ import seqkit
 from seqkit.datasets import get_source
 from seqkit.figures import new_figure, save_figure
 from seqkit.kernels import long_conv
-from seqkit.models.config import PRESETS, Preset
+from seqkit.models import register_model
 from seqkit.nn import Mixer, mask_past_end, register_mixer
 from seqkit.nn.mixer import sample_steps, scan_by_step
 
@@ -86,7 +86,7 @@ class Average(Mixer):
         return scan_by_step(self, u, state, steps=steps, lengths=lengths)
 
 
-PRESETS["average"] = Preset("an exponential average for each channel", "average")  # a model of its name
+register_model("average", mixer="average", summary="an exponential average for each channel")
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples")
 sizes = {"d_model": 32, "n_layers": 2, "longest": 10.0}

@@ -13,7 +13,10 @@ from seqkit.nn import mixer_options, norm_names, perceptron_norms, pool_names, p
 from seqkit.nn.backbone import ACTIVATIONS
 from seqkit.nn.backbone import OUTPUTS as DENSE_OUTPUTS
 
-__all__ = ["OUTPUTS", "PRESETS", "ModelConfig", "Preset", "model_names", "model_options", "takes_length"]
+__all__ = [
+    *("OUTPUTS", "PRESETS", "ModelConfig", "Preset"),
+    *("model_names", "model_options", "register_model", "takes_length"),
+]
 
 OUTPUTS = (*DENSE_OUTPUTS, "monarch")
 """Output maps of a block: those of `seqkit.nn.ResidualBlock`, and "mlp" with Monarch matrices."""
@@ -209,6 +212,41 @@ PRESETS: dict[str, Preset] = {
     "lstm": Preset("long short-term memory, the classic baseline", "lstm"),
     "gru": Preset("gated recurrent units, the classic baseline", "gru"),
 }
+
+
+def register_model(
+    name: str, *, mixer: str, summary: str = "", sizes: dict[str, Any] | None = None, **options: Any
+) -> None:
+    """Makes a model known by name: to configurations, `seqkit.train`, comparisons and estimators of this process.
+
+    Args:
+        name: Name of the model, such as that of its mixer.
+        mixer: Name of a registered mixer; see `seqkit.nn.register_mixer`.
+        summary: What it is, in a line.
+        sizes: Fields of `ModelConfig` that differ from its defaults, such as `{"output": "mlp"}`.
+        options: Options of the mixer that differ from its defaults.
+
+    Raises:
+        ValueError: the name belongs to another model; no such mixer, field or option, or a value that is not allowed.
+
+    Example:
+        >>> register_model("short_gru", mixer="gru", summary="recurrent, last value", sizes={"pool": "last"})
+        >>> ModelConfig.preset("short_gru").pool
+        'last'
+    """
+    preset = Preset(summary, mixer, _mapping("sizes", sizes or {}), options)
+    if PRESETS.get(name, preset) != preset:
+        raise ValueError(f"a model named {name!r} is already registered, with other settings; choose another name")
+    mixer_options(mixer, options)
+    check_keys(f"sizes of model {name}", preset.sizes, [f.name for f in fields(ModelConfig)][1:])
+    known = name in PRESETS
+    PRESETS[name] = preset
+    try:
+        ModelConfig.preset(name)
+    except ValueError:
+        if not known:
+            del PRESETS[name]  # one that no model can be built from stays unknown
+        raise
 
 
 def model_names() -> list[str]:

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from seqkit.batch import DataInfo
-from seqkit.models import ModelConfig, SequenceModel, model_names
+from seqkit.models import ModelConfig, SequenceModel, config, model_names, register_model
 from seqkit.nn import mixer_names
 
 INFO = DataInfo("toy", "classification", n_channels=2, classes=("a", "b"))
@@ -91,3 +91,21 @@ def test_a_config_made_without_a_preset_is_checked_alike():
 def test_options_a_mixer_refuses_are_refused_when_it_is_built():
     with pytest.raises(ValueError, match="`discretization` must be one of"):
         SequenceModel.from_config(ModelConfig.preset("lssl", discretization="forward"), INFO)
+
+
+def test_a_model_of_ones_own_is_known_by_name_and_a_wrong_one_is_not(monkeypatch):
+    monkeypatch.setattr(config, "PRESETS", dict(config.PRESETS))
+    register_model("slow", mixer="s4d", sizes={"output": "linear"}, dt_max=0.01)
+    register_model("slow", mixer="s4d", sizes={"output": "linear"}, dt_max=0.01)  # the same again is no harm
+    assert ModelConfig.preset("slow").options["dt_max"] == 0.01
+    assert ModelConfig.preset("slow").output == "linear"
+    for wrong, words in (
+        ({"name": "gru", "mixer": "s4d"}, "'gru' is already registered"),
+        ({"name": "mine", "mixer": "s4e"}, "did you mean s4 or s4d"),
+        ({"name": "mine", "mixer": "s4d", "dt_maximum": 1}, "did you mean dt_max"),
+        ({"name": "mine", "mixer": "s4d", "sizes": {"width": 1}}, "width"),
+        ({"name": "mine", "mixer": "s4d", "sizes": {"output": "best"}}, "`output` must be one of"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            register_model(**wrong)
+    assert "mine" not in model_names()
