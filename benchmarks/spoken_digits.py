@@ -167,8 +167,8 @@ def page(rows: list[dict[str, Any]]) -> str:
         "`spoken_digits_speaker.yaml`, trained by `seqkit train`: steps of 32 raw samples, no spectrum. "
         "Varied: loudness and start of each training recording are drawn anew each time; by recording speed too, by "
         "15 %; by speaker loudness 16-fold either way, since theo was recorded a thirteenth as loud as jackson. "
-        "Settings were chosen on validation parts: for yweweler on theo, where varying speed by 35 % in as many passes had "
-        "70.6 % and not varying it 82.8 %. "
+        "Settings were chosen on validation parts: for yweweler on theo, where varying speed by 35 % in as many "
+        "passes had 70.6 % and not varying it 82.8 %. "
         f"MiniRocket is sktime's on the first {SAMPLES:,} samples, with "
         "its own pipeline (scaling, ridge regression with cross-validation). Processor time is that of training, on "
         "one thread of a machine that did other work too. Written by `benchmarks/spoken_digits.py`.",
