@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import IO
 
 import torch
 import torch.distributed as dist
@@ -18,12 +13,10 @@ from torch.distributed import PrefixStore, TCPStore, rendezvous  # type: ignore[
 
 from seqkit.checks import check_positive, check_positive_int
 from seqkit.distributed.failures import Watch
-from seqkit.distributed.launcher import end_with_launcher, held_pipe
+from seqkit.distributed.launcher import end_with_launcher
+from seqkit.distributed.processes import run_processes
 
 __all__ = ["World", "is_rank", "join", "leave", "rank_environment", "shared_store", "start_ranks"]
-
-_GRACE = 10.0
-"""Seconds that the other ranks get to say their word and to end after one has failed."""
 
 
 @dataclass(frozen=True)
@@ -159,57 +152,15 @@ def start_ranks(
         TimeoutError: `limit` was reached.
 
     Example:
+        >>> import sys
         >>> start_ranks([sys.executable, "-c", "import os; assert os.environ['WORLD_SIZE'] == '2'"], 2)
         0
     """
     check_positive_int("n_ranks", n_ranks)
     store = shared_store()
-    shared = {**os.environ, **(environment or {})}
-    ranks: list[subprocess.Popen[bytes]] = []
-    outputs: list[IO[bytes] | None] = []
-    try:
-        with held_pipe(shared) as pipe:
-            for rank in range(n_ranks):
-                out: IO[bytes] | None = None if rank == 0 else tempfile.TemporaryFile()  # noqa: SIM115 - closed below, when all have ended
-                outputs.append(out)
-                mine = {**shared, **rank_environment(rank, n_ranks, store.port)}
-                ranks.append(subprocess.Popen(list(command), env=mine, stdout=out, stderr=out, pass_fds=[pipe]))
-            failed = _wait(ranks, limit)
-        if failed is not None and failed > 0:
-            _show(failed, outputs[failed])
-        return 0 if failed is None else _status(ranks[failed].returncode)
-    finally:
-        for one in ranks:
-            if one.poll() is None:
-                one.kill()
-                one.wait()
-        for file in outputs:
-            if file is not None:
-                file.close()
-
-
-def _wait(ranks: list[subprocess.Popen[bytes]], limit: float | None) -> int | None:
-    """Waits for all; gives the rank that failed first."""
-    began, failed, stop_at = time.monotonic(), None, float("inf")
-    while any(one.poll() is None for one in ranks):
-        if failed is None:
-            failed = next((k for k, one in enumerate(ranks) if one.poll() not in (None, 0)), None)
-            if failed is not None:
-                stop_at = time.monotonic() + _GRACE
-        if time.monotonic() > stop_at:
-            return failed
-        if limit is not None and time.monotonic() - began > limit:
-            raise TimeoutError(f"the ranks did not end within {limit:g} s and were stopped")
-        time.sleep(0.05)
-    return failed if failed is not None else next((k for k, one in enumerate(ranks) if one.returncode), None)
-
-
-def _show(rank: int, output: IO[bytes] | None) -> None:
-    if output is not None:
-        output.seek(0)
-        for line in output.read().decode(errors="replace").splitlines():
-            print(f"[rank {rank}] {line}", file=sys.stderr)
-
-
-def _status(code: int) -> int:
-    return code if code >= 0 else 128 - code
+    return run_processes(
+        [command] * n_ranks,
+        [rank_environment(rank, n_ranks, store.port) for rank in range(n_ranks)],
+        environment=environment,
+        limit=limit,
+    )

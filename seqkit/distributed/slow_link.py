@@ -6,15 +6,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import IO
 
 from seqkit.checks import check_positive, check_positive_int
-from seqkit.distributed.launcher import held_pipe
+from seqkit.distributed.processes import run_processes
 
 __all__ = ["SlowLink"]
 
@@ -39,6 +35,7 @@ class SlowLink:
         The kernel's own forwarding, about 10 Gbit/s without a limit.
 
     Example:
+        >>> import sys
         >>> with SlowLink(rate=100) as link:  # doctest: +SKIP
         ...     link.run([sys.executable, "train.py"])
         0
@@ -127,52 +124,25 @@ class SlowLink:
             limit: Seconds after which all are stopped.
 
         Returns:
-            0, or the exit status of a rank that failed; what the ranks after rank 0 wrote is shown then.
+            0, or the exit status of the rank that failed first; what it wrote is shown then.
 
         Raises:
             TimeoutError: `limit` was reached.
         """
-        shared = {
-            **os.environ,
-            **(environment or {}),
+        address = {
             "WORLD_SIZE": str(self.ends),
             "MASTER_ADDR": _address(0),
             "MASTER_PORT": str(_PORT),
             "GLOO_SOCKET_IFNAME": "wire0",
         }
-        ranks: list[subprocess.Popen[bytes]] = []
-        outputs: list[IO[bytes] | None] = []
-        began = time.monotonic()
-        try:
-            with held_pipe(shared) as pipe:
-                for rank, name in enumerate(self.names):
-                    out: IO[bytes] | None = None if rank == 0 else tempfile.TemporaryFile()  # noqa: SIM115 - closed when all have ended
-                    outputs.append(out)
-                    inside = ["ip", "netns", "exec", name, *command]
-                    # Each is the only rank of its machine, so to say.
-                    mine = {**shared, "RANK": str(rank), "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
-                    ranks.append(subprocess.Popen(inside, env=mine, stdout=out, stderr=out, pass_fds=[pipe]))
-                while any(one.poll() is None for one in ranks) and not any(one.poll() for one in ranks):
-                    if limit is not None and time.monotonic() - began > limit:
-                        raise TimeoutError(f"the ranks did not end within {limit:g} s and were stopped")
-                    time.sleep(0.05)
-                for one in ranks:  # after a failure the others get a moment to say what they know
-                    try:
-                        one.wait(10.0)
-                    except subprocess.TimeoutExpired:
-                        break
-            failed = next((one.returncode for one in ranks if one.returncode), 0)
-            if failed:
-                _show(outputs)
-            return failed
-        finally:
-            for one in ranks:
-                if one.poll() is None:
-                    one.kill()
-                    one.wait()
-            for file in outputs:
-                if file is not None:
-                    file.close()
+        # Each is the only rank of its machine, so to say.
+        alone = {**address, "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+        return run_processes(
+            [["ip", "netns", "exec", name, *command] for name in self.names],
+            [{**alone, "RANK": str(rank)} for rank in range(self.ends)],
+            environment=environment,
+            limit=limit,
+        )
 
     def _make(self) -> None:
         _call("ip", "netns", "add", self._hub)
@@ -231,11 +201,3 @@ def _call(*words: str) -> str:
         said = (done.stderr or done.stdout).strip().splitlines()
         raise OSError(f"`{' '.join(words)}` failed: {said[-1] if said else done.returncode}")
     return done.stdout
-
-
-def _show(outputs: list[IO[bytes] | None]) -> None:
-    for rank, output in enumerate(outputs):
-        if output is not None:
-            output.seek(0)
-            for line in output.read().decode(errors="replace").splitlines():
-                print(f"[rank {rank}] {line}", file=sys.stderr)

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from seqkit.distributed import launch as module
-from seqkit.distributed import launcher, start_ranks
+from seqkit.distributed import launcher, processes, start_ranks
 
 
 def python(code: str) -> list[str]:
@@ -36,7 +35,7 @@ def test_the_rank_that_fails_is_shown_and_gives_the_status(capfd: pytest.Capture
 
 
 def test_ranks_that_go_on_after_another_failed_are_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_GRACE", 0.2)
+    monkeypatch.setattr(processes, "_GRACE", 0.2)
     began = time.monotonic()
     assert start_ranks(python("sys.exit(3) if rank else time.sleep(100)"), 2) == 3
     assert time.monotonic() - began < 30

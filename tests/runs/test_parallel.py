@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -149,26 +150,34 @@ def test_pipelines_side_by_side_train(waves_file: Path, tmp_path: Path) -> None:
     assert all(rank["gradient_bytes"] > 0 for rank in found.summary["parallel"]["ranks"])
 
 
-@pytest.mark.slow
-def test_a_killed_pipeline_goes_on_bit_for_bit(waves_file: Path, tmp_path: Path) -> None:
-    words = [f"{key}={value}" for key, value in {**SETTINGS, "epochs": 5, "checkpoint_steps": 1}.items()]
-    command = [sys.executable, "-m", "seqkit", "train", "--data", str(waves_file), "--model", "s4d"]
-    command += ["--parallel", "pipeline=2,buffers=disk", "--compress", "fw=2,bw=4,max_error=0.45", *words]
-    subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
+def whole_and_resumed(words: list[str], data: Path, folder: Path, started: Callable[[Path], bool]) -> None:
+    """Trains in "whole", and in "broken" until it is killed and goes on; both end with the same weights."""
+    command = [sys.executable, "-m", "seqkit", "train", "--data", str(data), "--model", "s4d", *words]
+    subprocess.run([*command, "--out", str(folder / "whole")], check=True, capture_output=True)
     broken = subprocess.Popen(
-        [*command, "--out", str(tmp_path / "broken")], stderr=subprocess.DEVNULL, start_new_session=True
+        [*command, "--out", str(folder / "broken")], stderr=subprocess.DEVNULL, start_new_session=True
     )
-    latest = tmp_path / "broken" / "checkpoints" / "latest"
-    while not (latest.is_file() and latest.read_text() >= "step-00000003"):
+    while not started(folder / "broken"):
         assert broken.poll() is None
         time.sleep(0.02)
     os.killpg(broken.pid, signal.SIGKILL)
     broken.wait()
-    assert not (tmp_path / "broken" / "summary.json").exists()
-    resume = [sys.executable, "-m", "seqkit", "train", "--resume", "--out", str(tmp_path / "broken")]
+    assert not (folder / "broken" / "summary.json").exists()
+    resume = [sys.executable, "-m", "seqkit", "train", "--resume", "--out", str(folder / "broken")]
     subprocess.run(resume, check=True, capture_output=True)
-    whole, again = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
+    whole, again = (load_file(folder / name / "model.safetensors") for name in ("whole", "broken"))
     assert all(torch.equal(value, again[name]) for name, value in whole.items())
+
+
+@pytest.mark.slow
+def test_a_killed_pipeline_goes_on_bit_for_bit(waves_file: Path, tmp_path: Path) -> None:
+    def started(run: Path) -> bool:
+        latest = run / "checkpoints" / "latest"
+        return latest.is_file() and latest.read_text() >= "step-00000003"
+
+    words = [f"{key}={value}" for key, value in {**SETTINGS, "epochs": 5, "checkpoint_steps": 1}.items()]
+    spread_over = ["--parallel", "pipeline=2,buffers=disk", "--compress", "fw=2,bw=4,max_error=0.45"]
+    whole_and_resumed([*spread_over, *words], waves_file, tmp_path, started)
     assert json.loads((tmp_path / "broken" / "parallel.json").read_text())["compress"] == "fw=2,bw=4,max_error=0.45"
     spread = [json.loads((tmp_path / name / "summary.json").read_text())["parallel"] for name in ("whole", "broken")]
     assert spread[0]["cuts"] == spread[1]["cuts"]  # bits were raised after the same epochs
@@ -181,23 +190,12 @@ def test_a_killed_pipeline_goes_on_bit_for_bit(waves_file: Path, tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [["--parallel", "ddp=2", "--compress", "dp=3"], ["--parallel", "fsdp=2"]])
 def test_killed_copies_go_on_bit_for_bit(words: list[str], waves_file: Path, tmp_path: Path) -> None:
+    def started(run: Path) -> bool:
+        metrics = run / "metrics.csv"
+        return metrics.is_file() and len(metrics.read_text().splitlines()) > 2  # two epochs and the names
+
     settings = [f"{key}={value}" for key, value in {**SETTINGS, "epochs": 4, "checkpoint_steps": 1}.items()]
-    command = [sys.executable, "-m", "seqkit", "train", "--data", str(waves_file), "--model", "s4d", *words, *settings]
-    subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
-    broken = subprocess.Popen(
-        [*command, "--out", str(tmp_path / "broken")], stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    metrics = tmp_path / "broken" / "metrics.csv"
-    while not (metrics.is_file() and len(metrics.read_text().splitlines()) > 2):  # two epochs and the names
-        assert broken.poll() is None
-        time.sleep(0.02)
-    os.killpg(broken.pid, signal.SIGKILL)
-    broken.wait()
-    assert not (tmp_path / "broken" / "summary.json").exists()
-    resume = [sys.executable, "-m", "seqkit", "train", "--resume", "--out", str(tmp_path / "broken")]
-    subprocess.run(resume, check=True, capture_output=True)
-    whole, again = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
-    assert all(torch.equal(value, again[name]) for name, value in whole.items())
+    whole_and_resumed([*words, *settings], waves_file, tmp_path, started)
 
 
 @pytest.mark.slow
