@@ -137,6 +137,11 @@ class ParallelConfig:
                 )
         if self.fsdp > 1 and training.precision == "16-mixed":
             raise ValueError("`precision` must be 32 or bf16-mixed with fsdp, got '16-mixed'; take one of those")
+        if self.n_ranks > 1 and config.model.norm == "batch":
+            raise ValueError(
+                "`norm` must not be batch where processes share each batch, as its statistics would be those of a "
+                "part; take layer or rms, or one process"
+            )
         if self.pipeline == 1:
             return
         if training.precision != "32":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from torch import Tensor
@@ -34,13 +33,11 @@ class PipelineBatches:
     def __init__(self, module: SeriesDataModule, batch_size: int, seed: int, replica: int, n_replicas: int) -> None:
         self.module, self.info, self.batch_size = module, module.info, batch_size
         self.length = max(int(series.lengths.max()) for part, series in module.sets.items() if part != "test")
-        if module.vary is not None:  # a series may come slower, and so longer, than it is
-            self.length = math.ceil(self.length * (1 + module.vary.speed)) + 1
         train = module.sets["train"]
         self.places = list(range(replica, len(train), n_replicas))
         each = train.lengths[: len(train) // n_replicas]  # without buckets nothing but their number matters
         self.order = EpochBatches(each, batch_size, seed, bucket=False)
-        self.rows = SeriesDataset(train, self.info, vary=module.vary, frame=module.frame)
+        self.rows = SeriesDataset(train, self.info)
 
     def __len__(self) -> int:
         """Batches of an epoch."""

@@ -74,6 +74,14 @@ def test_runs_that_cannot_be_spread_are_refused_before_ranks_start(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("parallel", ["ddp=2", "fsdp=2"])
+def test_statistics_of_a_batch_are_not_those_of_its_parts(parallel: str, waves_file: Path, tmp_path: Path) -> None:
+    config = RunConfig.build(str(waves_file), "hippo_legs", settings={"epochs": 1, "norm": "batch"})
+    with pytest.raises(ValueError, match="`norm` must not be batch where processes share each batch"):
+        train_parallel(config, ParallelConfig.parse(parallel), out=tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("task", ["classification", "regression", "sequence", "sequence of classes"])
 def test_shares_of_a_loss_add_up_to_the_loss_of_the_task(task: str) -> None:
     from seqkit.batch import Batch
