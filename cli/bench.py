@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seqkit.cli.options import Json
 from seqkit.cli.show import as_json, count, note, table
 from seqkit.cli.stopping import INTERRUPTED
 
@@ -38,7 +39,7 @@ def bench(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew in a folder that holds some.")] = False,
     picture: Annotated[bool, typer.Option("--picture/--no-picture", help="Draw the picture.")] = True,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")] = False,
+    json_: Json = False,
 ) -> None:
     """Measure operators against their usual forms and against what this machine allows at best."""
     from seqkit.bench import bench as measure

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from seqkit.cli.options import Json, Offline
 from seqkit.cli.show import as_json, note, table
 from seqkit.cli.stopping import resumable
 
@@ -33,10 +34,8 @@ def compare(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start anew in a folder that holds another comparison.")
     ] = False,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Fetch nothing; data that are not there are an error.")
-    ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print all rows as one JSON object on the last line.")] = False,
+    offline: Offline = False,
+    json_: Json = False,
 ) -> None:
     """Train several models under the same budget and rules; the same command again goes on with it."""
     from seqkit.runs import parse_settings

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seqkit.cli.options import Json
 from seqkit.cli.show import as_json, count, table
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _Settings = Annotated[
 
 @app.command("list")
 def list_(
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")] = False,
+    json_: Json = False,
 ) -> None:
     """List the data sets by name."""
     from seqkit.datasets.registry import get_source, source_names
@@ -42,7 +43,7 @@ def list_(
 def info(
     name: _Name,
     settings: _Settings = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")] = False,
+    json_: Json = False,
 ) -> None:
     """Say what a data set holds, its licence and origin, and which of its files are on the disk."""
     from seqkit.runs.source import describe_source
@@ -94,7 +95,7 @@ def show(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write over a file that this command did not draw.")
     ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")] = False,
+    json_: Json = False,
 ) -> None:
     """Draw a few series of each class, or with small, middling and large targets, to a PNG."""
     from seqkit.runs.settings import parse_settings

@@ -6,10 +6,11 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from seqkit.cli.options import Json
 from seqkit.cli.show import as_json, table
 from seqkit.version import __version__
 
@@ -38,7 +39,7 @@ _PACKAGES = {
 
 
 def doctor(
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")] = False,
+    json_: Json = False,
 ) -> None:
     """Say what is installed, what hardware is seen, and what to mend: for a look and for bug reports."""
     import torch

@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
+from seqkit.cli.options import Device, Json, Offline, RecordedRate, Run
 from seqkit.cli.show import as_json, note, table
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    run: Run,
     data: Annotated[
         str | None,
         typer.Option(help="File or folder in the layout of the run's data, or a set's name; its own if left out."),
@@ -24,17 +25,11 @@ def evaluate(
         typer.Option(help="train, val, test or all; test of the run's own data and all of a path, if left out."),
     ] = None,
     subsample: Annotated[int, typer.Option(help="Keep every K-th sample; the model is told the new rate.")] = 1,
-    sample_rate: Annotated[
-        float | None, typer.Option(help="Samples per second (Hz) at which the data were recorded.")
-    ] = None,
+    sample_rate: RecordedRate = None,
     hide_rate: Annotated[bool, typer.Option("--hide-rate", help="Do not tell the model the rate.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Fetch nothing; data that are not there are an error.")
-    ] = False,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object on the last line.")
-    ] = False,
+    device: Device = "auto",
+    offline: Offline = False,
+    json_: Json = False,
 ) -> None:
     """Measure a finished run on a part of its data or on a file."""
     from seqkit.runs.evaluation import evaluate as run_evaluation

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from seqkit.cli.options import Run
 from seqkit.cli.show import note
 
 __all__ = ["export"]
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    run: Run,
     kind: Annotated[str, typer.Option("--format", help="onnx, or torch for programs of torch.export.")] = "onnx",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to make; RUN/onnx or RUN/torch if left out.")

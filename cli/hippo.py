@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from seqkit.cli.options import Json
 from seqkit.cli.show import as_json, count, table
 
 __all__ = ["app"]
@@ -57,7 +58,7 @@ def show(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write over a file that this command did not draw.")
     ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")] = False,
+    json_: Json = False,
 ) -> None:
     """Draw a series, what memories of several orders read back at its end, and how they weigh the past."""
     from seqkit.runs.memory import show_memory

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
+from seqkit.cli.options import Json
 from seqkit.cli.show import as_json, table
 
 __all__ = ["models"]
 
 
 def models(
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object on the last line.")] = False,
+    json_: Json = False,
 ) -> None:
     """List the models by name, with their sizes and options."""
     from seqkit.models.config import PRESETS, ModelConfig

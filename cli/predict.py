@@ -9,13 +9,14 @@ from typing import Annotated
 
 import typer
 
+from seqkit.cli.options import Device, RecordedRate, Run
 from seqkit.cli.show import count, note
 
 __all__ = ["predict"]
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    run: Run,
     data: Annotated[Path, typer.Argument(metavar="INPUT", help="File or folder in the layout of the run's data.")],
     output: Annotated[
         Path | None,
@@ -24,10 +25,8 @@ def predict(
     split: Annotated[
         str, typer.Option(help="Part of the input, where its layout has parts: train, val, test or all.")
     ] = "all",
-    sample_rate: Annotated[
-        float | None, typer.Option(help="Samples per second (Hz) at which the data were recorded.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    sample_rate: RecordedRate = None,
+    device: Device = "auto",
 ) -> None:
     """Predict for new series and write a table: a row per series, or per sample for targets per sample."""
     from seqkit.runs.prediction import predict as run_prediction

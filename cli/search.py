@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seqkit.cli.options import Config, Data, Json, Offline, Overwrite, RunFolder
 from seqkit.cli.show import as_json, count, table
 from seqkit.cli.stopping import resumable
 
@@ -23,23 +23,16 @@ def search(
             help="Settings key=value: those of a run, such as epochs=20, and of the search, such as depth=1."
         ),
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="Name of a data set (`seqkit data list`) or path of your own; japanese_vowels if left out."),
-    ] = None,
+    data: Data = None,
     model: Annotated[str | None, typer.Option(help="Name of a model with convolutions; tcn if left out.")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file with sections data, model and training.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; runs/DATA-MODEL-NUMBER if left out.")] = None,
+    config: Config = None,
+    out: RunFolder = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the search in --out, or the latest under runs/.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew in a folder that holds a run.")] = False,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Fetch nothing; data that are not there are an error.")
-    ] = False,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object on the last line.")
-    ] = False,
+    overwrite: Overwrite = False,
+    offline: Offline = False,
+    json_: Json = False,
 ) -> None:
     """Train a convolution network, then search over operations in place of its convolutions, and compare both."""
     from seqkit.runs import parse_settings

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from seqkit.cli.options import Dtype, StreamDevice, Streamed, Trust
 from seqkit.cli.show import note
 from seqkit.cli.streamed import loaded
 
@@ -14,7 +15,7 @@ __all__ = ["serve"]
 
 
 def serve(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run, or a file that an estimator's save() wrote.")],
+    run: Streamed,
     host: Annotated[
         str, typer.Option(help="Address to listen at; one that other machines reach needs a token.")
     ] = "127.0.0.1",
@@ -43,12 +44,10 @@ def serve(
         float | None, typer.Option(help="Samples per second (Hz) of each stream, where they come without times.")
     ] = None,
     backend: Annotated[str, typer.Option(help="auto, torch, fused or graph.")] = "auto",
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    dtype: Dtype = None,
+    device: StreamDevice = "cpu",
     threads: Annotated[int, typer.Option(help="Threads of a step.")] = 1,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Load an estimator's file: unpickling it runs code that it holds.")
-    ] = False,
+    trust: Trust = False,
 ) -> None:
     """Serve a trained model's streams over HTTP and WebSocket, with a live page; Ctrl-C stores all states."""
     from seqkit.streaming.server import Clients, Limits

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seqkit.cli.options import Dtype, StreamDevice, Streamed, Trust
 from seqkit.cli.show import count, note
 from seqkit.cli.streamed import loaded
 
@@ -19,7 +20,7 @@ _BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE has ended
 
 
 def stream(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run, or a file that an estimator's save() wrote.")],
+    run: Streamed,
     form: Annotated[
         str, typer.Option("--format", help="json or csv; answers are of the same kind. auto looks at the first line.")
     ] = "auto",
@@ -40,11 +41,9 @@ def stream(
         float | None, typer.Option(help="Samples per second (Hz) of samples without a time.")
     ] = None,
     backend: Annotated[str, typer.Option(help="auto, torch, fused (compiled, CPU) or graph (CUDA).")] = "auto",
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Load an estimator's file: unpickling it runs code that it holds.")
-    ] = False,
+    dtype: Dtype = None,
+    device: StreamDevice = "cpu",
+    trust: Trust = False,
 ) -> None:
     """Answer samples on standard input, each line with one line, at once.
 

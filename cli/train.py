@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seqkit.cli.options import Config, Data, Json, Offline, Overwrite, RunFolder
 from seqkit.cli.show import as_json, count, note, table
 from seqkit.cli.stopping import resumable
 
@@ -21,14 +22,11 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Argument(help="Settings key=value, such as epochs=20 or model.order=32.")
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="Name of a data set (`seqkit data list`) or path of your own; japanese_vowels if left out."),
-    ] = None,
+    data: Data = None,
     model: Annotated[
         str | None, typer.Option(help="Name of a model (`seqkit models`); the data set's recipe chooses if left out.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file with sections data, model and training.")] = None,
+    config: Config = None,
     parallel: Annotated[
         str | None,
         typer.Option(
@@ -39,20 +37,16 @@ def train(
         str | None,
         typer.Option(help="Bits of their messages: fw=4,bw=8 between layers, dp=8 between copies."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; runs/DATA-MODEL-NUMBER if left out.")] = None,
+    out: RunFolder = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in --out, or the latest under runs/.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew in a folder that holds a run.")] = False,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Fetch nothing; data that are not there are an error.")
-    ] = False,
+    overwrite: Overwrite = False,
+    offline: Offline = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show the configuration, the model's size and what it would take.")
     ] = False,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object on the last line.")
-    ] = False,
+    json_: Json = False,
 ) -> None:
     """Train a model and write a run folder with weights, metrics and pictures."""
     from seqkit.runs import RunConfig, parse_settings

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from seqkit.cli.options import Data, Json, Offline
 from seqkit.cli.show import as_json, count, table
 from seqkit.cli.stopping import resumable
 
@@ -18,7 +19,7 @@ def tune(
         list[str] | None,
         typer.Argument(help="Ranges and choices (learning_rate=1e-4..1e-2 d_model=32,64) and fixed key=value."),
     ] = None,
-    data: Annotated[str | None, typer.Option(help="Name or path of a data set; japanese_vowels if left out.")] = None,
+    data: Data = None,
     model: Annotated[
         str | None, typer.Option(help="Name of a model; the data set's recipe chooses if left out.")
     ] = None,
@@ -28,12 +29,8 @@ def tune(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start anew in a folder that holds another search.")
     ] = False,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Fetch nothing; data that are not there are an error.")
-    ] = False,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object on the last line.")
-    ] = False,
+    offline: Offline = False,
+    json_: Json = False,
 ) -> None:
     """Search for the settings with the least validation loss; the same command again goes on with it."""
     from seqkit.runs.tuning.space import parse_space

@@ -1,0 +1,45 @@
+"""Arguments and options that several commands take, each worded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "Config",
+    "Data",
+    "Device",
+    "Dtype",
+    "Json",
+    "Offline",
+    "Overwrite",
+    "RecordedRate",
+    "Run",
+    "RunFolder",
+    "StreamDevice",
+    "Streamed",
+    "Trust",
+]
+
+Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
+Streamed = Annotated[Path, typer.Argument(help="Folder of a finished run, or a file that an estimator's save() wrote.")]
+
+Data = Annotated[
+    str | None,
+    typer.Option(help="Name of a data set (`seqkit data list`) or path of your own; japanese_vowels if left out."),
+]
+Config = Annotated[Path | None, typer.Option(help="YAML file with sections data, model and training.")]
+RunFolder = Annotated[Path | None, typer.Option(help="Run folder; runs/DATA-MODEL-NUMBER if left out.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start anew in a folder that holds a run.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing; data that are not there are an error.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on the last line.")]
+
+RecordedRate = Annotated[float | None, typer.Option(help="Samples per second (Hz) at which the data were recorded.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+StreamDevice = Annotated[str, typer.Option(help="cpu or cuda.")]
+Dtype = Annotated[str | None, typer.Option(help="float32 or float64.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Load an estimator's file: unpickling it runs code that it holds.")
+]
