@@ -32,8 +32,8 @@ from scatterbrain import (
 from spoken_transformer import LENGTH, cut, parts, train
 
 from seqkit.attention import choose_share, estimate_attention
-from seqkit.attention.calibrate import Recorder
-from seqkit.attention.swapping import give
+from seqkit.attention.replacing.calibrate import Recorder
+from seqkit.attention.replacing.swapping import give
 from seqkit.figures import new_figure, save_figure
 
 PAGE = Path(__file__).parent / "results" / "scatterbrain.md"

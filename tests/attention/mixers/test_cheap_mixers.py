@@ -17,7 +17,7 @@ from seqkit.attention import (
     join_supports,
     local_support,
 )
-from seqkit.attention.drawn import DrawnFeatures, DrawnHash, UnitHeads
+from seqkit.attention.mixers.drawn import DrawnFeatures, DrawnHash, UnitHeads
 from seqkit.nn import Mixer
 from seqkit.nn.mixer import mask_past_end
 

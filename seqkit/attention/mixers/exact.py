@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from seqkit.attention.cached import CachedAttention, Slots, dropped
+from seqkit.attention.mixers.cached import CachedAttention, Slots, dropped
 from seqkit.checks import check_positive_int
 from seqkit.kernels.attention import attention
 from seqkit.nn.mixer import register_mixer

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from seqkit.attention.drawn import DrawnFeatures, UnitHeads
-from seqkit.attention.mixer import AttentionMixer
-from seqkit.attention.online_performer import performer_block, performer_state, performer_step
+from seqkit.attention.mixers.base import AttentionMixer
+from seqkit.attention.mixers.drawn import DrawnFeatures, UnitHeads
+from seqkit.attention.online.performer import performer_block, performer_state, performer_step
 from seqkit.attention.parts import FeatureState
 from seqkit.attention.performer import performer_attention
 from seqkit.nn.mixer import State, register_mixer

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from seqkit.attention.calibrate import Recorder, best_recipe
-from seqkit.attention.recipe import METHODS, Recipe
-from seqkit.attention.swapping import all_attention, find_attention, give, is_replaced, matches
+from seqkit.attention.replacing.calibrate import Recorder, best_recipe
+from seqkit.attention.replacing.recipe import METHODS, Recipe
+from seqkit.attention.replacing.swapping import all_attention, find_attention, give, is_replaced, matches
 from seqkit.checks import check_choice
 
 __all__ = ["Replacement", "replace", "restore"]

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from seqkit.attention import Attention, BlockSparseAttention
-from seqkit.attention.block_pattern import PATTERNS, block_pattern
-from seqkit.attention.positions import rotary_frequencies, rotary_turns, turned_on
+from seqkit.attention.mixers.block_pattern import PATTERNS, block_pattern
+from seqkit.attention.mixers.positions import rotary_frequencies, rotary_turns, turned_on
 
 D = 12
 

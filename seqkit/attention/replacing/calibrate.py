@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from seqkit.attention.recipe import Recipe
+from seqkit.attention.replacing.recipe import Recipe
 from seqkit.kernels.attention import attention
 
 __all__ = ["Recorder", "best_recipe"]

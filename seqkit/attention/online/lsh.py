@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seqkit.attention.buckets import (
+from seqkit.attention.dropping import Drop, drop_of, factors
+from seqkit.attention.hashing import AngularHash, buckets, same_bucket
+from seqkit.attention.inputs import Heads, finish, prepare, shared
+from seqkit.attention.lsh import listed_rows
+from seqkit.attention.online.buckets import (
     Buckets,
     Known,
     empty_buckets,
@@ -14,10 +18,6 @@ from seqkit.attention.buckets import (
     read_buckets,
     some_more_keys,
 )
-from seqkit.attention.dropping import Drop, drop_of, factors
-from seqkit.attention.hashing import AngularHash, buckets, same_bucket
-from seqkit.attention.inputs import Heads, finish, prepare, shared
-from seqkit.attention.lsh import listed_rows
 from seqkit.attention.parts import Part, divide, pair_part
 from seqkit.attention.support import Support, join_supports
 from seqkit.checks import check_positive_int, check_shape

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from seqkit.attention.buckets import Buckets
-from seqkit.attention.cache import KeyCache
-from seqkit.attention.cached import dropped
-from seqkit.attention.drawn import DrawnFeatures, DrawnHash, UnitHeads
 from seqkit.attention.hashing import hash_support
-from seqkit.attention.mixer import AttentionMixer
-from seqkit.attention.online_scatterbrain import (
+from seqkit.attention.mixers.base import AttentionMixer
+from seqkit.attention.mixers.cached import dropped
+from seqkit.attention.mixers.drawn import DrawnFeatures, DrawnHash, UnitHeads
+from seqkit.attention.online.buckets import Buckets
+from seqkit.attention.online.cache import KeyCache
+from seqkit.attention.online.scatterbrain import (
     ScatterbrainState,
     scatterbrain_block,
     scatterbrain_state,

@@ -7,9 +7,9 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 
-from seqkit.attention.exact import Attention
-from seqkit.attention.multihead import PaddedEncoder, ReplacedMultihead, multihead_refusal
-from seqkit.attention.recipe import Attends
+from seqkit.attention.mixers.exact import Attention
+from seqkit.attention.replacing.multihead import PaddedEncoder, ReplacedMultihead, multihead_refusal
+from seqkit.attention.replacing.recipe import Attends
 
 __all__ = ["ReplacedAttention", "all_attention", "find_attention", "give", "is_replaced", "matches"]
 

@@ -21,7 +21,7 @@ from seqkit.attention import (
     restore,
     scatterbrain_attention,
 )
-from seqkit.attention.recipe import Recipe
+from seqkit.attention.replacing.recipe import Recipe
 from seqkit.batch import DataInfo
 from seqkit.models import SequenceModel
 from seqkit.nn import Backbone, ClassHead, MeanPool, ResidualBlock

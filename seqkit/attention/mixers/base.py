@@ -8,7 +8,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from seqkit.attention.positions import rotary_frequencies, rotary_turns, rotate, turned_on
+from seqkit.attention.mixers.positions import rotary_frequencies, rotary_turns, rotate, turned_on
 from seqkit.checks import check_choice, check_positive_int, check_shape, check_unit_interval
 from seqkit.nn.mixer import Mixer, State, mask_past_end
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from seqkit.attention.band import band_rows, remainder
-from seqkit.attention.buckets import Buckets, Known, known_keys, read_buckets
-from seqkit.attention.cache import KeyCache, empty_cache, held_samples, one_more, some_more
 from seqkit.attention.dropping import drop_of
 from seqkit.attention.features import RandomFeatures, check_features, log_features
 from seqkit.attention.hashing import AngularHash
 from seqkit.attention.inputs import Heads, finish, prepare, rows_at_once, shared
-from seqkit.attention.online_lsh import joined, lsh_state, read_part, written
+from seqkit.attention.online.buckets import Buckets, Known, known_keys, read_buckets
+from seqkit.attention.online.cache import KeyCache, empty_cache, held_samples, one_more, some_more
+from seqkit.attention.online.lsh import joined, lsh_state, read_part, written
 from seqkit.attention.parts import FeatureState, add_keys, divide, no_keys, state_part
 from seqkit.attention.performer import all_keys
 from seqkit.checks import check_positive_int

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from seqkit.attention.buckets import Buckets
-from seqkit.attention.cached import dropped
-from seqkit.attention.drawn import DrawnHash
 from seqkit.attention.hashing import hash_support
 from seqkit.attention.lsh import lsh_attention
-from seqkit.attention.mixer import AttentionMixer
-from seqkit.attention.online_lsh import lsh_block, lsh_state, lsh_step
+from seqkit.attention.mixers.base import AttentionMixer
+from seqkit.attention.mixers.cached import dropped
+from seqkit.attention.mixers.drawn import DrawnHash
+from seqkit.attention.online.buckets import Buckets
+from seqkit.attention.online.lsh import lsh_block, lsh_state, lsh_step
 from seqkit.attention.support import join_supports, local_support
 from seqkit.checks import check_positive_int
 from seqkit.nn.mixer import State, register_mixer

@@ -8,8 +8,8 @@ from typing import NamedTuple, TypedDict
 import torch
 from torch import Tensor
 
-from seqkit.attention.cache import KeyCache, empty_cache, held_samples, one_more, read_cache, some_more
-from seqkit.attention.mixer import AttentionMixer
+from seqkit.attention.mixers.base import AttentionMixer
+from seqkit.attention.online.cache import KeyCache, empty_cache, held_samples, one_more, read_cache, some_more
 from seqkit.nn.mixer import State
 
 __all__ = ["AttentionState", "CachedAttention", "Dropped", "Slots", "dropped"]

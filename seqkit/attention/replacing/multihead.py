@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seqkit.attention.recipe import Attends
+from seqkit.attention.replacing.recipe import Attends
 
 __all__ = ["PaddedEncoder", "ReplacedMultihead", "multihead_refusal"]
 

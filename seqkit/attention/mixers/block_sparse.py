@@ -6,8 +6,8 @@ from typing import cast
 
 from torch import Tensor
 
-from seqkit.attention.block_pattern import block_pattern
-from seqkit.attention.cached import CachedAttention, Slots, dropped
+from seqkit.attention.mixers.block_pattern import block_pattern
+from seqkit.attention.mixers.cached import CachedAttention, Slots, dropped
 from seqkit.kernels.attention import attention
 from seqkit.nn.mixer import register_mixer
 
