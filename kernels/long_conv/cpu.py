@@ -19,7 +19,7 @@ if HAS_NUMBA:
 __all__ = ["long_conv_backward", "long_conv_forward"]
 
 LONGEST = 1 << 21  # points up to which scratch memory is affordable: 128 MiB an array in float32, two to four of them
-SMALLEST = 1 << 19  # numbers of input from which on the loops save more than their seconds of compiling soon cost
+SMALLEST = 1 << 17  # numbers of input from which on the loops soon save more than compiling costs a machine once
 WASTE = 2.0  # lanes paid for each series, up to which the loops are not slower than torch
 
 

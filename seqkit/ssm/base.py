@@ -165,7 +165,8 @@ class StateSpaceMixer(Mixer):
     def _merge(self, y: Tensor) -> Tensor:
         """Heads' outputs (B, M, H, L) to channels (B, L, D)."""
         y = y.permute(0, 3, 1, 2)
-        return y[:, :, 0] if self.mix is None else self.mix(F.gelu(y.flatten(2)))
+        # In order: gradients come so from the linear layer behind, and of two orders an activation's is much slower.
+        return y[:, :, 0].contiguous() if self.mix is None else self.mix(F.gelu(y.flatten(2)))
 
     def extra_repr(self) -> str:
         """Sizes."""
