@@ -11,6 +11,13 @@ Sections = dict[str, dict[str, Any]]
 # Step sizes of the published experiments on long recordings: they span a beat of the heart and some breaths.
 _VITAL: dict[str, Any] = {"name": "s4d", "d_model": 32, "n_layers": 4, "order": 64, "dt_min": 0.001, "dt_max": 0.1}
 
+# Digits pixel by pixel, in their own order and another, and the pieces of clothing that are made to stand in for them.
+_IMAGES: Sections = {
+    "data": {"batch_size": 50, "validation": 0.1},
+    "model": {"name": "s4d", "d_model": 64, "n_layers": 3, "dropout": 0.1},
+    "training": {"epochs": 10},
+}
+
 # Small enough for minutes on two cores. What is to be remembered is exact, so nothing is dropped.
 _MADE: Sections = {
     "data": {"validation": 0.1},
@@ -50,22 +57,9 @@ _RECIPES: dict[str, Sections] = {
         "model": {"name": "s4d", "d_model": 64, "n_layers": 3, "order": 64, "dropout": 0.2},
         "training": {"epochs": 30, "weight_decay": 0.1, "label_smoothing": 0.1, "patience": None, "keep": "last"},
     },
-    "mnist": {
-        "data": {"batch_size": 50, "validation": 0.1},
-        "model": {"name": "s4d", "d_model": 64, "n_layers": 3, "dropout": 0.1},
-        "training": {"epochs": 10},
-    },
-    "permuted_mnist": {
-        "data": {"batch_size": 50, "validation": 0.1},
-        "model": {"name": "s4d", "d_model": 64, "n_layers": 3, "dropout": 0.1},
-        "training": {"epochs": 10},
-    },
-    # As for the digits, which it is made to stand in for.
-    "fashion_mnist": {
-        "data": {"batch_size": 50, "validation": 0.1},
-        "model": {"name": "s4d", "d_model": 64, "n_layers": 3, "dropout": 0.1},
-        "training": {"epochs": 10},
-    },
+    "mnist": _IMAGES,
+    "permuted_mnist": _IMAGES,
+    "fashion_mnist": _IMAGES,
     # Batch, depth and dropout of the LSSL paper (arXiv:2110.13985, appendix); half its width and a tenth of its epochs.
     "cifar10": {
         "data": {"batch_size": 50, "validation": 0.1},
