@@ -42,7 +42,8 @@ class CharacterTrajectories(Source):
         test_rate: The same for testing.
         drop: Share of the samples of each series that is missing, in [0, 1); at least two are kept.
         drop_seed: Seed of the draw of missing samples.
-        missing: "remove" leaves missing samples out, "nan" keeps their place, not observed.
+        missing: "remove" leaves missing samples out, "nan" keeps their place, not observed, and "line" draws straight
+            lines between the others.
         timestamps: "given" tells the model times and rate, "channel" puts the time in front as a channel and tells
             nothing else, "hidden" tells neither.
         train_scale: Factor on the times of training.

@@ -45,10 +45,11 @@ class Folder(Source):
             numbers if None.
         task: "classification", "regression" or "sequence"; what the targets look like if None: text and at most 20
             whole numbers are classes, and a target that changes within a series is one per sample.
-        sample_rate: Samples per second (Hz), where the files do not say; with gaps="grid" that of the grid.
+        sample_rate: Samples per second (Hz), where the files do not say; with gaps="grid" or "line" that of the grid.
         form: Whether tables are "long" or "wide"; what their columns look like if None.
         gaps: Where times are uneven: "keep" each sample's time, lay the samples on an even "grid" with missing values
-            between them, or "ignore" that and count the samples as even.
+            between them, draw a straight "line" from each to the next on such a grid, or "ignore" that and count the
+            samples as even.
         horizon: Steps to forecast; None where the files have targets.
         window: Samples to forecast from; four times the horizon and at least 32 if None.
         stride: Samples between the starts of windows.

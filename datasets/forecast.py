@@ -12,7 +12,7 @@ import numpy as np
 from seqkit.checks import check_choice, check_positive_int, nearest
 from seqkit.datasets.rows import Array
 from seqkit.datasets.series import SeriesSet
-from seqkit.datasets.splits import check_share
+from seqkit.datasets.splits import check_share, check_validation
 from seqkit.datasets.timing import sampling
 from seqkit.datasets.windows import Windows
 
@@ -92,20 +92,22 @@ class Forecast:
 
         Args:
             sets: Whole series by part, as files have them; parts that have a file of their own are not cut.
-            validation: Share of what is not for testing.
+            validation: Share of what is not for testing; 0 for no validation part.
             test: Share of all samples.
 
         Raises:
             ValueError: a share out of range, or a part with too few samples for one window.
         """
-        check_share("validation", validation)
+        check_validation(validation)
         check_share("test", test)
         spans = {part: (series, _whole(series)) for part, series in sets.items()}
         if "all" in sets:
             series = sets["all"]
             shares, parts = [(1 - test) * (1 - validation), 1 - test], ["train", "val", "test"]
+            if validation == 0:
+                shares, parts = shares[1:], ["train", "test"]
             spans = {part: (series, span) for part, span in zip(parts, self._spans(series, shares), strict=True)}
-        elif "val" not in sets:
+        elif "val" not in sets and validation > 0:
             train, val = self._spans(sets["train"], [1 - validation])
             spans = {**spans, "train": (sets["train"], train), "val": (sets["train"], val)}
         self._check_room(spans)

@@ -19,7 +19,7 @@ from seqkit.datasets.loading import TrainingLoader
 from seqkit.datasets.prepared import Prepared, load_prepared
 from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.source import Source
-from seqkit.datasets.splits import check_share, cut_series
+from seqkit.datasets.splits import check_share, check_validation, cut_series
 from seqkit.datasets.statistics import Statistics, share_missing, statistics_of
 from seqkit.datasets.targets import alike, encode_targets, info_of
 from seqkit.datasets.variation import Variation
@@ -37,7 +37,8 @@ class SeriesDataModule(LightningDataModule):
     Args:
         source: The data set.
         batch_size: Series in a batch.
-        validation: Share of the training part kept for validation where the set has no such part.
+        validation: Share of the training part kept for validation where the set has no such part; 0 keeps none, and
+            then there are no validation batches.
         test: Share of all series kept for testing where the set has no such part.
         train_series: Series to train on at most, drawn by class where the target is one; None for all of them. The
             validation and test parts stay whole.
@@ -84,7 +85,7 @@ class SeriesDataModule(LightningDataModule):
             raise ValueError(f"`num_workers` must be a whole number of at least 0, got {num_workers!r}")
         self.source = source
         self.batch_size = check_positive_int("batch_size", batch_size)
-        self.validation = check_share("validation", validation)
+        self.validation = check_validation(validation)
         self.test = check_share("test", test)
         self.train_series = None if train_series is None else check_positive_int("train_series", train_series)
         self.seed = seed
@@ -126,7 +127,7 @@ class SeriesDataModule(LightningDataModule):
 
     @property
     def sets(self) -> dict[str, SeriesSet]:
-        """Series by part: "train", "val" and, unless the user's own files lack it, "test"."""
+        """Series by part: "train", "val" unless `validation` is 0, and "test" unless the user's own files lack it."""
         return self._after_setup()[0]
 
     @property
@@ -197,9 +198,9 @@ class SeriesDataModule(LightningDataModule):
         if self.trainer is None or self.trainer.state.fn == "fit":
             self._resume_at = dict(state_dict)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the validation part, in order."""
-        return self.loader(self.sets["val"])
+    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+        """Batches of the validation part, in order; an empty list, which Lightning knows, without one."""
+        return self.loader(self.sets["val"]) if "val" in self.sets else []
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Batches of the test part, in order.

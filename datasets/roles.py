@@ -37,7 +37,8 @@ class Columns:
         target: Columns with the target; None for "target" where there is one, and () for none.
         channels: Columns with the samples; None for every other column of numbers.
         gaps: Where times are uneven: "keep" each sample's time, lay the samples on an even "grid" with missing values
-            between them, or "ignore" that and count the samples as even.
+            between them, draw a straight "line" from each to the next on such a grid, or "ignore" that and count the
+            samples as even.
         rate: Points of that grid per second; what most steps say if None.
     """
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from seqkit.checks import check_choice, check_positive, check_unit_interval
+from seqkit.datasets.lines import fill_by_lines
 from seqkit.datasets.series import Array, SeriesSet
 
 __all__ = ["Sampling", "drop_samples", "hide_times", "pad_by_last", "stretch_time", "time_as_channel"]
 
 TIMES = ("given", "channel", "hidden")
-MISSING = ("remove", "nan")
+MISSING = ("remove", "nan", "line")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Sampling:
         test_rate: The same for testing.
         drop: Share of the samples of each series that is missing, in [0, 1); at least two are kept.
         drop_seed: Seed of the draw.
-        missing: "remove" leaves missing samples out, so that times are uneven; "nan" keeps their place, not observed.
+        missing: "remove" leaves missing samples out, so that times are uneven; "nan" keeps their place, not observed;
+            "line" draws straight lines between the samples that are left, so that the series are even and whole.
         timestamps: "given" tells the model: uneven times go along with the batch, an even rate with the set. "channel"
             puts the time in seconds in front as a channel, and tells nothing else. "hidden" tells neither times nor
             rate.
@@ -112,7 +114,7 @@ class Sampling:
         if len(lengths) > 1:
             return None
         (length,) = lengths
-        return length if self.missing == "nan" else _n_kept(length, self.drop)
+        return _n_kept(length, self.drop) if self.missing == "remove" else length
 
     def _k(self, part: str) -> int:
         name = "test_rate" if part == "test" else "train_rate"
@@ -126,7 +128,7 @@ def drop_samples(series: SeriesSet, share: float, seed: int, *, missing: str = "
         series: The series.
         share: Share that is missing, in [0, 1).
         seed: Seed; the draw of a series also depends on its name, and on nothing else.
-        missing: "remove", with uneven times, or "nan": not observed.
+        missing: "remove", with uneven times; "nan", not observed; or "line", on lines between the others.
 
     Raises:
         ValueError: another way of being missing.
@@ -138,6 +140,9 @@ def drop_samples(series: SeriesSet, share: float, seed: int, *, missing: str = "
         >>> series = SeriesSet([np.ones((6, 1))], ["a"], sample_rate=10.0)
         >>> drop_samples(series, 0.5, 0, missing="nan").values[0][:, 0].tolist()
         [nan, 1.0, 1.0, 1.0, nan, nan]
+        >>> slope = SeriesSet([np.arange(6.0)[:, None]], ["a"], sample_rate=10.0)
+        >>> drop_samples(slope, 0.5, 0, missing="line").values[0][:, 0].tolist()
+        [1.0, 1.0, 2.0, 3.0, 3.0, 3.0]
         >>> drop_samples(series, 0.5, 0).timestamps[0].tolist()
         [0.1, 0.2, 0.3]
     """
@@ -151,7 +156,7 @@ def drop_samples(series: SeriesSet, share: float, seed: int, *, missing: str = "
     for one, places in zip(series.values, kept, strict=True):
         holes = np.full_like(one, np.nan)
         holes[places] = one[places]
-        values.append(holes)
+        values.append(fill_by_lines(holes) if missing == "line" else holes)
     return replace(series, values=values)
 
 

@@ -83,17 +83,19 @@ class Source(ABC):
 
         Args:
             sets: What `load` gave.
-            validation: Share of the training part kept for validation where the set has no such part.
+            validation: Share of the training part kept for validation where the set has no such part; 0 keeps none.
             test: Share of all series kept for testing where the set has no such part.
             seed: Seed of the cuts.
 
         Returns:
-            "train", "val" and, where there is one, "test".
+            "train" and, where there are any, "val" and "test".
 
         Raises:
             ValueError: fewer series than parts.
         """
-        whole, needed = ("all", 3) if "all" in sets else ("train", 1 if "val" in sets else 2)
+        validates = "val" not in sets and validation > 0
+        whole = "all" if "all" in sets else "train"
+        needed = 1 + validates + (whole == "all")
         if len(sets[whole]) < needed:
             raise ValueError(
                 f"{sets[whole].origin} has {len(sets[whole])} series to train on; at least {needed} are needed, since "
@@ -102,7 +104,7 @@ class Source(ABC):
         if "all" in sets:
             rest, last = cut_series(sets["all"], test, [seed, 0])
             sets = {"train": rest, "test": last}
-        if "val" not in sets:
+        if validates:
             train, val = cut_series(sets["train"], validation, [seed, 1])
             sets = {**sets, "train": train, "val": val}
         return sets

@@ -8,7 +8,7 @@ import numpy as np
 
 from seqkit.datasets.series import Array, SeriesSet
 
-__all__ = ["check_share", "cut_indices", "cut_series"]
+__all__ = ["check_share", "check_validation", "cut_indices", "cut_series"]
 
 
 def cut_indices(n: int, share: float, seed: Sequence[int], labels: Sequence[str] | None = None) -> tuple[Array, Array]:
@@ -78,6 +78,17 @@ def check_share(name: str, share: float) -> float:
     """
     if not (isinstance(share, (int, float)) and 0 < share < 1):
         raise ValueError(f"`{name}` must lie between 0 and 1 (both excluded), got {share!r}")
+    return share
+
+
+def check_validation(share: float) -> float:
+    """Returns `share` when it lies in [0, 1): 0 keeps nothing for validation.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if isinstance(share, bool) or not (isinstance(share, (int, float)) and 0 <= share < 1):
+        raise ValueError(f"`validation` must lie between 0 (keep none) and 1 (1 excluded), got {share!r}")
     return share
 
 

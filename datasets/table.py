@@ -66,13 +66,14 @@ def series_of_columns(
         each = np.split(times[order], starts[1:])
         _refuse_same_times(each, np.split(order, starts[1:]), names, table[time or ""], origin)
         timestamps, rate = sampling(each, names, origin)
-        if timestamps is not None and columns.gaps == "grid":
+        if timestamps is not None and columns.gaps in ("grid", "line"):
             if isinstance(target, list) and not isinstance(target[0], str):
                 raise ValueError(
-                    f"{origin} has a target per sample, which the points that gaps=grid adds would lack; use gaps=keep"
+                    f"{origin} has a target per sample, which the points that gaps={columns.gaps} adds would lack; use "
+                    "gaps=keep"
                 )
             rate = columns.rate or rate or 1.0
-            values, each = on_grid(values, each, rate, names, origin)
+            values, each = on_grid(values, each, rate, names, origin, lines=columns.gaps == "line")
             timestamps = None
         timestamps = each if keep_times or (timestamps is not None and columns.gaps == "keep") else None
     return SeriesSet(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from seqkit.datasets.lines import fill_by_lines
 from seqkit.datasets.rows import Array
 
 __all__ = ["GAPS", "on_grid", "sampling"]
@@ -13,8 +14,9 @@ __all__ = ["GAPS", "on_grid", "sampling"]
 TOLERANCE = 0.05
 """Largest part by which a step may differ from the median one and count as even: times are often rounded."""
 
-GAPS = ("keep", "grid", "ignore")
-"""What to do where steps differ: keep each sample's time, lay the samples on an even grid, or count them as even."""
+GAPS = ("keep", "grid", "line", "ignore")
+"""What to do where steps differ: keep each sample's time, lay the samples on an even grid, draw lines between them on
+such a grid, or count them as even."""
 
 _EMPTY = 20  # points of a grid for each sample at most: more is a wrong rate, or two recordings under one name
 
@@ -59,7 +61,13 @@ def sampling(times: list[Array], names: list[str], origin: str) -> tuple[list[Ar
 
 
 def on_grid(
-    values: Sequence[Array], times: Sequence[Array], rate: float, names: Sequence[str], origin: str
+    values: Sequence[Array],
+    times: Sequence[Array],
+    rate: float,
+    names: Sequence[str],
+    origin: str,
+    *,
+    lines: bool = False,
 ) -> tuple[list[Array], list[Array]]:
     """Series on an even grid that starts with each one's first sample: NaN where nothing was sampled.
 
@@ -71,6 +79,7 @@ def on_grid(
         rate: Points of the grid per second.
         names: Name of each series, for errors.
         origin: The file, for errors.
+        lines: Whether missing values are drawn on lines between the observed ones, as in `fill_by_lines`.
 
     Returns:
         Values and times of the points.
@@ -101,6 +110,6 @@ def on_grid(
             )
         row = np.full((size, one.shape[1]), np.nan)
         row[place] = one
-        filled.append(row)
+        filled.append(fill_by_lines(row) if lines else row)
         points.append(at[0] + np.arange(size) / rate)
     return filled, points

@@ -105,9 +105,9 @@ def series_of_rows(
     if points.times is not None:
         each = [points.times[:length] for length in lengths.tolist()]
         timestamps, rate = sampling(each, names, origin)
-        if timestamps is not None and columns.gaps == "grid":
+        if timestamps is not None and columns.gaps in ("grid", "line"):
             rate = columns.rate or rate or 1.0
-            values, each = on_grid(values, each, rate, names, origin)
+            values, each = on_grid(values, each, rate, names, origin, lines=columns.gaps == "line")
             timestamps = None
         timestamps = each if keep_times or (timestamps is not None and columns.gaps == "keep") else None
     targets = find_target(table, columns, origin, need_target=need_target)

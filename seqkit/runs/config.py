@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 from seqkit.checks import check_choice, check_keys, check_positive_int, nearest
 from seqkit.datasets.registry import source_names, source_options
+from seqkit.datasets.splits import check_share, check_validation
 from seqkit.datasets.variation import Variation
 from seqkit.models.config import PRESETS, ModelConfig, model_names, model_options, takes_length
 from seqkit.runs.recipes import recipe, refinement
@@ -27,7 +28,9 @@ class DataConfig:
         name: Data set of the registry; "folder" for a user's own files.
         path: The user's own file or folder; only for "folder".
         batch_size: Series in a batch.
-        validation: Share of the training part kept for validation, in (0, 1).
+        validation: Share of the training part kept for validation, in [0, 1), where the set has no such part of its
+            own; 0 keeps none, so that a model trains on everything. An epoch cannot be chosen then: `training.keep`
+            must be "last" and `training.patience` None.
         test: Share cut off for testing where the set has no test part of its own.
         train_series: Series to train on at most, drawn by class; None for all.
         bucket: Whether training batches hold series of similar length, so that little is padded.
@@ -74,10 +77,8 @@ class DataConfig:
             what = "data 'folder' needs `path`" if self.path is None else f"data {self.name!r} takes no `path`"
             raise ValueError(f"{what}; give a registered name, or the path of your own data")
         check_positive_int("batch_size", self.batch_size)
-        for name in ("validation", "test"):
-            share = getattr(self, name)
-            if not (isinstance(share, (int, float)) and 0 < share < 1):
-                raise ValueError(f"`{name}` must lie between 0 and 1, got {share!r}")
+        check_validation(self.validation)
+        check_share("test", self.test)
         if self.train_series is not None:
             check_positive_int("train_series", self.train_series)
         check_positive_int("frame", self.frame)
@@ -108,6 +109,9 @@ class RunConfig:
         training: How it is trained.
         seed: Seed of splits, starting weights, order of batches and dropout.
 
+    Raises:
+        ValueError: no validation part with an epoch to be chosen by one.
+
     Example:
         >>> config = RunConfig.build(data="japanese_vowels", model="lssl", settings={"epochs": 3, "model.order": 16})
         >>> config.training.epochs, config.model.options["order"]
@@ -118,6 +122,15 @@ class RunConfig:
     model: ModelConfig
     training: TrainingConfig
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses to choose an epoch by a validation part that is not kept: the training loss would choose the last."""
+        keep, patience = self.training.keep, self.training.patience
+        if self.data.validation == 0 and (keep != "last" or patience is not None):
+            raise ValueError(
+                f"`validation` must be above 0 where it chooses when to stop and what to keep, got 0 with keep={keep} "
+                f"and patience={'null' if patience is None else patience}; set keep=last and patience=null with it"
+            )
 
     @classmethod
     def build(

@@ -129,6 +129,10 @@ def train_distilled(
             key.removeprefix("teacher."): settings.pop(key) for key in list(settings) if key.startswith("teacher.")
         }
         resolved = RunConfig.build(data, student, settings=settings, file=config)
+        if resolved.data.validation == 0:
+            raise ValueError(
+                "`validation` must be above 0 for a distillation, which chooses by it, got 0; leave it out"
+            )
         told = tuple(_described(one, resolved, theirs) for one in given)
         plan = DistillConfig(
             *(told, method, folds, members, c, loss, temperature, steps),

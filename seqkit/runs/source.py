@@ -50,7 +50,10 @@ def data_config(data: str | Path, settings: Mapping[str, Any] | None = None, *, 
     name = RunConfig.build(data).data.name
     given = {key.removeprefix("data."): value for key, value in (settings or {}).items()}
     check_keys(f"data {name}", given, [*source_options(name), *(["validation", "test"] if cutting else [])])
-    return RunConfig.build(data, settings={f"data.{key}": value for key, value in given.items()}).data
+    settings = {f"data.{key}": value for key, value in given.items()}
+    if given.get("validation") == 0:  # nothing is trained, so no epoch is chosen by it
+        settings |= {"training.keep": "last", "training.patience": None}
+    return RunConfig.build(data, settings=settings).data
 
 
 def describe_source(source: Source) -> dict[str, Any]:

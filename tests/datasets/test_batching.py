@@ -61,7 +61,7 @@ def test_bad_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="`batch_size` must be a whole number"):
         loader(series, INFO, batch_size=0)
     source = get_source("japanese_vowels")
-    for options in ({"batch_size": 0}, {"validation": 0.0}, {"test": 1.0}, {"seed": -1}, {"num_workers": -1}):
+    for options in ({"batch_size": 0}, {"validation": -0.1}, {"test": 1.0}, {"seed": -1}, {"num_workers": -1}):
         with pytest.raises(ValueError, match=next(iter(options))):
             SeriesDataModule(source, **options)  # type: ignore[arg-type]
 

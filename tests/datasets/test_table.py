@@ -230,7 +230,7 @@ def test_gaps_in_time_are_kept_or_filled_or_ignored(tmp_path: Path) -> None:
     assert (half.sample_rate, half.lengths.tolist()) == (20, [15, 15])
     ignored = load(path, gaps="ignore")
     assert (ignored.timestamps, ignored.sample_rate, ignored.lengths.tolist()) == (None, 10, [6, 6])
-    with pytest.raises(ValueError, match="`gaps` must be one of keep, grid, ignore"):
+    with pytest.raises(ValueError, match="`gaps` must be one of keep, grid, line, ignore"):
         Folder(path, gaps="fill")
     sequence = [row.rsplit(",", 1)[0] + f",{k % 2}" for k, row in enumerate(GAPPED[1:])]
     with pytest.raises(ValueError, match="has a target per sample, which the points that gaps=grid adds would lack"):

@@ -35,7 +35,7 @@ def test_round_trip_through_yaml():
         ({"learning_rate": -1}, "`learning_rate` must be a finite number above 0"),
         ({"precision": "8"}, "`precision` must be one of"),
         ({"seed": -1}, "`seed` must be a whole number"),
-        ({"validation": 0}, "`validation` must lie between 0 and 1"),
+        ({"validation": 1}, r"`validation` must lie between 0 \(keep none\) and 1"),
         ({"pool": "meen"}, "did you mean mean"),
         ({"permutation": "none"}, "no key 'permutation'"),
         ({"train_A": "maybe"}, "`train_A` must be true or false, got 'maybe'"),

@@ -112,6 +112,8 @@ def tune(
     optuna = _optuna()
     fixed = dict(settings or {})
     base = RunConfig.build(data, model, settings=fixed)
+    if base.data.validation == 0:
+        raise ValueError("`validation` must be above 0 for a search, which looks at nothing else, got 0; leave it out")
     name, place = base.model.name, Path(base.data.path).stem if base.data.path else base.data.name
     if space is None:  # what is fixed is not searched
         space = {key: one for key, one in usual_space(name).items() if key not in fixed}
