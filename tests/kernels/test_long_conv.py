@@ -69,7 +69,7 @@ def test_any_number_of_channels(width: int, length: int, compiled: bool) -> None
 @pytest.mark.parametrize("size", [2, 4, 6, 8, 12, 64, 96, 128, 256, 384, 512, 768, 1536, 2048])
 def test_lanes_transform_like_numpy(size: int) -> None:
     pytest.importorskip("numba")
-    from seqkit.kernels.long_conv import loops
+    from seqkit.kernels.long_conv.passes import loops
 
     x = np.random.default_rng(0).standard_normal((size, 2, 8))
     spectrum, w = x.copy().ravel(), loops.roots(size, x.dtype)

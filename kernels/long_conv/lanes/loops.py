@@ -19,7 +19,9 @@ from numba.extending import intrinsic, models, overload, register_model
 __all__ = ["LANES", "compiled", "load", "splat", "store", "turn"]
 
 LANES = 8
-STAMP = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+STAMP = hashlib.sha256(
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("loops.py")))
+).hexdigest()
 instruction: Any = intrinsic
 ir: Any = cgutils.ir  # type: ignore[attr-defined]  # LLVM's instructions, as numba itself writes them
 
@@ -128,7 +130,7 @@ low, high = zipper(0), zipper(LANES // 2)
 
 
 def compiled(function: Any) -> Any:
-    """Compiles a function on its first call and keeps it on disk until its file or this one changes.
+    """Compiles a function on its first call and keeps it on disk until one of the operator's loops changes.
 
     numba looks at the file of the outermost function alone, and machine code of vectors that are laid out otherwise
     crashes.
