@@ -6,10 +6,19 @@ lie last, so that a complex table (n, N) read as real numbers is the matrix (n, 
 
 from __future__ import annotations
 
+import functools
+import importlib
 import math
+from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from seqkit.kernels.threads import share
+
+HAS_NUMBA = find_spec("numba") is not None
+SMALLEST = 1 << 14  # powers from which on compiled loops soon save more than compiling costs a machine once
 
 __all__ = ["vandermonde_backward", "vandermonde_forward"]
 
@@ -20,8 +29,26 @@ def split(length: int, n_outputs: int) -> tuple[int, int]:
     return fine, -(-length // fine)
 
 
+@functools.cache
+def loops() -> Any:
+    """The compiled loops: importing numba takes a second, so not before they are used."""
+    return importlib.import_module("seqkit.kernels.vandermonde.loops")
+
+
 def exponentials(a: Tensor, count: int, stride: int) -> Tensor:
-    """Returns exp(stride l a), l = 0 .. count-1, (H, count, N) for a (H, N).
+    """Returns exp(stride l a), l = 0 .. count-1, (H, count, N) for a (H, N)."""
+    n_channels, n_pairs = a.shape
+    if not HAS_NUMBA or a.device.type != "cpu" or n_channels * count * n_pairs < SMALLEST:
+        return exponentials_of_tables(a, count, stride)
+    table = a.new_empty(n_channels, count, n_pairs)
+    given = torch.view_as_real(a.detach().resolve_conj().contiguous()).numpy()
+    found = torch.view_as_real(table).numpy()
+    share(lambda start, stop: loops().powers(start, stop, given, stride, found), n_channels, SMALLEST // count)
+    return table
+
+
+def exponentials_of_tables(a: Tensor, count: int, stride: int) -> Tensor:
+    """What `exponentials` returns, in torch.
 
     The table is itself a product of two short ones, because a multiplication is several times cheaper than an
     exponential with its sine and cosine.

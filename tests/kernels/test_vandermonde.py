@@ -29,6 +29,20 @@ def test_float32_within_a_millionth_of_float64() -> None:
     assert float((got[few] - want).pow(2).mean().sqrt() / want.pow(2).mean().sqrt()) < 1e-6
 
 
+@pytest.mark.skipif(not cpu.HAS_NUMBA, reason="needs numba")
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.complex64, 1e-7), (torch.complex128, 1e-14)])
+def test_compiled_powers_are_those_of_numpy_also_of_conjugates_and_views(
+    dtype: torch.dtype, bound: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "SMALLEST", 1)
+    a = exponents(6, 5).to(dtype).T.conj()[::2, :4]
+    got = cpu.exponentials(a, 40, 3)
+    want = np.exp(3 * np.arange(40)[:, None] * a.resolve_conj().to(torch.complex128).numpy()[:, None])
+    assert got.dtype == dtype
+    assert got.shape == want.shape
+    assert np.sqrt(np.mean(abs(got.numpy() - want) ** 2) / np.mean(abs(want) ** 2)) < bound
+
+
 def test_fast_decay_underflows_to_zero_without_nan() -> None:
     a = torch.tensor([-50.0 + 2j, -1e4 + 0j, -1e-3 + 1j], dtype=torch.complex64).requires_grad_()
     weight = torch.ones(1, 3, dtype=torch.complex64).requires_grad_()
