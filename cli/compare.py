@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seqkit.cli.options import Json, Offline
+from seqkit.cli.options import Import, Json, Offline
 from seqkit.cli.show import as_json, note, table
 from seqkit.cli.stopping import resumable
 
@@ -35,6 +35,7 @@ def compare(
         bool, typer.Option("--overwrite", help="Start anew in a folder that holds another comparison.")
     ] = False,
     offline: Offline = False,
+    import_: Import = None,
     json_: Json = False,
 ) -> None:
     """Train several models under the same budget and rules; the same command again goes on with it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seqkit.cli.options import Json
+from seqkit.cli.options import Import, Json
 from seqkit.cli.show import as_json, count, table
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _Settings = Annotated[
 
 @app.command("list")
 def list_(
+    import_: Import = None,
     json_: Json = False,
 ) -> None:
     """List the data sets by name."""
@@ -43,6 +44,7 @@ def list_(
 def info(
     name: _Name,
     settings: _Settings = None,
+    import_: Import = None,
     json_: Json = False,
 ) -> None:
     """Say what a data set holds, its licence and origin, and which of its files are on the disk."""
@@ -65,6 +67,7 @@ def prepare(
     name: _Name,
     settings: _Settings = None,
     offline: Annotated[bool, typer.Option("--offline", help="Only look for the files; fetch nothing.")] = False,
+    import_: Import = None,
 ) -> None:
     """Fetch a data set's files, or say where to put them, and lay a large set down for quick starts.
 
@@ -95,6 +98,7 @@ def show(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write over a file that this command did not draw.")
     ] = False,
+    import_: Import = None,
     json_: Json = False,
 ) -> None:
     """Draw a few series of each class, or with small, middling and large targets, to a PNG."""

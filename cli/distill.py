@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seqkit.cli.options import Import
 from seqkit.cli.show import as_json, count, note, table
 from seqkit.cli.stopping import resumable
 
@@ -58,6 +59,7 @@ def distill(
     offline: Annotated[
         bool, typer.Option("--offline", help="Fetch nothing; data that are not there are an error.")
     ] = False,
+    import_: Import = None,
     json_: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON object on the last line.")
     ] = False,
@@ -67,7 +69,7 @@ def distill(
     from seqkit.runs.distill_run import train_distilled
 
     values = parse_settings(settings or [])
-    with resumable("continue with `seqkit distill --resume --out {}`"):
+    with resumable("continue with `seqkit distill --resume --out {}{}`"):
         if resume:
             if data or teacher or student or config or values or overwrite or groups:
                 raise ValueError("a resumed distillation keeps its own configuration; give nothing but --out")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seqkit.cli.options import Device, Json, Offline, RecordedRate, Run
+from seqkit.cli.options import Device, Import, Json, Offline, RecordedRate, Run
 from seqkit.cli.show import as_json, note, table
 
 __all__ = ["evaluate"]
@@ -29,6 +29,7 @@ def evaluate(
     hide_rate: Annotated[bool, typer.Option("--hide-rate", help="Do not tell the model the rate.")] = False,
     device: Device = "auto",
     offline: Offline = False,
+    import_: Import = None,
     json_: Json = False,
 ) -> None:
     """Measure a finished run on a part of its data or on a file."""

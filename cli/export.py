@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seqkit.cli.options import Run
+from seqkit.cli.options import Import, Run
 from seqkit.cli.show import note
 
 __all__ = ["export"]
@@ -22,6 +22,7 @@ def export(
     sample_rate: Annotated[
         float | None, typer.Option(help="Samples per second (Hz) of the data that will come.")
     ] = None,
+    import_: Import = None,
     fixed_step: Annotated[
         bool, typer.Option("--fixed-step", help="Leave the input `steps` out: a quicker step at one rate.")
     ] = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seqkit.cli.options import Json
+from seqkit.cli.options import Import, Json
 from seqkit.cli.show import as_json, count, table
 
 __all__ = ["app"]
@@ -58,6 +58,7 @@ def show(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write over a file that this command did not draw.")
     ] = False,
+    import_: Import = None,
     json_: Json = False,
 ) -> None:
     """Draw a series, what memories of several orders read back at its end, and how they weigh the past."""

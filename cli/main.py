@@ -25,6 +25,7 @@ from seqkit.cli import (
     train,
     tune,
 )
+from seqkit.cli.importing import plain_warnings
 from seqkit.version import __version__
 
 __all__ = ["app", "main"]
@@ -80,7 +81,8 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     try:
-        app(arguments, prog_name="seqkit")
+        with plain_warnings():
+            app(arguments, prog_name="seqkit")
     except Exception as error:
         if debug:
             raise

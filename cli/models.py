@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from seqkit.cli.options import Json
+from seqkit.cli.options import Import, Json
 from seqkit.cli.show import as_json, table
 
 __all__ = ["models"]
 
 
 def models(
+    import_: Import = None,
     json_: Json = False,
 ) -> None:
     """List the models by name, with their sizes and options."""
-    from seqkit.models.config import PRESETS, ModelConfig
+    from seqkit.models.config import PRESETS, ModelConfig, model_names
 
-    configs = {name: ModelConfig.preset(name) for name in PRESETS}
+    configs = {name: ModelConfig.preset(name) for name in model_names()}
     if json_:
         as_json({name: {"summary": PRESETS[name].summary, **config.to_dict()} for name, config in configs.items()})
         return

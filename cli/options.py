@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from seqkit.cli.importing import import_all
+
 __all__ = [
     "Config",
     "Data",
     "Device",
     "Dtype",
+    "Import",
     "Json",
     "Offline",
     "Overwrite",
@@ -35,6 +38,16 @@ RunFolder = Annotated[Path | None, typer.Option(help="Run folder; runs/DATA-MODE
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start anew in a folder that holds a run.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing; data that are not there are an error.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on the last line.")]
+
+Import = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        metavar="FILE.py|MODULE",
+        callback=import_all,  # so that all is known when the command begins, which does nothing else with it
+        help="Code of your own that registers models, mixers, poolings or data sets; may be given several times.",
+    ),
+]
 
 RecordedRate = Annotated[float | None, typer.Option(help="Samples per second (Hz) at which the data were recorded.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from seqkit.cli.options import Device, RecordedRate, Run
+from seqkit.cli.options import Device, Import, RecordedRate, Run
 from seqkit.cli.show import count, note
 
 __all__ = ["predict"]
@@ -27,6 +27,7 @@ def predict(
     ] = "all",
     sample_rate: RecordedRate = None,
     device: Device = "auto",
+    import_: Import = None,
 ) -> None:
     """Predict for new series and write a table: a row per series, or per sample for targets per sample."""
     from seqkit.runs.prediction import predict as run_prediction
@@ -35,8 +36,8 @@ def predict(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         rows = run_prediction(run, data, output, split=split, sample_rate=sample_rate, device=device)
-    for warning in caught:
-        note(str(warning.message))
+    for words in dict.fromkeys(str(warning.message) for warning in caught):
+        note(words)
     if output is None:
         write_rows(rows, sys.stdout)
     else:

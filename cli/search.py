@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seqkit.cli.options import Config, Data, Json, Offline, Overwrite, RunFolder
+from seqkit.cli.options import Config, Data, Import, Json, Offline, Overwrite, RunFolder
 from seqkit.cli.show import as_json, count, table
 from seqkit.cli.stopping import resumable
 
@@ -32,6 +32,7 @@ def search(
     ] = False,
     overwrite: Overwrite = False,
     offline: Offline = False,
+    import_: Import = None,
     json_: Json = False,
 ) -> None:
     """Train a convolution network, then search over operations in place of its convolutions, and compare both."""
@@ -43,7 +44,7 @@ def search(
     if resume and (data or model or config or values or overwrite):
         raise ValueError("a resumed search keeps its own configuration; give nothing but --out")
     chosen, values = split_settings(values)
-    with resumable("continue with `seqkit search --resume --out {}`"):
+    with resumable("continue with `seqkit search --resume --out {}{}`"):
         result = run_search(
             data, model, config=config, search=None if resume else chosen, out=out, resume=resume, overwrite=overwrite,
             offline=offline, **values,

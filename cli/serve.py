@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seqkit.cli.options import Dtype, StreamDevice, Streamed, Trust
+from seqkit.cli.options import Dtype, Import, StreamDevice, Streamed, Trust
 from seqkit.cli.show import note
 from seqkit.cli.streamed import loaded
 
@@ -47,6 +47,7 @@ def serve(
     dtype: Dtype = None,
     device: StreamDevice = "cpu",
     threads: Annotated[int, typer.Option(help="Threads of a step.")] = 1,
+    import_: Import = None,
     trust: Trust = False,
 ) -> None:
     """Serve a trained model's streams over HTTP and WebSocket, with a live page; Ctrl-C stores all states."""

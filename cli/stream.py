@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seqkit.cli.options import Dtype, StreamDevice, Streamed, Trust
+from seqkit.cli.options import Dtype, Import, StreamDevice, Streamed, Trust
 from seqkit.cli.show import count, note
 from seqkit.cli.streamed import loaded
 
@@ -43,6 +43,7 @@ def stream(
     backend: Annotated[str, typer.Option(help="auto, torch, fused (compiled, CPU) or graph (CUDA).")] = "auto",
     dtype: Dtype = None,
     device: StreamDevice = "cpu",
+    import_: Import = None,
     trust: Trust = False,
 ) -> None:
     """Answer samples on standard input, each line with one line, at once.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seqkit.cli.options import Config, Data, Json, Offline, Overwrite, RunFolder
+from seqkit.cli.options import Config, Data, Import, Json, Offline, Overwrite, RunFolder
 from seqkit.cli.show import as_json, count, note, table
 from seqkit.cli.stopping import resumable
 
@@ -46,6 +46,7 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show the configuration, the model's size and what it would take.")
     ] = False,
+    import_: Import = None,
     json_: Json = False,
 ) -> None:
     """Train a model and write a run folder with weights, metrics and pictures."""
@@ -63,7 +64,7 @@ def train(
     configuration = None if resume else RunConfig.build(data, model, settings=values, file=config)
     if compress is not None and parallel is None:
         raise ValueError("`compress` must come with `parallel`, got it alone; add --parallel pipeline=2")
-    with resumable("continue with `seqkit train --resume --out {}`"):
+    with resumable("continue with `seqkit train --resume --out {}{}`"):
         if parallel is not None or (resume and _is_parallel(out)):
             from seqkit.runs.parallel import train_parallel
             from seqkit.runs.parallel_config import ParallelConfig

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from seqkit.cli.options import Data, Json, Offline
+from seqkit.cli.importing import again
+from seqkit.cli.options import Data, Import, Json, Offline
 from seqkit.cli.show import as_json, count, table
 from seqkit.cli.stopping import resumable
 
@@ -30,6 +31,7 @@ def tune(
         bool, typer.Option("--overwrite", help="Start anew in a folder that holds another search.")
     ] = False,
     offline: Offline = False,
+    import_: Import = None,
     json_: Json = False,
 ) -> None:
     """Search for the settings with the least validation loss; the same command again goes on with it."""
@@ -69,4 +71,4 @@ def tune(
     )
     metrics = ", ".join(f"{key} {value:.4g}" for key, value in result.metrics.items())
     typer.echo(f"its training on the {result.split} part, which the search did not look at: {metrics}")
-    typer.echo(f"train it again: seqkit train --config {found.path / 'best.yaml'}")
+    typer.echo(f"train it again: seqkit train --config {found.path / 'best.yaml'}{again()}")

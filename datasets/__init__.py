@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from seqkit.checks import missing_extra
-from seqkit.datasets.registry import get_source, source_names, source_options
+from seqkit.datasets.registry import get_source, register_source, source_names, source_options
 from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.source import Source
 
@@ -27,6 +27,7 @@ __all__ = [
     "encode_targets",
     "get_source",
     "loader",
+    "register_source",
     "source_names",
     "source_options",
 ]

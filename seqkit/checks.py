@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # methods of tensors are enough here, and listing data sets m
     from torch import Tensor
 
 __all__ = [
+    "IMPORT_FIRST",
     "NotFiniteError",
     "check_choice",
     "check_finite",
@@ -24,6 +25,10 @@ __all__ = [
     "missing_extra",
     "nearest",
 ]
+
+
+IMPORT_FIRST = "one of your own must be imported first (--import FILE.py)"
+"""What to do about a name that nobody has registered yet."""
 
 
 class NotFiniteError(ValueError):
@@ -47,8 +52,14 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     return f"choose one of {', '.join(names)}" if names else "no other name is allowed here"
 
 
-def check_choice(name: str, value: str, allowed: Iterable[str]) -> str:
+def check_choice(name: str, value: str, allowed: Iterable[str], *, own: bool = False) -> str:
     """Returns `value` when it is one of `allowed`.
+
+    Args:
+        name: What it is called.
+        value: What was given.
+        allowed: The names that there are.
+        own: Whether people may register further ones, so that the sentence says how they become known.
 
     Raises:
         ValueError: it is not; the sentence names the nearest allowed values.
@@ -58,6 +69,10 @@ def check_choice(name: str, value: str, allowed: Iterable[str]) -> str:
         'mean'
     """
     allowed = list(allowed)
+    if value not in allowed and own:
+        close = nearest(str(value), allowed)
+        hint = f", or {close}" if close.startswith("did") else ""  # all names stand in the sentence already
+        raise ValueError(f"`{name}` must be one of {', '.join(allowed)}, got {value!r}; {IMPORT_FIRST}{hint}")
     if value not in allowed:
         raise ValueError(f"`{name}` must be one of {', '.join(allowed)}, got {value!r}; {nearest(str(value), allowed)}")
     return value

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from seqkit.checks import check_choice, check_keys
+from seqkit.extensions import claim, load_plugins, look_up
 
 __all__ = ["Registry"]
 
@@ -49,22 +50,26 @@ class Registry(Generic[T]):
                     f"a {self.kind} named {name!r} is already registered: {self._classes[name].__qualname__}; "
                     "choose another name"
                 )
-            self._classes[name] = cls
+            if name not in self._classes:
+                self._classes[name] = cls
+                claim(self.kind, name, cls.__module__)
             return cls
 
         return enter
 
     def names(self) -> list[str]:
-        """Names in the order in which they were entered."""
+        """Names in the order in which they were entered, those of installed packages among them."""
+        load_plugins()
         return list(self._classes)
 
     def get(self, name: str) -> type[T]:
         """Class of this name.
 
         Raises:
-            ValueError: there is none; the sentence names the nearest.
+            ValueError: there is none, also of installed packages; the sentence names the nearest.
         """
-        return self._classes[check_choice(self.kind, name, sorted(self._classes))]
+        look_up(name, self._classes)
+        return self._classes[check_choice(self.kind, name, self._classes, own=True)]
 
     def options(self, name: str, given: dict[str, Any] | None = None) -> dict[str, Any]:
         """Options of a class with their defaults, overridden by those given.

@@ -18,7 +18,7 @@ ROOTS = {"seqkit": "seqkit", "kernels": "seqkit.kernels", "datasets": "seqkit.da
 # What everyone uses (`checks` words errors) lies under the kernels; the facade `seqkit` gathers names from all rows.
 # The face of `seqkit.datasets` gathers readers and data modules, so it lies above both and they do not import it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("seqkit.checks", "seqkit.files", "seqkit.tune", "seqkit.version"),
+    ("seqkit.checks", "seqkit.files", "seqkit.extensions", "seqkit.tune", "seqkit.version"),
     ("seqkit.kernels", "seqkit.batch", "seqkit.figures", "seqkit.registry"),
     ("seqkit.nn", "seqkit.hippo", "seqkit.structured", "seqkit.datasets"),
     ("seqkit.ssm", "seqkit.attention", "seqkit.longconv", "seqkit.datasets.module"),

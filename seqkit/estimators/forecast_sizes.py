@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from seqkit.checks import check_choice, check_positive, check_positive_int, check_unit_interval
+from seqkit.checks import check_positive, check_positive_int, check_unit_interval
 from seqkit.datasets.naive import season_of
 from seqkit.estimators.past import Past
 from seqkit.estimators.sizes import AUTO
 from seqkit.estimators.times import times_of
 from seqkit.models import ModelConfig
-from seqkit.models.config import PRESETS, model_options, takes_length
+from seqkit.models.config import get_preset, model_options, takes_length
 from seqkit.runs.steps import step_size_range
 
 __all__ = ["ForecastSizes", "choose_forecast_sizes", "choose_season", "choose_window"]
@@ -91,7 +91,7 @@ def choose_forecast_sizes(
     Raises:
         ValueError: an unknown mixer or option, or a value out of range.
     """
-    check_choice("mixer", mixer, PRESETS)
+    preset = get_preset(mixer, "mixer")
     many = n_windows >= 2000
     batch = 16 if n_windows < 200 else 32
     rule: dict[str, Any] = {
@@ -108,7 +108,7 @@ def choose_forecast_sizes(
     }
     low, high = step_size_range(window)
     rule |= {"dt_min": low, "dt_max": high}
-    preset, allowed = PRESETS[mixer], model_options(mixer)
+    allowed = model_options(mixer)
     if takes_length(mixer) and {**allowed, **(options or {})}.get("measure", "legt") in ("legt", "fourier"):
         rule["window"] = float(window)  # other measures have no edge that would have to lie somewhere
     sizes = ("d_model", "n_layers", "dropout")

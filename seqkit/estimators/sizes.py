@@ -7,7 +7,7 @@ from typing import Any
 
 from seqkit.checks import check_positive, check_positive_int, check_unit_interval
 from seqkit.models import ModelConfig
-from seqkit.models.config import PRESETS, model_options, takes_length
+from seqkit.models.config import get_preset, model_options, takes_length
 from seqkit.runs.steps import step_size_range
 
 __all__ = ["AUTO", "DataShape", "Sizes", "choose_sizes"]
@@ -106,7 +106,7 @@ def choose_sizes(shape: DataShape, mixer: str, given: dict[str, Any], options: d
         (64, 1, 0.0)
     """
     allowed = model_options(mixer)
-    preset = PRESETS[mixer]
+    preset = get_preset(mixer)
     rule = _rule(shape, _is_bank(shape, mixer, given, options or {}))
     measure = {**allowed, **preset.options, **(options or {})}.get("measure", "legt")
     if takes_length(mixer) and measure in ("legt", "fourier"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -9,13 +10,14 @@ import seqkit.attention
 import seqkit.longconv
 import seqkit.ssm  # noqa: F401  all register mixers that the presets name, and one a pooling
 from seqkit.checks import check_choice, check_keys, check_positive_int, check_unit_interval
-from seqkit.nn import mixer_options, norm_names, perceptron_norms, pool_names, pool_options
+from seqkit.extensions import claim, load_plugins, look_up
+from seqkit.nn import get_pool, mixer_options, norm_names, perceptron_norms, pool_options
 from seqkit.nn.backbone import ACTIVATIONS
 from seqkit.nn.backbone import OUTPUTS as DENSE_OUTPUTS
 
 __all__ = [
     *("OUTPUTS", "PRESETS", "ModelConfig", "Preset"),
-    *("model_names", "model_options", "register_model", "takes_length"),
+    *("get_preset", "model_names", "model_options", "names_used", "register_model", "takes_length"),
 ]
 
 OUTPUTS = (*DENSE_OUTPUTS, "monarch")
@@ -64,14 +66,14 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuses values that no model can be built from, each with its name."""
-        check_choice("model", self.name, model_names())
+        get_preset(self.name)
         check_positive_int("d_model", self.d_model)
         check_positive_int("n_layers", self.n_layers)
         check_unit_interval("dropout", self.dropout)
         check_choice("norm", self.norm, perceptron_norms() if self.mixer is None else norm_names())
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("output", self.output, OUTPUTS)
-        check_choice("pool", self.pool, pool_names())
+        get_pool(self.pool)
         model_options(self.name, _mapping("options", self.options))
         if self.mixer is None and self.pool != PRESETS[self.name].sizes["pool"]:
             raise ValueError(
@@ -93,7 +95,7 @@ class ModelConfig:
         Raises:
             ValueError: an unknown preset, key or choice, or a size out of range.
         """
-        preset = PRESETS[check_choice("model", name, model_names())]
+        preset = get_preset(name)
         own = {f.name for f in fields(cls)} - {"name", "options"}
         options = {**preset.options, **_mapping("options", changes.pop("options", None) or {})}
         check_keys(f"model {name}", changes, [*own, *model_options(name)])
@@ -117,7 +119,7 @@ class ModelConfig:
     @property
     def mixer(self) -> str | None:
         """Name of the mixer in the registry, or None for a model that only pools."""
-        return PRESETS[self.name].mixer
+        return get_preset(self.name).mixer
 
 
 @dataclass(frozen=True)
@@ -247,16 +249,48 @@ def register_model(
         if not known:
             del PRESETS[name]  # one that no model can be built from stays unknown
         raise
+    if not known:
+        claim("model", name, str(sys._getframe(1).f_globals.get("__name__", "")))
+
+
+def get_preset(name: str, what: str = "model") -> Preset:
+    """The preset of this name.
+
+    Args:
+        name: Name of a model.
+        what: What the sentence calls it.
+
+    Raises:
+        ValueError: there is none, also of installed packages; the sentence names the nearest.
+
+    Example:
+        >>> get_preset("s4d").mixer
+        's4d'
+    """
+    look_up(name, PRESETS)
+    return PRESETS[check_choice(what, name, PRESETS, own=True)]
 
 
 def model_names() -> list[str]:
-    """Names of the presets.
+    """Names of the presets, those of installed packages among them.
 
     Example:
         >>> "lssl" in model_names()
         True
     """
+    load_plugins()
     return list(PRESETS)
+
+
+def names_used(config: ModelConfig) -> list[tuple[str, str]]:
+    """The registered names that a model needs, each with its kind.
+
+    Example:
+        >>> names_used(ModelConfig.preset("lssl_small"))
+        [('model', 'lssl_small'), ('mixer', 'lssl'), ('pool', 'mean')]
+    """
+    mixer = [] if config.mixer is None else [("mixer", config.mixer)]
+    return [("model", config.name), *mixer, ("pool", config.pool)]
 
 
 def model_options(name: str, given: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -273,7 +307,7 @@ def model_options(name: str, given: dict[str, Any] | None = None) -> dict[str, A
         >>> model_options("hippo_legs")
         {'order': 16, 'integrals': False, 'features': 0, 'interpolate': False}
     """
-    preset = PRESETS[check_choice("model", name, model_names())]
+    preset = get_preset(name)
     return pool_options(preset.sizes["pool"], given) if preset.mixer is None else mixer_options(preset.mixer, given)
 
 

@@ -14,9 +14,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from seqkit.batch import DataInfo
+from seqkit.extensions import records_of, require
 from seqkit.files import write_whole
-from seqkit.models.config import ModelConfig
+from seqkit.models.config import ModelConfig, get_preset, names_used
 from seqkit.models.sequence_model import SequenceModel
+from seqkit.nn import get_mixer, get_pool
 
 __all__ = ["FORMAT", "load_model", "save_model"]
 
@@ -30,7 +32,8 @@ def save_model(model: SequenceModel, folder: str | Path) -> None:
     """Writes `model.safetensors` and `model.json`.
 
     Args:
-        model: Any `SequenceModel`; layers replaced by `seqkit.structured.replace_linear` are described with it.
+        model: Any `SequenceModel`; layers replaced by `seqkit.structured.replace_linear` are described with it, and
+            so are the files, modules and packages that must be imported before it is loaded.
         folder: Folder, made if needed.
 
     Raises:
@@ -52,6 +55,10 @@ def save_model(model: SequenceModel, folder: str | Path) -> None:
     structured = importlib.import_module("seqkit.structured").describe_structured(model)  # late: models load sooner
     if structured:
         description["structured"] = structured
+    families = sorted({("structure", one["structure"]) for one in structured.values()})
+    imports = records_of([*names_used(model.config), *families])
+    if imports:
+        description["imports"] = imports
     text = json.dumps(description, indent=2) + "\n"
     write_whole(folder / _WEIGHTS, lambda path: save_file(tensors, path))
     write_whole(folder / _DESCRIPTION, lambda path: path.write_text(text, encoding="utf-8"))
@@ -65,7 +72,8 @@ def load_model(folder: str | Path) -> SequenceModel:
 
     Raises:
         FileNotFoundError: the folder or one of the two files is missing.
-        ValueError: a file is damaged, does not fit the other, or was written by a newer version.
+        ValueError: a file is damaged, does not fit the other, or was written by a newer version; or the model has
+            layers of one's own that were not imported, which the sentence says how to do.
 
     Example:
         >>> import seqkit
@@ -80,6 +88,7 @@ def load_model(folder: str | Path) -> SequenceModel:
                 "with `seqkit train --resume`)"
             )
     description = _read_description(folder / _DESCRIPTION)
+    _require(description, folder)
     try:
         info = DataInfo(**_tuples(description["info"]))
         config, structured = ModelConfig.from_dict(description["config"]), description.get("structured", {})
@@ -98,6 +107,23 @@ def load_model(folder: str | Path) -> SequenceModel:
             f"{folder / _WEIGHTS} is damaged or does not belong to {_DESCRIPTION} ({reason}); restore it or retrain"
         ) from error
     return model.eval()
+
+
+def _require(description: dict[str, Any], folder: Path) -> None:
+    """Refuses a model that needs code which was not imported."""
+    known = {"model": get_preset, "mixer": get_mixer, "pool": get_pool, "structure": _get_structure}
+    require(description.get("imports"), str(folder), known)
+    config = description.get("config")
+    name = config.get("name") if isinstance(config, dict) else None
+    if isinstance(name, str):
+        try:
+            get_preset(name)
+        except ValueError as error:
+            raise ValueError(f"{folder} holds a model that is not known here: {error}") from error
+
+
+def _get_structure(name: str) -> object:
+    return importlib.import_module("seqkit.structured").get_structure(name)
 
 
 def _dtype(weights: dict[str, Tensor]) -> torch.dtype:

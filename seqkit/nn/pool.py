@@ -19,6 +19,7 @@ __all__ = [
     "Pool",
     "PoolState",
     "build_pool",
+    "get_pool",
     "pool_names",
     "pool_options",
     "register_pool",
@@ -155,6 +156,19 @@ def pool_options(name: str, given: dict[str, Any] | None = None) -> dict[str, An
     return _POOLS.options(name, given)
 
 
+def get_pool(name: str) -> type[Pool]:
+    """Class of the pooling with this name.
+
+    Raises:
+        ValueError: there is none; the sentence names the nearest.
+
+    Example:
+        >>> get_pool("max").__name__
+        'MaxPool'
+    """
+    return _POOLS.get(name)
+
+
 def build_pool(name: str, d_model: int, **options: Any) -> Pool:
     """Pooling by name.
 
@@ -170,7 +184,7 @@ def build_pool(name: str, d_model: int, **options: Any) -> Pool:
         >>> type(build_pool("max", 4)).__name__
         'MaxPool'
     """
-    return _POOLS.get(name)(d_model, **pool_options(name, options))
+    return get_pool(name)(d_model, **pool_options(name, options))
 
 
 def inside_lengths(x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:

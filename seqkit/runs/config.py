@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from seqkit.checks import check_choice, check_keys, check_positive_int, nearest
-from seqkit.datasets.registry import source_names, source_options
+from seqkit.checks import IMPORT_FIRST, check_keys, check_positive_int, nearest
+from seqkit.datasets.registry import is_source, source_names, source_options
 from seqkit.datasets.splits import check_share, check_validation
 from seqkit.datasets.variation import Variation
-from seqkit.models.config import PRESETS, ModelConfig, model_names, model_options, takes_length
+from seqkit.extensions import records_of, require
+from seqkit.models.config import ModelConfig, get_preset, model_options, names_used, takes_length
+from seqkit.nn import get_mixer, get_pool
 from seqkit.runs.recipes import recipe, refinement
-from seqkit.runs.settings import FORMAT, SECTIONS, check_format, read_yaml
+from seqkit.runs.settings import FORMAT, IMPORTS, SECTIONS, check_format, read_yaml
 from seqkit.runs.steps import AUTO
 from seqkit.tasks.config import TrainingConfig
 
@@ -72,7 +74,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Refuses unknown names and sizes out of range."""
-        check_choice("data", self.name, source_names())
+        source_options(self.name)
         if (self.path is not None) != (self.name == "folder"):
             what = "data 'folder' needs `path`" if self.path is None else f"data {self.name!r} takes no `path`"
             raise ValueError(f"{what}; give a registered name, or the path of your own data")
@@ -151,23 +153,24 @@ class RunConfig:
 
         Raises:
             FileNotFoundError: no such file, or a path to data that does not exist.
-            ValueError: an unknown name or key, or a value out of range.
+            ValueError: an unknown name or key, a value out of range, or a run's file whose own code was not imported.
         """
         settings = dict(settings or {})
         data, model = settings.pop("data.name", data), settings.pop("model.name", model)
         given = read_yaml(Path(file)) if file is not None else {}
+        require(given.get(IMPORTS), str(file), _KNOWN)
         sections = {name: _section(given, name) for name in ("data", "model", "training")}
         if data is not None:
             sections["data"].pop("path", None)
             sections["data"].update(_name_or_path(str(data)))
         if model is not None:
-            sections["model"]["name"] = check_choice("model", model, model_names())
+            sections["model"]["name"] = model
         data_name = sections["data"].get("name", "folder" if sections["data"].get("path") else DataConfig.name)
-        sections["data"]["name"] = check_choice("data", data_name, source_names())
+        sections["data"]["name"] = data_name
+        source_options(data_name)
         defaults = recipe(data_name, sections["model"].get("name"))
         model_name = str(sections["model"].setdefault("name", defaults["model"].get("name", ModelConfig.name)))
-        check_choice("model", model_name, model_names())
-        preset = PRESETS[model_name]  # a model of a paper has that paper's size on every data set
+        preset = get_preset(model_name)  # a model of a paper has that paper's size on every data set
         kept = {} if preset.has_size else defaults["model"]
         defaults["model"] = {key: value for key, value in kept.items() if key not in preset.sizes}
         finer = refinement(data_name, model_name)
@@ -197,7 +200,7 @@ class RunConfig:
         """Reads what `to_dict` wrote.
 
         Raises:
-            ValueError: a key that is unknown or missing, or a newer format.
+            ValueError: a key that is unknown or missing, a newer format, or code of one's own that was not imported.
         """
         return cls._resolved(values, "the configuration")
 
@@ -207,14 +210,16 @@ class RunConfig:
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: a damaged file, a key that is unknown or missing, or a newer format.
+            ValueError: a damaged file, a key that is unknown or missing, a newer format, or code of one's own that was
+                not imported; the sentence says how.
         """
         return cls._resolved(read_yaml(Path(path)), str(path))
 
     @classmethod
     def _resolved(cls, values: Mapping[str, Any], what: str) -> RunConfig:
         check_format(values.get("format", FORMAT), what)
-        check_keys(what, values, ("format", *SECTIONS))
+        check_keys(what, values, ("format", IMPORTS, *SECTIONS))
+        require(values.get(IMPORTS), what.removesuffix("/config.yaml"), _KNOWN)  # named as the run, as its model is
         missing = [key for key in ("format", *SECTIONS) if key not in values]
         if missing:  # defaults in their place would quietly be another run
             raise ValueError(f"{what} lacks {', '.join(missing)}, so it is not a whole one of a run; restore it")
@@ -226,12 +231,22 @@ class RunConfig:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for YAML, with the version of the layout."""
-        return {"format": FORMAT, **asdict(self)}
+        """Plain values for YAML, with the version of the layout, and what must be imported to read them back."""
+        imports = records_of([*names_used(self.model), ("data", self.data.name)])
+        return {"format": FORMAT, **({IMPORTS: imports} if imports else {}), **asdict(self)}
 
     def with_model_options(self, **options: Any) -> RunConfig:
         """A copy with mixer options replaced."""
         return replace(self, model=replace(self.model, options={**self.model.options, **options}))
+
+
+# What looks up the names that a configuration holds, by kind.
+_KNOWN: dict[str, Callable[[str], object]] = {
+    "model": get_preset,
+    "mixer": get_mixer,
+    "pool": get_pool,
+    "data": source_options,
+}
 
 
 def setting_keys(data: str, model: str) -> list[str]:
@@ -273,14 +288,16 @@ def _fitting(values: dict[str, Any], model: str, given: Mapping[str, Any]) -> di
 
 
 def _name_or_path(data: str) -> dict[str, Any]:
-    if data in source_names():
+    if is_source(data):
         return {"name": data}
     if Path(data).exists():
         return {"name": "folder", "path": data}
     if "/" in data or "." in data:
         raise FileNotFoundError(f"there is no file or folder {data}; give an existing path or a registered name")
     names = [name for name in source_names() if name != "folder"]
-    raise ValueError(f"there is no data set and no file named {data!r}; {nearest(data, names)}")
+    close = nearest(data, names)
+    hint = f", or {close}" if close.startswith("did") else f"; {close}"
+    raise ValueError(f"there is no data set and no file named {data!r}; {IMPORT_FIRST}{hint}")
 
 
 def _data_config(values: dict[str, Any]) -> DataConfig:

@@ -16,13 +16,12 @@ from rich.console import Console
 from torch import Tensor
 from torch.nn import functional as F
 
-from seqkit.checks import check_choice
 from seqkit.datasets.batching import loader
 from seqkit.datasets.series import SeriesSet
 from seqkit.distill import C_GRID, CrossFitTeacher, Folds, OutOfFoldTargets, in_sample_fold, smallest_within_one_error
 from seqkit.files import write_whole
 from seqkit.models import SequenceModel
-from seqkit.models.config import model_names
+from seqkit.models.config import get_preset
 from seqkit.nn import ValueHead
 from seqkit.runs.config import RunConfig
 from seqkit.runs.data import build_data_module, describe_data, keep_windows
@@ -186,7 +185,7 @@ def _described(teacher: Any, student: RunConfig, settings: Mapping[str, Any]) ->
                 f"{folder.path} was trained on {what}, and a teacher needs the student's data; train another"
             )
         return {"run": str(folder.path.resolve())}
-    check_choice("teacher", str(teacher), model_names())
+    get_preset(str(teacher), "teacher")
     shared = {f"data.{key}": value for key, value in student.data.options.items()}
     where = student.data.path or student.data.name
     keep = {"data.validation": student.data.validation, "data.test": student.data.test}

@@ -8,7 +8,7 @@ from pathlib import Path
 from seqkit.checks import check_choice, check_positive, check_positive_int
 from seqkit.datasets.batching import loader
 from seqkit.datasets.frames import frame_series
-from seqkit.datasets.registry import source_names
+from seqkit.datasets.registry import is_source
 from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.source import PARTS, pick_part
 from seqkit.models import load_model
@@ -93,7 +93,7 @@ def _is_own(config: RunConfig, data: str | Path | None) -> bool:
 def _series(config: RunConfig, data: str | Path | None, split: str | None, offline: bool) -> tuple[SeriesSet, str, str]:
     """Series to measure on, what to call them, and the split they are."""
     cut_again = _is_own(config, data) and split not in (None, "all")
-    if data is None or cut_again or str(data) in source_names():
+    if data is None or cut_again or is_source(str(data)):
         if data is not None and not cut_again and data != config.data.name:
             config = replace(config, data=replace(config.data, name=str(data), path=None, options={}))
         sets = build_data_module(config, offline=offline).sets

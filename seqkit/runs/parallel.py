@@ -14,6 +14,7 @@ from rich.console import Console
 
 from seqkit.datasets.module import SeriesDataModule
 from seqkit.distributed import World, is_rank, join, start_ranks
+from seqkit.extensions import import_options
 from seqkit.files import write_whole
 from seqkit.models import SequenceModel
 from seqkit.runs.config import RunConfig
@@ -24,6 +25,7 @@ from seqkit.runs.parallel_config import ParallelConfig
 from seqkit.runs.pipelined import PipelinedTraining
 from seqkit.runs.replicated import train_replicated
 from seqkit.runs.result import TrainResult, read_result
+from seqkit.runs.settings import IMPORTS
 from seqkit.runs.steps import fit_step_sizes
 from seqkit.runs.training import build_model, finish, say
 from seqkit.tasks.progress import ProgressLine
@@ -80,10 +82,12 @@ def train_parallel(
         say(console, f"{folder.path} is finished, so there is nothing to resume")
         return read_result(folder)
     config, _, _ = _prepared(config, parallel, offline)
+    imports = import_options(config.to_dict().get(IMPORTS, []))
     request = {
         "config": None if resume else config.to_dict(),
         "parallel": None if resume else parallel.to_dict(),
         "out": str(folder.path),
+        "imports": imports[1::2],
         **{"resume": resume, "overwrite": overwrite, "offline": offline, "progress": progress},
     }
     try:
@@ -93,7 +97,7 @@ def train_parallel(
     if status:
         raise ConnectionError(
             f"the {parallel.n_ranks} ranks ended before the training did (status {status}), for the reason above; mend "
-            f"it and continue with `seqkit train --resume --out {folder.path}`"
+            f"it and continue with `seqkit train --resume --out {' '.join([str(folder.path), *imports])}`"
         )
     return read_result(folder)
 

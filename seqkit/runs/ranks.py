@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+from seqkit.extensions import import_code
 from seqkit.runs.config import RunConfig
 from seqkit.runs.parallel import train_parallel
 from seqkit.runs.parallel_config import ParallelConfig
@@ -16,15 +17,17 @@ def main(request: str) -> int:
     """Runs one rank and returns its exit status; a failure is one sentence.
 
     Args:
-        request: Arguments of `train_parallel` as JSON.
+        request: Arguments of `train_parallel` as JSON, and under "imports" what its starter was told to import.
     """
     values = json.loads(request)
-    for name, build in (("config", RunConfig.from_dict), ("parallel", lambda one: ParallelConfig(**one))):
-        if values[name] is not None:
-            values[name] = build(values[name])
     try:
+        for what in values.pop("imports"):
+            import_code(what)
+        for name, build in (("config", RunConfig.from_dict), ("parallel", lambda one: ParallelConfig(**one))):
+            if values[name] is not None:
+                values[name] = build(values[name])
         train_parallel(**values)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, ImportError, OSError, FloatingPointError) as error:
         print(f"seqkit: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
     return 0

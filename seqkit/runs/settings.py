@@ -11,12 +11,15 @@ import yaml
 
 from seqkit.checks import check_keys
 
-__all__ = ["FORMAT", "SECTIONS", "check_format", "parse_settings", "read_yaml"]
+__all__ = ["FORMAT", "IMPORTS", "SECTIONS", "check_format", "parse_settings", "read_yaml"]
 
 FORMAT = 1
 """Version of the configuration's layout; a reader refuses a newer one."""
 
 SECTIONS = ("seed", "data", "model", "training")
+
+IMPORTS = "imports"
+"""Key of what must be imported before the names in the sections are known; only where there is such."""
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
@@ -77,7 +80,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold sections data, model and training, got {type(values).__name__}")
     check_format(values.get("format", FORMAT), str(path))
-    check_keys(str(path), values, ("format", *SECTIONS))
+    check_keys(str(path), values, ("format", IMPORTS, *SECTIONS))
     return values
 
 

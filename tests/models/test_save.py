@@ -167,7 +167,6 @@ def test_description_that_is_not_text(saved):
         lambda d: d["info"].update(n_channels="two"),
         lambda d: d["info"].update(colour="red"),
         lambda d: d["config"].update(colour="red"),
-        lambda d: d["config"].update(name="s5"),
         lambda d: d["config"].update(d_model=-1),
         lambda d: d["config"]["options"].update(order="many"),
     ],
@@ -175,6 +174,15 @@ def test_description_that_is_not_text(saved):
 def test_description_of_no_model(saved, change):
     write(saved, change)
     with pytest.raises(ValueError, match=r"model\.json does not describe a model .*; restore it or retrain") as error:
+        load_model(saved)
+    assert one_sentence(error)
+
+
+def test_a_model_that_nobody_registered(saved):
+    write(saved, lambda d: d["config"].update(name="s5"))
+    with pytest.raises(
+        ValueError, match=r"not known here: .*imported first \(--import FILE.py\), or did you mean s4"
+    ) as error:
         load_model(saved)
     assert one_sentence(error)
 

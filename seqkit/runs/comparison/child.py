@@ -1,6 +1,6 @@
 """One training of a comparison in a process of its own: what fails there ends nothing else.
 
-    python -m seqkit.runs.comparison.child CONFIG FOLDER [--resume] [--offline] [--quiet]
+    python -m seqkit.runs.comparison.child CONFIG FOLDER [--import X] [--resume] [--offline] [--quiet]
 
 The last line of standard output is a JSON object, {} or {"error": "..."}.
 """
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from seqkit.extensions import import_code
 from seqkit.runs.config import RunConfig
 from seqkit.runs.training import train
 
@@ -26,11 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="One training of a comparison.")
     parser.add_argument("config", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--import", dest="imports", action="append", default=[])
     for option in ("--resume", "--offline", "--quiet"):
         parser.add_argument(option, action="store_true")
     chosen = parser.parse_args(arguments)
     answer: dict[str, str] = {}
     try:
+        for what in chosen.imports:
+            import_code(what)
         if chosen.resume:
             train(resume=True, out=chosen.folder, offline=chosen.offline, progress=not chosen.quiet)
         else:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from seqkit.checks import check_choice, check_positive_int, nearest
-from seqkit.models.config import PRESETS, model_names
+from seqkit.checks import check_positive_int, nearest
+from seqkit.models.config import PRESETS, get_preset, model_names
 from seqkit.runs.config import RunConfig, setting_keys
 
 __all__ = ["Entry", "check_models", "mixer_models", "plan"]
@@ -56,7 +56,8 @@ def mixer_models() -> tuple[str, ...]:
         >>> "s4d" in mixer_models(), "lssl_large" in mixer_models()
         (True, False)
     """
-    return tuple(name for name, preset in PRESETS.items() if preset.mixer is None or "d_model" not in preset.sizes)
+    presets = {name: PRESETS[name] for name in model_names()}
+    return tuple(name for name, preset in presets.items() if preset.mixer is None or "d_model" not in preset.sizes)
 
 
 def check_models(models: Sequence[str]) -> tuple[str, ...]:
@@ -69,7 +70,7 @@ def check_models(models: Sequence[str]) -> tuple[str, ...]:
         raise ValueError("`models` must name at least one model, got none; `seqkit models` lists them")
     names = [name for given in models for name in (mixer_models() if given == "all" else (given,))]
     for name in names:
-        check_choice("models", name, model_names())
+        get_preset(name, "models")
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ValueError(f"`models` must name each model once, got {sorted(twice)[0]} twice")
@@ -130,7 +131,7 @@ def _settings_of(model: str, data: str, models: Sequence[str], settings: Mapping
     chosen: dict[str, Any] = {}
     for key, value in settings.items():
         first, _, rest = key.partition(".")
-        if first in model_names():
+        if first in PRESETS:  # those of packages are there, as the models were looked up before
             if first not in models:
                 raise ValueError(f"setting {key!r} is for {first}, which is not compared; add it to the models")
             if first == model:

@@ -10,6 +10,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from seqkit.extensions import import_options
+from seqkit.runs.config import RunConfig
+from seqkit.runs.settings import IMPORTS
 from seqkit.tasks.run_folder import RunFolder
 
 __all__ = ["STOPPED", "run_training"]
@@ -39,6 +42,8 @@ def run_training(
         KeyboardInterrupt: the user stopped it; what it had is kept.
     """
     command = [sys.executable, "-m", "seqkit.runs.comparison.child", str(config), str(folder.path)]
+    # Only what this process imported for the user goes there: a configuration's own word is not enough.
+    command += import_options(RunConfig.from_file(config).to_dict().get(IMPORTS, []))
     command += [
         option
         for option, wanted in (

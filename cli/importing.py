@@ -1,0 +1,56 @@
+"""`--import`: code of the user's own, imported before a command looks names up."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+__all__ = ["again", "import_all", "plain_warnings"]
+
+
+def import_all(context: typer.Context, given: list[str] | None) -> list[str] | None:
+    """Imports what was named; not while a shell only completes a line."""
+    if given and not context.resilient_parsing:
+        from seqkit.extensions import import_code
+
+        for what in given:
+            import_code(what)
+    return given
+
+
+def again() -> str:
+    """The options that a command which goes on with this one's work needs too, each after a blank.
+
+    Example:
+        >>> again()
+        ''
+    """
+    if "seqkit.extensions" not in sys.modules:
+        return ""
+    from seqkit.extensions import import_options
+
+    return "".join(f" {shlex.quote(word)}" for word in import_options())
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """What is wrong with imported code is a line on standard error, without the line of seqkit that says it."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if category.__name__ == "ExtensionWarning":  # by name, so that `--help` imports nothing for it
+            typer.echo(f"note: {message}", err=True)
+        else:
+            shown(message, category, *rest, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
