@@ -179,9 +179,9 @@ def test_description_of_no_model(saved, change):
 
 
 def test_a_model_that_nobody_registered(saved):
-    write(saved, lambda d: d["config"].update(name="s5"))
+    write(saved, lambda d: d["config"].update(name="lsll"))
     with pytest.raises(
-        ValueError, match=r"not known here: .*imported first \(--import FILE.py\), or did you mean s4"
+        ValueError, match=r"not known here: .*imported first \(--import FILE.py\), or did you mean lssl"
     ) as error:
         load_model(saved)
     assert one_sentence(error)
