@@ -1,4 +1,4 @@
-"""Straight lines in the place of missing values."""
+"""Straight lines between samples: in the place of missing values, and at the points of a grid."""
 
 from __future__ import annotations
 
@@ -6,24 +6,44 @@ import numpy as np
 
 from seqkit.datasets.rows import Array
 
-__all__ = ["fill_by_lines"]
+__all__ = ["fill_by_lines", "lines_at"]
 
 
-def fill_by_lines(row: Array, times: Array | None = None) -> Array:
-    """A series whose missing values lie on the line between the observed ones beside them, channel by channel.
+def lines_at(row: Array, times: Array, points: Array) -> Array:
+    """Values of a series at any times, on the lines between its observed values, channel by channel.
 
-    What lies before the first observed value of a channel is that value, and what lies after the last is the last. A
-    channel without any stays missing.
+    Before the first observed value of a channel and after the last they are those values. A channel without any stays
+    missing.
 
     Args:
         row: Samples, (L, C), NaN where a value is missing.
-        times: Time of each sample in seconds, (L,), increasing; even ones if None.
+        times: Time of each sample in seconds, (L,), increasing.
+        points: Times to read the lines at, (N,).
 
     Returns:
-        Samples, (L, C), of the same dtype; `row` itself where nothing is missing.
+        Values, (N, C), of the dtype of `row`.
 
     Cost:
-        O(L C).
+        O(C (L + N log L)).
+
+    Example:
+        >>> row, times = np.array([[0.0], [np.nan], [4.0]]), np.array([0.0, 1.0, 2.0])
+        >>> lines_at(row, times, np.array([0.5, 1.0, 3.0]))[:, 0].tolist()
+        [1.0, 2.0, 4.0]
+    """
+    out = np.full((len(points), row.shape[1]), np.nan, row.dtype)
+    for channel, values in enumerate(row.T):
+        there = ~np.isnan(values)
+        if there.any():
+            out[:, channel] = np.interp(points, times[there], values[there])
+    return out
+
+
+def fill_by_lines(row: Array) -> Array:
+    """A series of even samples whose missing values lie on the lines of `lines_at`; itself where nothing is missing.
+
+    Args:
+        row: Samples, (L, C), NaN where a value is missing.
 
     Example:
         >>> fill_by_lines(np.array([[np.nan], [1.0], [np.nan], [np.nan], [4.0]]))[:, 0].tolist()
@@ -32,10 +52,5 @@ def fill_by_lines(row: Array, times: Array | None = None) -> Array:
     missing = np.isnan(row)
     if not missing.any():
         return row
-    at = np.arange(len(row)) if times is None else times
-    filled = row.copy()
-    for channel in range(row.shape[1]):
-        there = ~missing[:, channel]
-        if there.any():
-            filled[~there, channel] = np.interp(at[~there], at[there], row[there, channel])
-    return filled
+    places = np.arange(len(row))
+    return np.where(missing, lines_at(row, places, places), row)

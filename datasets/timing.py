@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from seqkit.datasets.lines import fill_by_lines
+from seqkit.datasets.lines import lines_at
 from seqkit.datasets.rows import Array
 
 __all__ = ["GAPS", "on_grid", "sampling"]
@@ -69,9 +69,9 @@ def on_grid(
     *,
     lines: bool = False,
 ) -> tuple[list[Array], list[Array]]:
-    """Series on an even grid that starts with each one's first sample: NaN where nothing was sampled.
+    """Series on an even grid that starts with each one's first sample: NaN where nothing was sampled, or lines.
 
-    Each sample goes to the nearest point of the grid.
+    Without lines each sample goes to the nearest point of the grid.
 
     Args:
         values: Samples, (L_i, C) each.
@@ -79,7 +79,7 @@ def on_grid(
         rate: Points of the grid per second.
         names: Name of each series, for errors.
         origin: The file, for errors.
-        lines: Whether missing values are drawn on lines between the observed ones, as in `fill_by_lines`.
+        lines: Whether points have the values of straight lines between the samples, as `lines_at` draws them.
 
     Returns:
         Values and times of the points.
@@ -95,7 +95,7 @@ def on_grid(
     filled, points = [], []
     for one, at, name in zip(values, times, names, strict=True):
         place = np.round((at - at[0]) * rate).astype(np.int64)
-        twice = np.flatnonzero(np.diff(place) == 0)
+        twice = np.flatnonzero((np.diff(place) == 0) & (not lines))
         if len(twice):
             k = int(twice[0])
             raise ValueError(
@@ -108,8 +108,11 @@ def on_grid(
                 f"series {name!r} of {origin} has {len(one)} samples and would have {size} on a grid of {rate:g} Hz; "
                 "give a lower sample_rate, or cut it into several series"
             )
+        points.append(at[0] + np.arange(size) / rate)
+        if lines:
+            filled.append(lines_at(one, at, points[-1]))
+            continue
         row = np.full((size, one.shape[1]), np.nan)
         row[place] = one
-        filled.append(fill_by_lines(row) if lines else row)
-        points.append(at[0] + np.arange(size) / rate)
+        filled.append(row)
     return filled, points

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from seqkit.datasets import SeriesDataModule, get_source
-from seqkit.datasets.lines import fill_by_lines
+from seqkit.datasets.lines import fill_by_lines, lines_at
 from seqkit.datasets.sampling import drop_samples
 from seqkit.datasets.series import SeriesSet
 
@@ -22,12 +22,12 @@ def test_values_lie_on_lines(dtype: type) -> None:
     row[:, 2] = np.nan
     before = row.copy()
     at = np.cumsum(random.random(60) + 0.1)
-    for times in (None, at):
-        filled = fill_by_lines(row, times)
-        frame = pd.DataFrame(row.astype(np.float64), index=np.arange(60.0) if times is None else times)
-        wanted = frame.interpolate("index", limit_direction="both").to_numpy()
+    for filled, times in ((fill_by_lines(row), np.arange(60.0)), (lines_at(row, at, at), at)):
+        wanted = (
+            pd.DataFrame(row.astype(np.float64), index=times).interpolate("index", limit_direction="both").to_numpy()
+        )
         assert filled.dtype == dtype
-        np.testing.assert_allclose(filled[:, :2], wanted[:, :2], rtol=1e-6 if dtype is np.float32 else 1e-12)
+        np.testing.assert_allclose(filled[:, :2], wanted[:, :2], rtol=1e-5 if dtype is np.float32 else 1e-12)
         assert np.isnan(filled[:, 2]).all()  # nothing to draw a line between
     np.testing.assert_array_equal(row, before)
     whole = np.ones((3, 2))
@@ -69,6 +69,10 @@ def test_a_table_by_rows_and_by_columns(tmp_path: Path) -> None:
     np.testing.assert_allclose(series.values[1][:, 0], np.arange(8))
     finer = get_source("folder", path=str(path), gaps="line", sample_rate=20.0).load()["all"]
     np.testing.assert_allclose(finer.values[0][:, 0], np.arange(15) / 2)
+    coarse = get_source("folder", path=str(path), gaps="line", sample_rate=4.0).load()[
+        "all"
+    ]  # two samples at one point
+    np.testing.assert_allclose(coarse.values[0][:, 0], [0, 2.5, 5, 7])
     rows = [row.rsplit(",", 1)[0] + f",{k % 2}" for k, row in enumerate(LONG[1:])]
     path.write_text("\n".join([LONG[0], *rows]))
     with pytest.raises(ValueError, match="has a target per sample, which the points that gaps=line adds would lack"):
