@@ -15,27 +15,25 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-SCRIPT = """
+from seqkit.runs import train
+
+SETTINGS = {"epochs": 3, "d_model": 8, "n_layers": 1, "order": 8, "dropout": 0.3, "input_noise": 0.1, "batch_size": 4}
+SETTINGS |= {"device": "cpu", "keep": "last", "checkpoint_steps": 4, "progress": False}
+# Holds on within the second epoch, so that the kill falls there whatever the machine is doing.
+SCRIPT = f"""
 import sys, time
-import lightning as L
 from seqkit.runs import train, training
 from seqkit.tasks.callbacks import Checkpoint
 
-data, out, mode, workers = sys.argv[1:]
-if mode == "stop":  # holds on within the second epoch, so that the kill falls there whatever the machine is doing
-    class Held(Checkpoint):
-        def on_train_batch_end(self, trainer, *rest):
-            super().on_train_batch_end(trainer, *rest)
-            if trainer.current_epoch == 1 and trainer.global_step == 15:
-                open(out + "/there", "w").close()
-                time.sleep(600)
-    training.Checkpoint = Held
-settings = dict(epochs=3, d_model=8, n_layers=1, order=8, dropout=0.3, input_noise=0.1, device="cpu", keep="last",
-                batch_size=4, checkpoint_steps=4, num_workers=int(workers))
-if mode == "resume":
-    train(out=out, resume=True, progress=False)
-else:
-    train(data, "s4d", out=out, progress=False, **settings)
+data, out, workers = sys.argv[1:]
+class Held(Checkpoint):
+    def on_train_batch_end(self, trainer, *rest):
+        super().on_train_batch_end(trainer, *rest)
+        if trainer.current_epoch == 1 and trainer.global_step == 15:
+            open(out + "/there", "w").close()
+            time.sleep(600)
+training.Checkpoint = Held
+train(data, "s4d", out=out, num_workers=int(workers), **{SETTINGS})
 """
 
 
@@ -49,11 +47,6 @@ def waves(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def start(data: Path, out: Path, mode: str, workers: int) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(data), str(out), mode, str(workers)], env=environment)
-
-
 def table(out: Path) -> list[dict[str, str]]:
     with (out / "metrics.csv").open() as file:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
@@ -62,8 +55,9 @@ def table(out: Path) -> list[dict[str, str]]:
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_within_an_epoch_and_resumed_equals_unbroken(waves: Path, tmp_path: Path, workers: int) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert start(waves, whole, "whole", workers).wait() == 0
-    process = start(waves, broken, "stop", workers)
+    train(waves, "s4d", out=whole, num_workers=workers, **SETTINGS)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, waves, broken, str(workers)], env=environment)
     while not (broken / "there").exists():
         assert process.poll() is None, "the run ended before it could be killed"
         time.sleep(0.02)
@@ -75,7 +69,7 @@ def test_killed_within_an_epoch_and_resumed_equals_unbroken(waves: Path, tmp_pat
     assert state["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [
         {"epoch": 1, "given": 2, "batches": 10, "seed": 0}
     ]
-    assert start(waves, broken, "resume", workers).wait() == 0
+    train(out=broken, resume=True, progress=False)
     first, second = (load_file(path / "model.safetensors") for path in (whole, broken))
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert table(whole) == table(broken)

@@ -279,28 +279,26 @@ def test_damaged_checkpoint_is_refused_in_one_sentence(small_run, tmp_path, dama
         train(out=folder, resume=True, progress=False)
 
 
-SCRIPT = """
+FOUR_EPOCHS = {"epochs": 4, "d_model": 8, "n_layers": 2, "order": 8, "dropout": 0.3, "device": "cpu", "keep": "last"}
+SCRIPT = f"""
 import sys
 from seqkit.runs import train
-resume = sys.argv[3] == "resume"
-settings = {} if resume else dict(epochs=4, d_model=8, n_layers=2, order=8, dropout=0.3, device="cpu", keep="last")
-what = (None, None) if resume else (sys.argv[1], "s4d")
-train(*what, out=sys.argv[2], resume=resume, progress=False, **settings)
+train(sys.argv[1], "s4d", out=sys.argv[2], progress=False, **{FOUR_EPOCHS})
 """
 
 
-def start(data, out, mode):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(data), str(out), mode], env=environment)
+@pytest.fixture(scope="module")
+def unbroken(waves_file, tmp_path_factory):
+    return train(str(waves_file), "s4d", out=tmp_path_factory.mktemp("unbroken") / "run", progress=False, **FOUR_EPOCHS)
 
 
 @pytest.mark.parametrize(
     "epochs_done", [0, 1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
 )
-def test_killed_and_resumed_equals_unbroken(waves_file, tmp_path, epochs_done):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert start(waves_file, whole, "new").wait() == 0
-    process = start(waves_file, broken, "new")
+def test_killed_and_resumed_equals_unbroken(waves_file, unbroken, tmp_path, epochs_done):
+    broken = tmp_path / "broken"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(waves_file), str(broken)], env=environment)
     table = broken / "metrics.csv" if epochs_done else broken / "config.yaml"
     while process.poll() is None:
         if table.is_file() and (not epochs_done or len(table.read_text().splitlines()) > epochs_done):
@@ -310,8 +308,8 @@ def test_killed_and_resumed_equals_unbroken(waves_file, tmp_path, epochs_done):
     process.wait()
     killed_in_time = not (broken / "summary.json").exists()
     assert killed_in_time, "the run was over before it could be killed"
-    assert start(waves_file, broken, "resume").wait() == 0
-    first, second = (load_file(path / "model.safetensors") for path in (whole, broken))
+    train(out=broken, resume=True, progress=False)
+    first, second = (load_file(path / "model.safetensors") for path in (unbroken.path, broken))
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert len(Path(broken / "metrics.csv").read_text().splitlines()) == 5
 
