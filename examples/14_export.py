@@ -13,6 +13,7 @@ import csv
 import json
 import math
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,7 @@ with (folder / "swings.csv").open("w", newline="") as file:
 sizes = {"d_model": 16, "n_layers": 1, "order": 16}
 how = {"epochs": 20, "batch_size": 8, "out": folder / "swings", "overwrite": True, "progress": False}
 run = seqkit.train(folder / "swings.csv", **how, **sizes)
+shutil.rmtree(run.path / "onnx", ignore_errors=True)  # of an earlier call: an export writes over nothing
 made = export_model(run.path, run.path / "onnx", fixed_step=True)
 print(f"exported; the programs differ from the model's own stream by {made['error']:.1e}")
 
