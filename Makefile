@@ -62,9 +62,8 @@ docs: venv ## build the site into build/site; a warning is an error
 docs-code: venv ## run the Python blocks of README and docs, and try the commands that they print
 	$(BIN)/python tests/docs/check.py --jobs $(JOBS)
 
-examples: venv ## run each script of examples/
-	@set -e; for script in $(sort $(wildcard examples/*.py)); do \
-		echo "$(BIN)/python $$script"; $(BIN)/python $$script; done
+examples: venv ## run the scripts of examples/, $(JOBS) at a time
+	$(BIN)/python tests/docs/run_examples.py --jobs $(JOBS)
 
 test-slow: venv ## the tests marked slow
 	$(PYTEST) -m slow tests
