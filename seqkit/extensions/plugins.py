@@ -72,5 +72,5 @@ def look_up(name: Any, names: Container[str]) -> bool:
 
 @functools.cache
 def _entries() -> tuple[EntryPoint, ...]:
-    """Looked for once: that reads a file of every installed package."""
-    return tuple(entry_points(group=GROUP))
+    """Looked for once, as that reads a file of every installed package; in an order that does not change."""
+    return tuple(sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value)))
