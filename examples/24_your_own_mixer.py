@@ -5,6 +5,10 @@ Each channel keeps an exponential average of its past and learns how long it rem
 
     python examples/24_your_own_mixer.py [FOLDER]
 
+The command line takes it from this very file, as the training stands under `if __name__ == "__main__"`:
+
+    seqkit train --import examples/24_your_own_mixer.py --model average --data japanese_vowels longest=10
+
 Expect about 85 % of the test part after 8 epochs, and a stream that agrees with the whole series. FOLDER
 (runs/examples) gets the run in `averages`, and 24_your_own_mixer.png: the answers of a stream on top of those for
 whole series.
@@ -88,25 +92,32 @@ class Average(Mixer):
 
 register_model("average", mixer="average", summary="an exponential average for each channel")
 
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples")
-sizes = {"d_model": 32, "n_layers": 2, "longest": 10.0}
-run = seqkit.train("japanese_vowels", "average", epochs=8, out=folder / "averages", overwrite=True, **sizes)
-print(f"test accuracy {run.metrics['accuracy']:.1%}")
 
-model = seqkit.load(run.path)
-series = torch.as_tensor(get_source("japanese_vowels").load()["test"].values[0]).float()
-stream = seqkit.Stream(model)
-streamed = np.array([stream.push(sample.numpy()) for sample in series])  # by `step`
-whole = torch.cat([model.predict(series[None, : k + 1]) for k in range(len(series))]).numpy()  # by `forward`, anew
-print(f"stream and whole series differ by {np.abs(streamed - whole).max():.1e}")
-assert np.allclose(streamed, whole, atol=1e-4)
+def main() -> None:
+    """Trains a model with it, and holds a stream against whole series."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/examples")
+    sizes = {"d_model": 32, "n_layers": 2, "longest": 10.0}
+    run = seqkit.train("japanese_vowels", "average", epochs=8, out=folder / "averages", overwrite=True, **sizes)
+    print(f"test accuracy {run.metrics['accuracy']:.1%}")
 
-figure = new_figure(6, 4)
-axes = figure.subplots()
-seconds = np.arange(len(series)) / model.info.sample_rate
-axes.plot(1000 * seconds, whole, color="0.8", linewidth=5)
-axes.plot(1000 * seconds, streamed)
-axes.set(title="Nine speakers: the stream (thin) and whole series (grey)", xlabel="time, ms", ylabel="probability")
-axes.grid(alpha=0.3)
-save_figure(figure, folder / "24_your_own_mixer.png")
-print("picture:", folder / "24_your_own_mixer.png")
+    model = seqkit.load(run.path)
+    series = torch.as_tensor(get_source("japanese_vowels").load()["test"].values[0]).float()
+    stream = seqkit.Stream(model)
+    streamed = np.array([stream.push(sample.numpy()) for sample in series])  # by `step`
+    whole = torch.cat([model.predict(series[None, : k + 1]) for k in range(len(series))]).numpy()  # by `forward`, anew
+    print(f"stream and whole series differ by {np.abs(streamed - whole).max():.1e}")
+    assert np.allclose(streamed, whole, atol=1e-4)
+
+    figure = new_figure(6, 4)
+    axes = figure.subplots()
+    seconds = np.arange(len(series)) / model.info.sample_rate
+    axes.plot(1000 * seconds, whole, color="0.8", linewidth=5)
+    axes.plot(1000 * seconds, streamed)
+    axes.set(title="Nine speakers: the stream (thin) and whole series (grey)", xlabel="time, ms", ylabel="probability")
+    axes.grid(alpha=0.3)
+    save_figure(figure, folder / "24_your_own_mixer.png")
+    print("picture:", folder / "24_your_own_mixer.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -36,6 +36,20 @@ PLACEHOLDERS = {
     **{"INPUT": "new.csv", "MODEL": "s4d", "K": "2", "HZ": "50", "FILE": "states", "FOLDER": "folder"},
 }
 DATA_FILES = (".csv", ".parquet", ".npz", ".ts", ".wav", ".jsonl")
+# What `--import bells.py` finds: the mixer of docs/new_mixer.md by its name and option; every command has a new folder.
+OWN_MODEL = """
+from seqkit.models import register_model
+from seqkit.nn import GRU, mixer_names, register_mixer
+
+if "bells" not in mixer_names():
+
+    @register_mixer("bells")
+    class Bells(GRU):
+        def __init__(self, d_model, slowest=50.0):
+            super().__init__(d_model)
+
+    register_model("bells", mixer="bells")
+"""
 
 
 class StartsWork(Exception):  # noqa: N818 - the good end of a trial
@@ -130,7 +144,9 @@ def stand_ins(words: list[str]) -> Iterator[None]:
             path = Path(word)
             if path.parts[:1] in (("recipes",), ("examples",), ("benchmarks",)) or path.is_absolute():
                 continue
-            if path.suffix in DATA_FILES and "=" not in word:
+            if path.name == "bells.py":
+                path.write_text(OWN_MODEL, encoding="utf-8")
+            elif path.suffix in DATA_FILES and "=" not in word:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch()
             elif path.suffix == ".yaml" and path.parts[0] in ("runs", "tuning"):  # what a run or a search has written
