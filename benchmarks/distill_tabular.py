@@ -35,7 +35,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
 from seqkit.distill import METHODS, distill
-from seqkit.distill.teacher import fresh
+from seqkit.distill.estimators import fresh
 from seqkit.version import __version__
 
 FOREST = 50

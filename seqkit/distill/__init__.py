@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from seqkit.distill.artifact import FoldStore, FoldValues, OutOfFoldTargets, fingerprint
 from seqkit.distill.choose import C_GRID, smallest_within_one_error
+from seqkit.distill.estimators import average_probabilities
 from seqkit.distill.folds import Folds, group_folds, in_sample_fold, k_folds, time_folds
 from seqkit.distill.losses import annealed, annealed_correction, brier, soft_cross_entropy, squared_error
 from seqkit.distill.prefixes import prefix_scores
 from seqkit.distill.student import METHODS, Distilled, distill
 from seqkit.distill.target import CorrectedTarget
-from seqkit.distill.teacher import CrossFitTeacher, average_probabilities
+from seqkit.distill.teacher import CrossFitTeacher
 
 __all__ = [
     "C_GRID",

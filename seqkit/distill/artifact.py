@@ -142,6 +142,7 @@ class FoldStore:
             of: Fingerprint of data, labels and teachers.
 
         Raises:
+            FileExistsError: the path is a file.
             ValueError: the folder holds targets of other data, folds or teachers, or a damaged plan.
         """
         plan = {
@@ -156,6 +157,8 @@ class FoldStore:
         self._plan = fingerprint(plan)
         if self.path is None:
             return
+        if self.path.exists() and not self.path.is_dir():
+            raise FileExistsError(f"{self.path} is a file, and targets need a folder of their own; name another")
         file = self.path / "plan.json"
         if file.is_file():
             before = _read_plan(file)

@@ -14,11 +14,20 @@ import torch
 from seqkit.checks import check_choice, check_positive_int
 from seqkit.distill.artifact import OutOfFoldTargets
 from seqkit.distill.choose import C_GRID, smallest_within_one_error
+from seqkit.distill.estimators import (
+    as_values,
+    average_probabilities,
+    check_student,
+    fresh,
+    one_hot,
+    predict_values,
+    says_classes,
+)
 from seqkit.distill.folds import Folds, in_sample_fold, k_folds
 from seqkit.distill.links import get_link
 from seqkit.distill.take import count_samples, take
 from seqkit.distill.target import CorrectedTarget
-from seqkit.distill.teacher import CrossFitTeacher, average_probabilities, fresh, one_hot, predict_values
+from seqkit.distill.teacher import CrossFitTeacher
 
 __all__ = ["METHODS", "Distilled", "check_method", "corrected_targets", "distill"]
 
@@ -120,7 +129,8 @@ def distill(
         The student, with the teachers' values and the c that was chosen.
 
     Raises:
-        ValueError: an unknown method, corrections of a teacher that saw the labels, or what the parts refuse.
+        ValueError: an unknown method, corrections of a teacher that saw the labels, a student that cannot learn from
+            soft targets, or what the parts refuse.
 
     Source:
         Dao et al. 2021, Knowledge distillation as semiparametric inference (arXiv:2104.09732).
@@ -145,6 +155,9 @@ def distill(
     teachers = CrossFitTeacher(teacher, in_sample_fold(n) if method in ("plain", "corrected") else folds,
                                n_members=n_members, task=task, seed=seed)  # fmt: skip
     classifies = teachers.classifies
+    check_student(student, classifies=classifies)
+    if y.ndim == 0 or len(y) != n:
+        raise ValueError(f"`y` must hold a target for each of {n} samples, got {len(y) if y.ndim else y}")
     wanted = target or CorrectedTarget(gamma="scalar" if classifies else "fast")
     if method == "labels":
         classes = tuple(str(one) for one in np.unique(y)) if classifies else ()
@@ -152,6 +165,18 @@ def distill(
         # With gamma 1 on the identity link a target is the label; other links cannot take a label.
         fitted = _fit(fresh(student, [seed]), X, truth, classes)
         return Distilled(fitted, method, classes)
+    if c == "auto" and method in ("corrected", "both") and wanted.gamma != "orthogonal":
+        count = folds.n_folds if isinstance(folds, Folds) else folds
+        if isinstance(count, int) and count < 3:
+            raise ValueError(
+                f"`c` must be a number where there are fewer than three folds, got 'auto' with {count}; choosing it "
+                "holds a fold out and cross-fits teachers on the others, so give c or more folds"
+            )
+    if classifies and says_classes(student) and wanted.link != "identity":
+        raise ValueError(
+            f"`target` must have the identity link for a student that classifies, got {wanted.link!r}; take a student "
+            "that predicts values"
+        )
     said = teachers.targets(X, y, ids=ids, folder=folder, progress=progress)
     truth = _truth(y, said.classes)
     if method in ("plain", "crossfit"):
@@ -164,8 +189,6 @@ def distill(
     if wanted.gamma in ("none", "orthogonal"):
         weight = 0.0 if wanted.gamma == "none" else math.inf
     elif c == "auto":
-        if isinstance(folds, Folds) and folds.n_folds < 2:
-            raise ValueError("`c` must be a number where there is one fold only; give more folds to choose it by")
         parts = (
             folds if isinstance(folds, Folds) else k_folds(ids or n, folds, labels=y if classifies else None, seed=seed)
         )
@@ -232,7 +255,7 @@ def corrected_targets(
 
 
 def _truth(y: Array, classes: Sequence[str]) -> Array:
-    return one_hot(y, classes).astype(np.float64) if classes else y.astype(np.float64).reshape(len(y), -1)
+    return one_hot(y, classes).astype(np.float64) if classes else as_values(y)
 
 
 def _losses(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
-import re
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +10,19 @@ import numpy as np
 
 from seqkit.checks import check_positive_int
 from seqkit.distill.artifact import FoldStore, OutOfFoldTargets, fingerprint
+from seqkit.distill.estimators import (
+    as_values,
+    average_probabilities,
+    check_estimators,
+    described,
+    fresh,
+    predict_values,
+    says_classes,
+)
 from seqkit.distill.folds import Folds, k_folds
 from seqkit.distill.take import count_samples, take
 
-__all__ = ["CrossFitTeacher", "average_probabilities", "described", "fresh", "one_hot", "predict_values"]
+__all__ = ["CrossFitTeacher"]
 
 Array = np.ndarray[Any, Any]
 
@@ -42,7 +48,7 @@ class CrossFitTeacher:
         teachers_: The fitted members, fold by fold; folds that were read from a folder are None.
 
     Raises:
-        ValueError: no estimator, one without the methods, or a number out of range.
+        ValueError: no estimator, one without the methods that the task needs, or a number out of range.
 
     Source:
         Dao et al. 2021, Knowledge distillation as semiparametric inference (arXiv:2104.09732).
@@ -74,15 +80,10 @@ class CrossFitTeacher:
         self.seed = seed
         self.teachers_: list[list[Any] | None] = []
         self.classes_: tuple[str, ...] = ()
-        if not self.estimators:
-            raise ValueError("`estimator` must be an estimator or a list of at least one, got an empty list")
-        for one in self.estimators:
-            if not hasattr(one, "fit") or not (hasattr(one, "predict_proba") or hasattr(one, "predict")):
-                raise ValueError(
-                    f"`estimator` must have fit and predict_proba (or predict, for values), got {type(one).__name__}"
-                )
+        self._width: int | None = None
         if task not in (None, "classification", "regression"):
             raise ValueError(f"`task` must be classification or regression, got {task!r}")
+        check_estimators(self.estimators, task)
 
     def targets(
         self,
@@ -104,22 +105,28 @@ class CrossFitTeacher:
             progress: Called with the number of folds done and in all, at the start and after each.
 
         Raises:
-            ValueError: numbers of samples that differ, targets of a folder that are damaged or of something else, or
+            ValueError: numbers of samples that differ, labels where teachers predict values, a teacher that would see
+                one class only, targets of a folder that are damaged or of something else, or
                 an estimator that says something unusable.
         """
         y = np.asarray(y)
         n = count_samples(X)
-        if len(y) != n:
-            raise ValueError(f"`y` must hold a target for each of {n} samples, got {len(y)}")
+        if y.ndim == 0 or len(y) != n:
+            raise ValueError(f"`y` must hold a target for each of {n} samples, got {len(y) if y.ndim else y}")
+        if self.classifies and y.ndim != 1:
+            raise ValueError(f"`y` must have shape (n,), one label for each sample, got {y.shape}; teach one at a time")
         names: list[Hashable] = list(range(n)) if ids is None else list(ids)
         if len(names) != n:
             raise ValueError(f"`ids` must name each of {n} samples, got {len(names)} names")
         classifies = self.classifies
+        labels = y if classifies else as_values(y)
         self.classes_ = tuple(str(one) for one in np.unique(y)) if classifies else ()
-        labels = y if classifies else y.astype(np.float64).reshape(n, -1)
+        self._width = None if classifies else labels.shape[1]
         folds = self._folds(names, y if classifies else None)
         if len(folds) != n:
             raise ValueError(f"`folds` must be of {n} samples, got {len(folds)}")
+        if classifies:
+            _check_classes(y, folds)
         store = FoldStore(folder)
         store.begin(names, folds, self.classes_, fingerprint(_content(X), y, self._described(), self.seed))
         self.teachers_ = [None] * folds.n_folds
@@ -153,7 +160,7 @@ class CrossFitTeacher:
     @property
     def classifies(self) -> bool:
         """Whether the teachers give probabilities of classes."""
-        return self.task == "classification" if self.task else hasattr(self.estimators[0], "predict_proba")
+        return self.task == "classification" if self.task else says_classes(self.estimators[0])
 
     def _folds(self, ids: Sequence[Hashable], labels: Array | None) -> Folds:
         if isinstance(self.folds, Folds):
@@ -173,7 +180,7 @@ class CrossFitTeacher:
     def _values(self, members: Sequence[Any], X: Any) -> Array:
         if self.classes_:
             return average_probabilities(members, X, self.classes_)
-        return np.asarray(np.mean([predict_values(one, X) for one in members], axis=0))
+        return np.asarray(np.mean([predict_values(one, X, self._width) for one in members], axis=0))
 
     def _score(self, values: Array, y: Array) -> float:
         if self.classes_:
@@ -184,107 +191,16 @@ class CrossFitTeacher:
         return [*map(described, self.estimators), str(self.n_members)]
 
 
-def fresh(estimator: Any, seed: Sequence[int]) -> Any:
-    """An unfitted copy of an estimator, with a `random_state` of its own where it has one.
-
-    Args:
-        estimator: Any estimator.
-        seed: Numbers that determine the `random_state`.
-
-    Example:
-        >>> from sklearn.tree import DecisionTreeClassifier
-        >>> fresh(DecisionTreeClassifier(), [0]) == fresh(DecisionTreeClassifier(), [0])
-        False
-        >>> fresh(DecisionTreeClassifier(), [0]).random_state == fresh(DecisionTreeClassifier(), [0]).random_state
-        True
-    """
-    made = copy.deepcopy(estimator)
-    if hasattr(made, "get_params") and hasattr(made, "set_params"):
-        made = type(made)(**made.get_params(deep=False)) if _takes_its_params(made) else made
-        if "random_state" in made.get_params(deep=False):
-            made.set_params(random_state=int(np.random.default_rng([*seed]).integers(2**31 - 1)))
-    return made
-
-
-def described(estimator: Any) -> str:
-    """An estimator in its own words, to tell one from another in the next process too.
-
-    Args:
-        estimator: Any object; of its words an address in memory is left out.
-
-    Example:
-        >>> from sklearn.tree import DecisionTreeClassifier
-        >>> described(DecisionTreeClassifier(max_depth=2))
-        'DecisionTreeClassifier(max_depth=2)'
-    """
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(estimator))
-
-
-def average_probabilities(members: Sequence[Any], X: Any, classes: Sequence[str]) -> Array:
-    """Mean of the members' probabilities, not of their logits, in the order of `classes`, (n, k).
-
-    Args:
-        members: Fitted classifiers; one that never saw a class gives it the probability 0.
-        X: Samples.
-        classes: All labels, as text.
-
-    Raises:
-        ValueError: a member that gives NaN, or probabilities of another number of classes than it knows.
-
-    Example:
-        >>> from sklearn.dummy import DummyClassifier
-        >>> one = DummyClassifier().fit([[0], [0]], ["a", "b"])
-        >>> two = DummyClassifier().fit([[0], [0]], ["b", "b"])
-        >>> average_probabilities([one, two], [[0]], ["a", "b"]).tolist()
-        [[0.25, 0.75]]
-    """
-    place = {label: i for i, label in enumerate(classes)}
-    total: Any = 0.0
-    for one in members:
-        given = np.asarray(one.predict_proba(X), dtype=np.float64)
-        known = [str(label) for label in getattr(one, "classes_", classes)]
-        if given.ndim != 2 or given.shape[1] != len(known) or not np.isfinite(given).all():
+def _check_classes(y: Array, folds: Folds) -> None:
+    """A teacher of one class has nothing to say; some estimators fail on it in words of their own."""
+    for k, train in enumerate(folds.train):
+        known = np.unique(y[train])
+        if len(known) < 2:
+            whose = "" if folds.in_sample else f" outside fold {k} of {folds.n_folds}"
             raise ValueError(
-                f"{type(one).__name__} must give a finite probability for each of its {len(known)} classes, "
-                f"got shape {given.shape}"
+                f"`y` must hold two classes or more for a teacher to learn, got {str(known[0])!r} alone{whose}; give "
+                "other folds, or data of more classes"
             )
-        full = np.zeros((len(given), len(classes)))
-        full[:, [place[label] for label in known]] = given
-        total = total + full
-    return np.asarray(total / len(members))
-
-
-def predict_values(estimator: Any, X: Any) -> Array:
-    """What a fitted regression predicts, (n, k).
-
-    Raises:
-        ValueError: NaN or infinite values.
-
-    Example:
-        >>> from sklearn.dummy import DummyRegressor
-        >>> predict_values(DummyRegressor().fit([[0], [0]], [1.0, 2.0]), [[0]]).tolist()
-        [[1.5]]
-    """
-    given = np.asarray(estimator.predict(X), dtype=np.float64)
-    if not np.isfinite(given).all():
-        raise ValueError(f"{type(estimator).__name__} predicts NaN or infinite values; choose another teacher")
-    return given.reshape(len(given), -1)
-
-
-def one_hot(y: Any, classes: Sequence[str]) -> Array:
-    """Labels as 0 and 1, (n, k), float32.
-
-    Example:
-        >>> one_hot(["b", "a"], ["a", "b"]).tolist()
-        [[0.0, 1.0], [1.0, 0.0]]
-    """
-    return np.asarray(np.asarray(y).astype(str)[:, None] == np.asarray(classes)[None], dtype=np.float32)
-
-
-def _takes_its_params(estimator: Any) -> bool:
-    """Whether the constructor takes exactly what `get_params` gives: then making it anew forgets every fit."""
-    names = set(inspect.signature(type(estimator).__init__).parameters) - {"self"}
-    return set(estimator.get_params(deep=False)) == names
 
 
 def _content(X: Any) -> Any:

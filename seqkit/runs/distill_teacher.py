@@ -17,7 +17,7 @@ from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.statistics import statistics_of
 from seqkit.datasets.targets import encode_targets
 from seqkit.datasets.windows import samples_once
-from seqkit.distill.teacher import described
+from seqkit.distill.estimators import described
 from seqkit.models import SequenceModel, load_model
 from seqkit.nn import ValueHead
 from seqkit.runs.config import RunConfig

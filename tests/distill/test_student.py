@@ -264,7 +264,9 @@ def test_classifiers_learn_soft_targets_by_weights_and_refuse_what_is_no_probabi
     found = distill(GaussianNB(), DecisionTreeClassifier(max_depth=2), X, y, method="crossfit")
     assert (found.predict(X) == y.astype(str)).mean() > 0.9
     with pytest.raises(ValueError, match="a student that classifies needs targets that are probabilities"):
-        distill(GaussianNB(), DecisionTreeClassifier(), X, y, target=CorrectedTarget("log", "fast"), c=0.1)
+        distill(
+            GaussianNB(var_smoothing=1.0), DecisionTreeClassifier(), X, y, target=CorrectedTarget(gamma="fast"), c=0.1
+        )
 
 
 @pytest.mark.parametrize("link", ["log", "logit"])

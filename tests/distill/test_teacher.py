@@ -229,7 +229,7 @@ def test_teachers_that_are_none_are_refused(noisy):
 
     with pytest.raises(ValueError, match="`estimator` must have fit and predict_proba"):
         CrossFitTeacher(object())
-    with pytest.raises(ValueError, match="Broken must give a finite probability for each of its 2 classes"):
+    with pytest.raises(ValueError, match=r"probability for each of its 2 classes, got .* with NaN or infinite values"):
         CrossFitTeacher(Broken(), 3).targets(X, y)
     with pytest.raises(ValueError, match="`y` must hold a target for each of 80 samples, got 70"):
         CrossFitTeacher(LogisticRegression(), 3).targets(X, y[:70])
