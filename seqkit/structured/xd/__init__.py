@@ -1,8 +1,9 @@
 """XD-operations: K diag(L w) M x with learned K, L and M in place of convolutions, which they equal at first."""
 
-from seqkit.structured.xd.convolution import XDConv, XDConv1d, XDConv2d
+from seqkit.structured.xd.convolution import XDConv1d, XDConv2d
 from seqkit.structured.xd.describe import AxisDescription, OperationDescription, describe_operation
 from seqkit.structured.xd.fixed import FixedOperation, fix_operations
+from seqkit.structured.xd.layer import XDConv
 from seqkit.structured.xd.members import fourier_taps, set_fourier_operator, set_input_permutation
 from seqkit.structured.xd.operation import OperationMatrix
 from seqkit.structured.xd.patch import (

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from seqkit.structured.butterflies.transforms import hadamard
-from seqkit.structured.xd.convolution import XDConv
+from seqkit.structured.xd.layer import XDConv
 from seqkit.structured.xd.operation import ROLES
 
 __all__ = ["AxisDescription", "OperationDescription", "axis_operators", "describe_operation"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from seqkit.structured.replace import put
-from seqkit.structured.xd.convolution import XDConv
+from seqkit.structured.xd.layer import XDConv
 
 __all__ = ["FixedOperation", "fix_operations"]
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from seqkit.structured.butterflies.routes import check_permutation
 from seqkit.structured.butterflies.transforms import identities, swapping
-from seqkit.structured.xd.convolution import XDConv
+from seqkit.structured.xd.layer import XDConv
 from seqkit.structured.xd.operation import OperationMatrix, starting_factors
 
 __all__ = ["fourier_taps", "set_fourier_operator", "set_input_permutation"]

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from seqkit.checks import check_choice
 from seqkit.structured.replace import Select, put
-from seqkit.structured.xd.convolution import Depth, XDConv, XDConv1d, XDConv2d
+from seqkit.structured.xd.convolution import XDConv1d, XDConv2d
+from seqkit.structured.xd.layer import XDConv
+from seqkit.structured.xd.refusals import Depth
 
 __all__ = [
     "Patched",

@@ -9,8 +9,8 @@ import torch
 
 from seqkit.checks import check_choice
 from seqkit.figures import new_figure, save_figure
-from seqkit.structured.xd.convolution import XDConv
 from seqkit.structured.xd.describe import axis_operators
+from seqkit.structured.xd.layer import XDConv
 from seqkit.structured.xd.operation import ROLES
 
 __all__ = ["draw_operations"]
