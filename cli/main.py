@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Annotated
@@ -25,7 +26,7 @@ from seqkit.cli import (
     train,
     tune,
 )
-from seqkit.cli.importing import plain_warnings
+from seqkit.cli.importing import again, plain_warnings
 from seqkit.version import __version__
 
 __all__ = ["app", "main"]
@@ -93,15 +94,18 @@ def _explain(error: Exception) -> int:
     """Says what went wrong in one sentence and returns the exit status."""
     if isinstance(error, OSError) and error.errno is not None and error.strerror:  # the system's, not in our words
         place = error.filename2 or error.filename
-        _say(f"{place}: {error.strerror}" if place else error.strerror)
-        return USER_MISTAKE if isinstance(error, _MISPLACED) else FAILURE
+        read_only = error.errno == errno.EROFS
+        words = f"{error.strerror}; name a place that can be written" if read_only else error.strerror
+        _say(f"{place}: {words}" if place else words)
+        return USER_MISTAKE if read_only or isinstance(error, _MISPLACED) else FAILURE
     if isinstance(error, (ValueError, ImportError, *_MISPLACED)):
         _say(str(error))
         return USER_MISTAKE
     if isinstance(error, (OSError, FloatingPointError)):
         _say(str(error))
         return FAILURE
-    _say(f"{type(error).__name__}: {error}; this is a fault of seqkit: run again with --debug and report what it shows")
+    whose = "of the imported code or of seqkit" if again() else "of seqkit"
+    _say(f"{type(error).__name__}: {error}; this is a fault {whose}: run again with --debug and report what it shows")
     return FAILURE
 
 

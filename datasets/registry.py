@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-from seqkit.checks import check_choice, check_keys
+from seqkit.checks import check_choice, check_keys, check_whole
 from seqkit.datasets.source import Source
 from seqkit.extensions import claim, load_plugins, look_up
 
@@ -65,7 +65,8 @@ def register_source(name: str, **preset: Any) -> Callable[[C], C]:
         preset: Options that the name stands for, where they are not the constructor's defaults.
 
     Raises:
-        ValueError: the name is taken, or an option that the constructor does not have.
+        ValueError: the name is taken, an option that the constructor does not have, or a class that lacks what a
+            `Source` must define.
 
     Example:
         >>> from seqkit.datasets.digits import Digits
@@ -74,6 +75,7 @@ def register_source(name: str, **preset: Any) -> Callable[[C], C]:
     """
 
     def enter(cls: C) -> C:
+        check_whole("data set", cls)
         entry = _Entry(cls.__module__, cls, preset)
         there = _ENTRIES.get(name)
         if there is not None and (there.load(), there.preset) != (cls, preset):

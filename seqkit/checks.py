@@ -22,6 +22,7 @@ __all__ = [
     "check_positive_int",
     "check_shape",
     "check_unit_interval",
+    "check_whole",
     "missing_extra",
     "nearest",
 ]
@@ -76,6 +77,20 @@ def check_choice(name: str, value: str, allowed: Iterable[str], *, own: bool = F
     if value not in allowed:
         raise ValueError(f"`{name}` must be one of {', '.join(allowed)}, got {value!r}; {nearest(str(value), allowed)}")
     return value
+
+
+def check_whole(kind: str, cls: type) -> None:
+    """Refuses a class of which no object can be made.
+
+    Raises:
+        ValueError: it leaves out what its abstract class asks for; the sentence names it.
+
+    Example:
+        >>> check_whole("number", int)
+    """
+    lacking = sorted(getattr(cls, "__abstractmethods__", ()))
+    if lacking:
+        raise ValueError(f"a {kind} must define {', '.join(lacking)}, which {cls.__qualname__} lacks; write it there")
 
 
 def check_keys(what: str, keys: Iterable[str], allowed: Iterable[str]) -> None:

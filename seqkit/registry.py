@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from seqkit.checks import check_choice, check_keys
+from seqkit.checks import check_choice, check_keys, check_whole
 from seqkit.extensions import claim, load_plugins, look_up
 
 __all__ = ["Registry"]
@@ -41,10 +41,11 @@ class Registry(Generic[T]):
         """Class decorator that enters a class; the same class under its name again is no harm.
 
         Raises:
-            ValueError: the name is taken by another class.
+            ValueError: the name is taken by another class, or the class lacks what its kind must define.
         """
 
         def enter(cls: C) -> C:
+            check_whole(self.kind, cls)
             if self._classes.get(name, cls) is not cls:
                 raise ValueError(
                     f"a {self.kind} named {name!r} is already registered: {self._classes[name].__qualname__}; "

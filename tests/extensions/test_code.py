@@ -78,6 +78,11 @@ FAULTS = {
         "ModuleNotFoundError: No module named 'no_such_package_of_mine'",
     ),
     "inside": ("import json\njson.loads('{')\n", 2, "JSONDecodeError: "),
+    "part": (
+        "from seqkit.nn import Mixer, register_mixer\n@register_mixer('part')\nclass Part(Mixer):\n    pass\n",
+        2,
+        "ValueError: a mixer must define forward, initial_state, scan, step, which Part lacks",
+    ),
     "taken": (
         "from seqkit.nn import GRU, register_mixer\n@register_mixer('lstm')\nclass Mine(GRU):\n    pass\n",
         2,
