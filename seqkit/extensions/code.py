@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, ModuleType
 
@@ -136,14 +137,14 @@ def _top_of(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
-def _failed(error: BaseException, what: str, is_own: object) -> ImportError:
+def _failed(error: BaseException, what: str, is_own: Callable[[FrameType], bool]) -> ImportError:
     """What went wrong, with the last place in the code that was to be imported."""
     place, line = what, None
     if isinstance(error, SyntaxError) and error.filename:
         place, line = error.filename, error.lineno
     trace = error.__traceback__
     while trace is not None:
-        if not isinstance(error, SyntaxError) and callable(is_own) and is_own(trace.tb_frame):
+        if not isinstance(error, SyntaxError) and is_own(trace.tb_frame):
             place, line = trace.tb_frame.f_code.co_filename, trace.tb_lineno
         trace = trace.tb_next
     where = place if line is None else f"{place}, line {line}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,10 @@ def load_model(folder: str | Path) -> SequenceModel:
 
 def _require(description: dict[str, Any], folder: Path) -> None:
     """Refuses a model that needs code which was not imported."""
-    known = {"model": get_preset, "mixer": get_mixer, "pool": get_pool, "structure": _get_structure}
+    known: dict[str, Callable[[str], object]] = {
+        **{"model": get_preset, "mixer": get_mixer, "pool": get_pool},
+        "structure": _get_structure,
+    }
     require(description.get("imports"), str(folder), known)
     config = description.get("config")
     name = config.get("name") if isinstance(config, dict) else None
