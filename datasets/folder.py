@@ -149,12 +149,23 @@ class Folder(Source):
             return sets
         if "train" not in sets:
             raise ValueError(f"{self.path} has no training part, only {', '.join(sets)}; name a file train")
+        without = [part for part, series in sets.items() if series.target is None]
+        if without and self.forecast is None and sets["train"].target is not None:
+            raise ValueError(
+                f"the {without[0]} part of {self.path} has no targets to measure by; give them, or leave the part out "
+                "and predict for it later"
+            )
         return {"all": sets["train"]} if len(sets) == 1 else sets
 
     def read(self, path: str | Path, split: str = "all") -> SeriesSet:
         """Any file or folder that the same options fit; targets may be missing."""
         path = Path(path).expanduser()
         return pick_part(self._read(path, need_target=False), split, str(path))
+
+    def read_inputs(self, path: str | Path, split: str = "all") -> SeriesSet:
+        """Any file or folder that the same options fit, without its targets, which may be missing for some series."""
+        path = Path(path).expanduser()
+        return pick_part(self._read(path, need_target=False, use_target=False), split, str(path))
 
     def cut(self, sets: dict[str, SeriesSet], *, validation: float, test: float, seed: int) -> dict[str, SeriesSet]:
         """Parts as every set has them, but windows cut in time for forecasts, where the seed decides nothing."""
@@ -185,12 +196,14 @@ class Folder(Source):
             self.name, sets if forecast is None else {part: forecast.windows(one) for part, one in sets.items()}
         )
 
-    def _read(self, path: Path, *, need_target: bool) -> dict[str, SeriesSet]:
+    def _read(self, path: Path, *, need_target: bool, use_target: bool = True) -> dict[str, SeriesSet]:
         files = _files(path)
         if list(files) == ["all"] and files["all"].suffix == ".npz":
-            parts = read_npz(files["all"], self.task)
+            parts = read_npz(files["all"], self.task, use_target=use_target)
         else:
-            parts = {part: self._series(file, need_target=need_target) for part, file in files.items()}
+            parts = {
+                part: self._series(file, need_target=need_target, use_target=use_target) for part, file in files.items()
+            }
         for series in parts.values():
             self._tell_rate(series)
         if self.forecast is not None:
@@ -199,16 +212,18 @@ class Folder(Source):
             parts = {part: as_task(series, self.task) for part, series in parts.items()}
         return alike(parts)
 
-    def _series(self, path: Path, *, need_target: bool) -> SeriesSet:
+    def _series(self, path: Path, *, need_target: bool, use_target: bool) -> SeriesSet:
         if path.suffix == ".ts":
             return read_ts(path)
         if path.suffix == ".npz":
-            return pick_part(read_npz(path, self.task), "all", str(path))
+            return pick_part(read_npz(path, self.task, use_target=use_target), "all", str(path))
         table, columns = read_columns(path, [self.columns.id]), self.columns
         wide = self.form == "wide" or (self.form is None and is_wide(table, columns))
         forecast = self.forecast is not None or (need_target and nothing_to_learn(table, columns, str(path)))
         if forecast:
             columns = _all_channels(columns)
+        elif not use_target:
+            table = {name: column for name, column in table.items() if name not in columns.targets}
         need_target = need_target and not forecast
         if wide:
             return series_of_rows(table, columns, str(path), need_target=need_target, keep_times=forecast)

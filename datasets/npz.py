@@ -22,7 +22,7 @@ _ARRAYS = ("X", "values", "lengths", "y", "timestamps")
 _SUFFIXES = ("", "_train", "_val", "_test")
 
 
-def read_npz(path: Path, task: TaskKind | None = None) -> dict[str, SeriesSet]:
+def read_npz(path: Path, task: TaskKind | None = None, *, use_target: bool = True) -> dict[str, SeriesSet]:
     """Series of a .npz file by part, or as "all".
 
     Args:
@@ -31,6 +31,7 @@ def read_npz(path: Path, task: TaskKind | None = None) -> dict[str, SeriesSet]:
             (total, T); `timestamps` shaped like the samples; and `sample_rate`. Each array may carry _train, _val or
             _test.
         task: Meaning of `y` where its shape and kind leave it open.
+        use_target: Whether `y` is looked at.
 
     Raises:
         ValueError: arrays that are missing, unknown, or do not fit; or pickled objects.
@@ -42,6 +43,8 @@ def read_npz(path: Path, task: TaskKind | None = None) -> dict[str, SeriesSet]:
     parts = {}
     for suffix in _SUFFIXES:
         own = {name: arrays[f"{name}{suffix}"] for name in _ARRAYS if f"{name}{suffix}" in arrays}
+        if not use_target:
+            own.pop("y", None)
         if own:
             parts[suffix[1:] or "all"] = _series(own, suffix, rate, task, str(path))
     if not parts:

@@ -149,6 +149,10 @@ class Source(ABC):
             ValueError: the file is damaged, not in this layout, or has no such part.
         """
 
+    def read_inputs(self, path: str | Path, split: str = "all") -> SeriesSet:
+        """As `read`, for a prediction: what the file says of targets is not used, so some or all may be missing."""
+        return self.read(path, split)
+
 
 def data_root(root: str | Path | None = None) -> Path:
     """Folder of downloaded data: `root`, else the environment variable SEQKIT_DATA, else the user's cache.

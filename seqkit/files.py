@@ -13,6 +13,9 @@ from pathlib import Path
 
 __all__ = ["write_whole"]
 
+# The system says what is wrong; that no room is left there too, as on a disc that is only read, means nothing then.
+_NOT_FOR_ROOM = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
+
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Calls `write` with a temporary path beside `path` and moves the result there, so it is whole or not there.
@@ -41,6 +44,10 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         part.chmod(mode)
         part.replace(path)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NOT_FOR_ROOM:
+            if str(error.filename) == str(part):  # nobody asked for that name
+                error.filename = str(path)
+            raise
         if _says_full(error) or _is_full(path.parent):
             words = f"the disk is full, so {path.name} was not written; free some space and resume"
             raise OSError(errno.ENOSPC, words, str(path)) from error

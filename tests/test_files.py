@@ -91,6 +91,18 @@ def test_a_disk_without_room_for_a_name_is_full_too(tmp_path, monkeypatch):
         write_whole(tmp_path / "a.txt", lambda p: p.write_text("x"))
 
 
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_place_that_cannot_be_written_is_named_and_not_called_full(tmp_path, monkeypatch, number):
+    def refuse(path, *_, **__):
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr("seqkit.files._is_full", lambda _: True)  # as a disc that is only read says
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
+        write_whole(tmp_path / "a.txt", lambda p: p.write_text("x"))
+    assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path / "a.txt"))
+
+
 def test_a_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OSError, match="file"):

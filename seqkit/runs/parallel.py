@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from seqkit.models import SequenceModel
 from seqkit.runs.config import RunConfig
 from seqkit.runs.data import build_data_module, describe_data, keep_windows
 from seqkit.runs.folders import clear, folder_to_resume, folder_to_start
+from seqkit.runs.holding import held
 from seqkit.runs.inference import pick_device
 from seqkit.runs.parallel_config import ParallelConfig
 from seqkit.runs.pipelined import PipelinedTraining
@@ -116,25 +118,30 @@ def _as_rank(
     wanted = parallel if parallel is not None else _read(folder_to_resume(out))
     world = join(timeout=wanted.timeout)
     console = Console(stderr=True) if progress and world.rank == 0 else None
-    with world.watch.during("preparing the run"):
-        if world.size != wanted.n_ranks:
-            raise ValueError(f"`parallel` must ask for as many ranks as there are, {world.size}, got {wanted.n_ranks}")
-        agreed: list[Any] = [None]
-        if world.rank == 0:  # alone, so that data are fetched once and one folder is chosen
-            folder, chosen, wanted = _resolve(config, parallel, out, resume, overwrite)
-            chosen, module, model = _prepared(chosen, wanted, offline)
-            if not folder.is_finished or not resume:
-                say(console, describe_data(module))
-            if not resume:
-                _begin(folder, chosen, wanted)
-            agreed = [{"out": str(folder.path), "config": chosen.to_dict(), "parallel": wanted.to_dict()}]
-        dist.broadcast_object_list(agreed)
-        folder, wanted = RunFolder(agreed[0]["out"]), ParallelConfig(**agreed[0]["parallel"])
-        chosen = RunConfig.from_dict(agreed[0]["config"])
-        if world.rank > 0:
-            chosen, module, model = _prepared(chosen, wanted, offline)
-    if not folder.is_finished:
-        _train(chosen, wanted, model, module, world, folder, console, began)
+    with ExitStack() as stack:
+        with world.watch.during("preparing the run"):
+            if world.size != wanted.n_ranks:
+                raise ValueError(
+                    f"`parallel` must ask for as many ranks as there are, {world.size}, got {wanted.n_ranks}"
+                )
+            agreed: list[Any] = [None]
+            if world.rank == 0:  # alone, so that data are fetched once and one folder is chosen
+                folder, chosen, wanted = _resolve(config, parallel, out, resume, overwrite)
+                chosen, module, model = _prepared(chosen, wanted, offline)
+                if not folder.is_finished or not resume:
+                    say(console, describe_data(module))
+                if not (resume and folder.is_finished):
+                    stack.enter_context(held(folder.path, free=not (resume or overwrite)))
+                if not resume:
+                    _begin(folder, chosen, wanted)
+                agreed = [{"out": str(folder.path), "config": chosen.to_dict(), "parallel": wanted.to_dict()}]
+            dist.broadcast_object_list(agreed)
+            folder, wanted = RunFolder(agreed[0]["out"]), ParallelConfig(**agreed[0]["parallel"])
+            chosen = RunConfig.from_dict(agreed[0]["config"])
+            if world.rank > 0:
+                chosen, module, model = _prepared(chosen, wanted, offline)
+        if not folder.is_finished:
+            _train(chosen, wanted, model, module, world, folder, console, began)
     return read_result(folder)
 
 

@@ -25,6 +25,8 @@ from seqkit.tasks.run_folder import RunFolder
 
 __all__ = ["predict", "write_predictions", "write_rows"]
 
+_OF_A_RUN = ("metrics.csv", "model.json", "summary.json", "parallel.json", "distill.json", "choice.json")
+
 
 def predict(
     run: str | Path,
@@ -53,7 +55,7 @@ def predict(
     Raises:
         FileNotFoundError: no such run or file.
         ValueError: series that do not fit the model (also frames of another sample rate), or an output of unknown kind.
-        FileExistsError: the output is a folder, or the input itself.
+        FileExistsError: the output is a folder, the input itself, or a file of the run.
 
     Warns:
         UserWarning: the model has no notion of time and could not be told another sample rate, or values are missing as
@@ -67,14 +69,14 @@ def predict(
     if sample_rate is not None:
         check_positive("sample_rate", sample_rate)
     if output is not None:
-        _check_output(Path(output), Path(data))
+        _check_output(Path(output), Path(data), Path(run))
     folder = RunFolder(run)
     model = load_model(folder.path)
     config = RunConfig.from_file(folder.config)
     if not Path(data).exists():
         raise FileNotFoundError(f"there is no file or folder {data} to predict for")
     source = build_source(config.data)
-    series = source.to_predict(split if split in PARTS else "test", source.read(Path(data), split))
+    series = source.to_predict(split if split in PARTS else "test", source.read_inputs(Path(data), split))
     series = frame_series(series, config.data.frame)
     sample_rate = rate_of_frames(model, series, config.data.frame, sample_rate)
     rate, notes = told_rate(model, series, sample_rate=sample_rate)
@@ -122,7 +124,7 @@ def write_rows(rows: list[dict[str, Any]], file: IO[str]) -> None:
     table.writerows(rows)
 
 
-def _check_output(output: Path, data: Path) -> None:
+def _check_output(output: Path, data: Path, run: Path) -> None:
     if output.suffix not in (".csv", ".json"):
         raise ValueError(f"`output` must end in .csv or .json, got {output}")
     if output.is_dir():
@@ -132,6 +134,8 @@ def _check_output(output: Path, data: Path) -> None:
         raise FileExistsError(f"{place} is a file, so {output} cannot be written; name another file")
     if output.exists() and output.resolve() == data.resolve():
         raise FileExistsError(f"{output} is the input itself; name another file for the predictions")
+    if output.name in _OF_A_RUN and output.resolve().parent == run.resolve():
+        raise FileExistsError(f"{output} is a file of the run itself; name another file for the predictions")
 
 
 def _rows(model: SequenceModel, series: SeriesSet, scores: np.ndarray[Any, Any]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from seqkit.models import SequenceModel
 from seqkit.runs.config import RunConfig
 from seqkit.runs.data import build_data_module, describe_data, keep_windows
 from seqkit.runs.folders import clear, folder_to_resume, folder_to_start
+from seqkit.runs.holding import held
 from seqkit.runs.inference import pick_device
 from seqkit.runs.result import TrainResult, read_result
 from seqkit.runs.steps import fit_step_sizes
@@ -128,24 +129,26 @@ def search(
     fresh = build_model(resolved, module)
     report = patch_convolutions(fresh, sample_of(module), depth=chosen.depth, causal=chosen.causal)
     say(console, describe_data(module))
-    if not resume:
-        start(folder, resolved, chosen)
-    plain = unsearched(folder, resolved, console, offline=offline, progress=progress)
-    say(console, f"searching over {report}")
-    return SearchResult(
-        carry_out(
-            resolved,
-            fresh,
-            module,
-            folder,
-            console,
-            operation_learning_rate=chosen.operation_learning_rate,
-            also=[OperationSchedule(chosen.warmup_epochs)],
-            more=lambda trained: found_in(trained, folder, chosen, plain),
-        ),
-        plain,
-        result_of(folder).operations,
-    )
+    with held(folder.path, free=not (resume or overwrite), numbered=not resume and out is None) as place:
+        folder = RunFolder(place)
+        if not resume:
+            start(folder, resolved, chosen)
+        plain = unsearched(folder, resolved, console, offline=offline, progress=progress)
+        say(console, f"searching over {report}")
+        return SearchResult(
+            carry_out(
+                resolved,
+                fresh,
+                module,
+                folder,
+                console,
+                operation_learning_rate=chosen.operation_learning_rate,
+                also=[OperationSchedule(chosen.warmup_epochs)],
+                more=lambda trained: found_in(trained, folder, chosen, plain),
+            ),
+            plain,
+            result_of(folder).operations,
+        )
 
 
 def split_settings(settings: Mapping[str, Any]) -> tuple[SearchConfig, dict[str, Any]]:

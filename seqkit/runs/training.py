@@ -20,6 +20,7 @@ from seqkit.runs.config import RunConfig
 from seqkit.runs.data import build_data_module, describe_data, keep_windows
 from seqkit.runs.fitting import fit_task
 from seqkit.runs.folders import clear, folder_to_resume, folder_to_start
+from seqkit.runs.holding import held
 from seqkit.runs.inference import Outputs, confusion, measure, measure_naive, pick_device, run_model, told_rate
 from seqkit.runs.peak import peak_memory_mib
 from seqkit.runs.result import TrainResult, read_result
@@ -65,7 +66,8 @@ def train(
 
     Raises:
         FileNotFoundError: no such data, configuration or run.
-        FileExistsError: `out` is a file, or holds a run already, or files that no run wrote.
+        FileExistsError: `out` is a file, or holds a run already, or files that no run wrote, or another process writes
+            to it.
         ValueError: wrong settings or unusable data.
 
     Example:
@@ -103,10 +105,12 @@ def train(
     resolved = fit_step_sizes(keep_windows(resolved, module), module)
     fresh = build_model(resolved, module)
     say(console, describe_data(module))
-    if not resume:  # only now, when everything that can be refused has been looked at
-        clear(folder)
-        folder.write_config(resolved.to_dict())
-    return carry_out(resolved, fresh, module, folder, console)
+    with held(folder.path, free=not (resume or overwrite), numbered=not resume and out is None) as place:
+        folder = RunFolder(place)
+        if not resume:  # only now, when everything that can be refused has been looked at
+            clear(folder)
+            folder.write_config(resolved.to_dict())
+        return carry_out(resolved, fresh, module, folder, console)
 
 
 def build_model(config: RunConfig, module: SeriesDataModule) -> SequenceModel:

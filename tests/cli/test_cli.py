@@ -211,6 +211,7 @@ def test_wrong_option_has_status_2(monkeypatch, capfd):
         (PermissionError(errno.EACCES, "Permission denied", "a.csv"), 2, "seqkit: a.csv: Permission denied"),
         (IsADirectoryError(errno.EISDIR, "Is a directory", ".part-1", None, "b"), 2, "seqkit: b: Is a directory"),
         (OSError(errno.ENOSPC, "the disk is full", "c"), 1, "seqkit: c: the disk is full"),
+        (OSError(errno.EROFS, "Read-only file system", "d"), 2, "seqkit: d: Read-only file system; name a place"),
         (FloatingPointError("the loss became NaN"), 1, "seqkit: the loss became NaN"),
         (KeyError("x"), 1, "seqkit: KeyError: 'x'; this is a fault of seqkit"),
     ],

@@ -429,3 +429,25 @@ def test_npz_without_series(tmp_path):
     np.savez(tmp_path / "none.npz", X=np.zeros((0, 5, 2)))
     with pytest.raises(ValueError, match="has no series; at least one is needed"):
         get_source("folder", path=tmp_path / "none.npz").load()
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+def test_targets_of_a_file_to_predict_for_are_not_looked_at(ending: str, tmp_path: Path) -> None:
+    """Where some series still wait for their label, those that have one are no hindrance."""
+    path = tmp_path / f"new.{ending}"
+    if ending == "csv":
+        path.write_text("series,x,target\na,1,walk\na,2,walk\nb,3,\nb,4,\n")
+    else:
+        np.savez(path, X=np.array([[[1.0], [2.0]], [[3.0], [4.0]]]), y=np.array([1.5, np.nan]))
+    with pytest.raises(ValueError, match=r"target of series '[b1]' of .* is (missing|NaN)"):
+        Folder(path).read(path)
+    series = Folder(path).read_inputs(path)
+    assert series.target is None
+    assert np.concatenate(series.values).ravel().tolist() == [1, 2, 3, 4]
+
+
+def test_a_part_without_targets_is_said_before_anything_is_trained(tmp_path: Path) -> None:
+    samples = np.arange(8.0).reshape(4, 2, 1)
+    np.savez(tmp_path / "a.npz", X_train=samples, y_train=["a", "b", "a", "b"], X_test=samples)
+    with pytest.raises(ValueError, match=r"the test part of .*a.npz has no targets to measure by"):
+        Folder(tmp_path / "a.npz").load()

@@ -239,6 +239,7 @@ def test_predictions_never_replace_their_input(small_run, waves_file, tmp_path):
         tmp_path / "in.csv": "is the input itself",
         tmp_path / "folder.csv": "is a folder; name a file",
         tmp_path / "in.csv" / "out.csv": "in.csv is a file, so",
+        small_run.path / "model.json": "is a file of the run itself",
     }.items():
         with pytest.raises(FileExistsError, match=words):
             predict(small_run.path, table, output)

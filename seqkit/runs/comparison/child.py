@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from seqkit.distributed.launcher import end_with_launcher
 from seqkit.extensions import import_code
 from seqkit.runs.config import RunConfig
 from seqkit.runs.training import train
@@ -24,6 +25,7 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains, and says why where model, data or machine fail; a fault of the program ends it with its traceback."""
+    end_with_launcher()
     parser = argparse.ArgumentParser(description="One training of a comparison.")
     parser.add_argument("config", type=Path)
     parser.add_argument("folder", type=Path)

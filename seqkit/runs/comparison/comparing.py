@@ -26,6 +26,7 @@ from seqkit.runs.comparison.report import write_report
 from seqkit.runs.comparison.row import Row, Summary, summaries
 from seqkit.runs.comparison.running import run_training
 from seqkit.runs.data import build_data_module, keep_windows
+from seqkit.runs.holding import held
 from seqkit.runs.result import TrainResult, read_result
 from seqkit.runs.steps import fit_step_sizes
 from seqkit.tasks.progress import words_for_seconds
@@ -93,7 +94,8 @@ def compare(
         All rows. A training that fails has a row that says why, and is tried again next time; the others go on.
 
     Raises:
-        FileExistsError: the folder holds a comparison with other settings, or something else.
+        FileExistsError: the folder holds a comparison with other settings, or something else, or another process
+            writes to it.
         FileNotFoundError: no such data.
         KeyboardInterrupt: the user stopped it; its argument is the folder.
         ValueError: unknown names or keys, or values out of range.
@@ -110,24 +112,25 @@ def compare(
         check_positive("budget", seconds)
     entries = plan(sets, [models] if isinstance(models, str) else models, seeds, settings)
     folder = Path("comparisons", "-".join(Path(one).stem for one in sets)) if out is None else Path(out)
-    record = _open(folder, Request(dict(settings or {}), seconds, parameters), overwrite)
-    console = Console(stderr=True) if progress else None
-    rows: list[Row] = []
-    module: SeriesDataModule | None = None
-    at = ""
-    try:
-        for number, entry in enumerate(entries):
-            if entry.data != at:
-                module, at = build_data_module(entry.config, offline=offline), entry.data
-            assert module is not None
-            entry = _measured(entry, module, record, console)
-            _say(console, f"[{number + 1}/{len(entries)}] {entry.model} on {entry.data}, seed {entry.config.seed}")
-            rows.append(_row(entry, module, folder, offline=offline, quiet=not progress))
-            _say(console, _result_words(rows[-1]))
-            write_report(folder, rows)
-    except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(str(folder)) from stop
-    return Comparison(folder, tuple(rows))
+    with held(folder):
+        record = _open(folder, Request(dict(settings or {}), seconds, parameters), overwrite)
+        console = Console(stderr=True) if progress else None
+        rows: list[Row] = []
+        module: SeriesDataModule | None = None
+        at = ""
+        try:
+            for number, entry in enumerate(entries):
+                if entry.data != at:
+                    module, at = build_data_module(entry.config, offline=offline), entry.data
+                assert module is not None
+                entry = _measured(entry, module, record, console)
+                _say(console, f"[{number + 1}/{len(entries)}] {entry.model} on {entry.data}, seed {entry.config.seed}")
+                rows.append(_row(entry, module, folder, offline=offline, quiet=not progress))
+                _say(console, _result_words(rows[-1]))
+                write_report(folder, rows)
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt(str(folder)) from stop
+        return Comparison(folder, tuple(rows))
 
 
 def _open(folder: Path, request: Request, overwrite: bool) -> Record:

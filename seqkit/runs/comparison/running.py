@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from seqkit.distributed.launcher import held_pipe
 from seqkit.extensions import import_options
 from seqkit.runs.config import RunConfig
 from seqkit.runs.settings import IMPORTS
@@ -56,15 +57,22 @@ def run_training(
     # A session of its own: the terminal would send Ctrl-C to both, and a training that gets it twice stops at once.
     errors = subprocess.PIPE if quiet else None
     surroundings = {"OMP_WAIT_POLICY": "passive", **os.environ}  # read when torch is imported there
-    child = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True, env=surroundings
-    )
-    try:
-        said, unsaid = _wait(child, stop)
-    except KeyboardInterrupt:
-        child.send_signal(signal.SIGINT)
-        child.communicate()
-        raise
+    with held_pipe(surroundings) as end:  # a training that nobody waits for ends
+        child = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+            env=surroundings,
+            pass_fds=[end],
+        )
+        try:
+            said, unsaid = _wait(child, stop)
+        except KeyboardInterrupt:
+            child.send_signal(signal.SIGINT)
+            child.communicate()
+            raise
     if said is None:
         return STOPPED
     if child.returncode == INTERRUPTED:

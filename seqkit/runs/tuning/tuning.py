@@ -20,6 +20,7 @@ from seqkit.files import write_whole
 from seqkit.runs.comparison.budget import parse_duration
 from seqkit.runs.comparison.running import STOPPED
 from seqkit.runs.config import RunConfig
+from seqkit.runs.holding import held
 from seqkit.runs.result import TrainResult, read_result
 from seqkit.runs.tuning.report import write_report
 from seqkit.runs.tuning.space import Range, Space, check_space, usual_space
@@ -95,7 +96,7 @@ def tune(
         The best settings and where they were trained.
 
     Raises:
-        FileExistsError: the folder holds a search for something else.
+        FileExistsError: the folder holds a search for something else, or another process writes to it.
         ImportError: Optuna is not installed.
         KeyboardInterrupt: the user stopped it; its argument is the folder.
         RuntimeError: no training came to its end.
@@ -124,25 +125,26 @@ def tune(
     folder = Path("tuning", f"{place}-{name}") if out is None else Path(out)
     request = {"data": str(base.data.path or base.data.name), "model": name, "settings": fixed,
                "space": {key: str(one) for key, one in space.items()}}  # fmt: skip
-    _open(folder, request, overwrite)
-    console = Console(stderr=True) if progress else None
-    study = _study(optuna, folder, base.seed)
-    _take_up(optuna, study)
-    deadline = math.inf if seconds is None else time.monotonic() + seconds
-    try:
-        while (trials is None or _counted(optuna, study) < trials) and time.monotonic() < deadline:
-            asked = study.ask()
-            chosen = {key: _suggest(asked, key, one) for key, one in space.items()}
-            config = RunConfig.build(data, model, settings={**fixed, **chosen})
-            _say(console, f"trial {asked.number + 1}: {_words(chosen)}")
-            words = _run(optuna, study, asked, Trial(folder, config, chosen), deadline, offline)
-            _say(console, f"  {words}")
-            _report(study, folder, picture=False)
-    except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(str(folder)) from stop
-    finally:
-        _report(study, folder, picture=True)
-    return _finish(optuna, study, folder, data, model, fixed)
+    with held(folder):
+        _open(folder, request, overwrite)
+        console = Console(stderr=True) if progress else None
+        study = _study(optuna, folder, base.seed)
+        _take_up(optuna, study)
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
+        try:
+            while (trials is None or _counted(optuna, study) < trials) and time.monotonic() < deadline:
+                asked = study.ask()
+                chosen = {key: _suggest(asked, key, one) for key, one in space.items()}
+                config = RunConfig.build(data, model, settings={**fixed, **chosen})
+                _say(console, f"trial {asked.number + 1}: {_words(chosen)}")
+                words = _run(optuna, study, asked, Trial(folder, config, chosen), deadline, offline)
+                _say(console, f"  {words}")
+                _report(study, folder, picture=False)
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt(str(folder)) from stop
+        finally:
+            _report(study, folder, picture=True)
+        return _finish(optuna, study, folder, data, model, fixed)
 
 
 def _optuna() -> Any:
