@@ -81,19 +81,20 @@ def pack(filters: Filters, thresholds: Tensor) -> Packed:
         >>> packed.kind.tolist(), packed.order[0, :3].tolist(), packed.n_filters
         ([[1, 0], [2, 0]], [0, 2, -1], 3)
     """
-    kinds, orders = [], []
-    for stages in range(1, MOST_STAGES + 1):
-        for sloped in (0, 1):
-            found = ((filters.stages == stages) & (filters.sloped.long() == sloped)).nonzero().flatten()
-            for begin in range(0, len(found), LANES):
-                lanes = found[begin : begin + LANES]
-                kinds.append((stages, sloped))
-                orders.append(torch.nn.functional.pad(lanes, (0, LANES - len(lanes)), value=-1))
-    order = torch.stack(orders)
+    kind = 2 * (filters.stages.long() - 1) + filters.sloped.long()
+    counts = torch.bincount(kind, minlength=2 * MOST_STAGES)
+    blocks = (counts + LANES - 1) // LANES
+    ranked = kind.argsort(stable=True)
+    idle = LANES * blocks - counts  # lanes at the end of a kind, which shift those of all later kinds
+    before = (idle.cumsum(0) - idle)[kind[ranked]]
+    order = torch.full((int(blocks.sum()) * LANES,), -1)
+    order[torch.arange(len(kind)) + before] = ranked
+    order = order.view(-1, LANES)
+    kinds = torch.arange(2 * MOST_STAGES).repeat_interleave(blocks)
     place = order.clamp_min(0)
     system = torch.stack([filters.decay, filters.turn, filters.phase.cos(), filters.phase.sin()], dim=-1)
     return Packed(
-        torch.tensor(kinds),
+        torch.stack([kinds // 2 + 1, kinds % 2], dim=1),
         order,
         *(value.float()[place].transpose(1, 2).contiguous() for value in (system, filters.mix, thresholds)),
     )

@@ -29,17 +29,15 @@ from seqkit.kernels.state_features.lanes.loops import (
     gains,
     is_plain,
     mixed,
-    mixed_many,
     step,
-    step_many,
+    unmixed,
 )
+from seqkit.kernels.state_features.many.loops import run
 from seqkit.kernels.state_features.pooling.loops import (
     emptied,
     pooled,
     pooled_further,
-    pooled_many,
     pooled_second,
-    pooled_second_many,
     rows_of,
 )
 
@@ -122,11 +120,12 @@ def loaded(stages: int, system: Array, mix: Array, limits: Array) -> Array:
         for w in range(W):
             P[W * (DECAY + r) + w] = system[r, w]
     for w in range(W):
-        P[W * MIX + w] = mix[0, w]
         unit = max(LEAST, gain(P[W * DECAY + w], 1.0))
         P[W * SCALE + w] = unit
         for _ in range(stages - 1):
             P[W * SCALE + w] *= unit
+        P[W * MIX + w] = mix[0, w] * P[W * SCALE + w]
+    unmixed(P)
     for t in range(n_thresholds):
         for w in range(W):
             P[W * rows_of(t)[0] + w] = limits[t, w]
@@ -136,6 +135,7 @@ def loaded(stages: int, system: Array, mix: Array, limits: Array) -> Array:
 @compiled
 def run_block(
     P: Array,
+    N: Array,
     known: float,
     stages: int,
     first: int,
@@ -151,6 +151,7 @@ def run_block(
 
     Args:
         P: Lanes, read and written.
+        N: Samples above each level since the last chunk, int32, zeros before and after.
         known: Span that the gains in P are for, or -1.
         stages: Stages of each filter of the block.
         first: Column of `rows` where the block's input starts: values or slopes.
@@ -166,48 +167,47 @@ def run_block(
         The span that the gains in P are for now.
     """
     n_thresholds = totals.shape[0] - 1
-    extra = max(0, n_thresholds - GROUP)
+    extra, several = n_thresholds - GROUP, mix.shape[0] > 1
     plain = is_plain(P)
-    k, since, n = 0, 0, 1
+    k, since, n, counted = 0, 0, 1, False
     while k < count:
         if spans[k] != known:
+            if counted:
+                emptied(P, N, known, totals, n_thresholds)
+                since, counted = 0, False
             known = spans[k]
             gains(P, known)
             plain = is_plain(P)
-        many = plain and k + MANY <= count
-        if many:
-            many = spans[k + 1] == known and spans[k + 2] == known and spans[k + 3] == known
         span = np.float32(known)
-        if many:
-            n = MANY
-            mixed_many(P, rows, k, first, mix)
-        else:
-            n = 1
-            mixed(P, rows, k, first, mix)
         if fresh and k == 0:
+            if several:
+                mixed(P, rows, 0, first, mix)
             for w in range(W):
-                P[W * PREVIOUS + w] = P[W * INPUT + w]
-        if many:
-            step_many(P, stages)
-            pooled_many(P, span)
-            if n_thresholds > HALF:
-                pooled_second_many(P, span)
+                P[W * PREVIOUS + w] = P[W * MIX + w] * rows[0, first] + P[W * INPUT + w]
+        stop, most = k + 1, min(count, k + CHUNK - since)
+        while plain and stop < most and spans[stop] == known:
+            stop += 1
+        if stop - k >= MANY:
+            after = run(P, N, stages, rows, k, stop, first, mix, span, extra, trace)
+            since += after - k
+            k, n, counted = after, MANY, True
         else:
-            step(P, stages)
+            if several:
+                mixed(P, rows, k, first, mix)
+            step(P, stages, rows, k, first)
             pooled(P, span)
             if n_thresholds > HALF:
                 pooled_second(P, span)
-        if extra > 0:
-            pooled_further(P, span, n, extra)
-        if trace.shape[0] > 0:
-            for j in range(n):
+            if extra > 0:
+                pooled_further(P, span, 1, extra)
+            if trace.shape[0] > 0:
                 for w in range(W):
-                    trace[k + j, w] = P[W * (OUTPUT + j) + w]
-        k += n
-        since += n
+                    trace[k, w] = P[W * OUTPUT + w]
+            k, n = k + 1, 1
+            since += 1
         if since >= CHUNK or k == count:
-            emptied(P, totals, n_thresholds)
-            since = 0
+            emptied(P, N, known, totals, n_thresholds)
+            since, counted = 0, False
     if count > 0:
         for w in range(W):
             P[W * LAST + w] = P[W * (OUTPUT + n - 1) + w]
@@ -263,6 +263,7 @@ def whole_series(
         times[i] = clock[0]
     nowhere = np.empty((0, W), dtype=np.float32)
     totals = np.empty((limits.shape[1] + 1, W))
+    counts_above = np.zeros(W * GROUP, dtype=np.int32)
     for b in range(kind.shape[0]):
         P = loaded(kind[b, 0], system[b], mix[b], limits[b])
         known = -1.0
@@ -274,7 +275,7 @@ def whole_series(
                 P[W * HIGHEST + w] = -np.inf
             totals[:] = 0.0
             given = mix[b], rows[i], spans[i], counts[i], True
-            known = run_block(P, known, kind[b, 0], first, *given, totals, nowhere)
+            known = run_block(P, counts_above, known, kind[b, 0], first, *given, totals, nowhere)
             highest, last = P[W * HIGHEST : W * LAST], P[W * LAST : W * INPUT]
             read_block(highest, last, totals, order[b], times[i], out[i])
 
@@ -306,6 +307,7 @@ def sampled_blocks(
     held = np.empty(channels, dtype=np.float32)
     clock = np.empty(2)
     totals = np.empty((limits.shape[1] + 1, W))
+    counts_above = np.zeros(W * GROUP, dtype=np.int32)
     for b in range(kind.shape[0]):
         for g in range(parts):
             i = chosen[b, g]
@@ -313,7 +315,20 @@ def sampled_blocks(
             clock[:] = 0.0
             count = take_rows(values[i, : lengths[i]], steps[i, : lengths[i]], held, clock, rows, spans)
             P = loaded(kind[b, 0], system[b], mix[b], limits[b])
-            run_block(P, -1.0, kind[b, 0], channels * kind[b, 1], mix[b], rows, spans, count, True, totals, trace)
+            run_block(
+                P,
+                counts_above,
+                -1.0,
+                kind[b, 0],
+                channels * kind[b, 1],
+                mix[b],
+                rows,
+                spans,
+                count,
+                True,
+                totals,
+                trace,
+            )
             stride = max(1, (count + most - 1) // most)
             for w in range(g * W // parts, (g + 1) * W // parts):
                 f = order[b, w]
@@ -346,6 +361,7 @@ def carry_series(
     fresh = clock[0] == 0
     count = take_rows(values, steps, held, clock, rows, spans)
     nowhere = np.empty((0, W), dtype=np.float32)
+    counts_above = np.zeros(W * GROUP, dtype=np.int32)
     for b in range(kind.shape[0]):
         if count > 0:
             P = loaded(kind[b, 0], system[b], mix[b], limits[b])
@@ -354,7 +370,7 @@ def carry_series(
                     P[W * (STATE + r) + w] = memory[b, r, w]
             written = trace[b] if trace.shape[0] > 0 else nowhere
             first = channels * kind[b, 1]
-            run_block(P, -1.0, kind[b, 0], first, mix[b], rows, spans, count, fresh, totals[b], written)
+            run_block(P, counts_above, -1.0, kind[b, 0], first, mix[b], rows, spans, count, fresh, totals[b], written)
             for r in range(STATE_ROWS):
                 for w in range(W):
                     memory[b, r, w] = P[W * (STATE + r) + w]

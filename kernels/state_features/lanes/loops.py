@@ -1,11 +1,11 @@
-"""One sample or four through 32 filters side by side.
+"""One sample through 32 filters side by side, whatever time it closes.
 
 A block of 32 filters of the same kind works in one array `P` of lanes: row r of lane w lies at 32 r + w. With one array
 and fixed distances the compiler sees that the rows do not overlap and turns each loop over lanes into vectors.
 
 States are held in units of powers of h, the gain of a stage at a training step: of m stages the state of stage j in
 units of h^(m - j), the input in units of h^m. At that step a stage then adds its inputs as they are, which saves two
-products, and four samples pass through a block at once, while its states stay in registers.
+products. The first channel comes in with the step itself, so that series of one channel need no loop for their inputs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["gain", "gains", "is_plain", "mixed", "mixed_many", "step", "step_many"]
+__all__ = ["gain", "gains", "is_plain", "mixed", "step", "unmixed"]
 
 W = 32
 MANY = 4  # samples that pass through a block at once where their steps are equal: states then stay in registers
@@ -27,7 +27,6 @@ INPUT, OUTPUT, MIX, SUM, LIMITS, COUNTS = 19, 23, 27, 28, 29, 37  # inputs and o
 EXTRA = 45  # eight thresholds have fixed rows, further ones follow from EXTRA on
 GROUP = 8
 HALF = 4  # thresholds that are looked at in one loop
-ONE = np.float32(1)
 TINY = np.float32(1e-20)  # keeps a filter at rest above the slow denormal numbers
 LEAST = np.float32(1e-8)  # unit of states where h is less: its powers would get lost
 Array = npt.NDArray[Any]
@@ -111,12 +110,12 @@ def step_4(ar: Any, ai: Any, h: Any, s: Any, old: Any, new: Any) -> tuple[Any, .
 
 
 @compiled
-def one_stage(P: Array) -> None:
+def one_stage(P: Array, v: Any) -> None:
     """One sample through blocks of one stage."""
     for w in range(W):
         ar, ai, cr, ci = P[w], P[W * A_IM + w], P[W * C_RE + w], P[W * C_IM + w]
-        h = P[W * H + w]
-        old, new = P[W * PREVIOUS + w], P[W * INPUT + w]
+        h, share = P[W * H + w], P[W * MIX + w]
+        old, new = P[W * PREVIOUS + w], share * v + P[W * INPUT + w]
         s = (
             P[W * STATE + w],
             P[W * (STATE + 1) + w],
@@ -129,38 +128,12 @@ def one_stage(P: Array) -> None:
 
 
 @compiled
-def one_stage_many(P: Array) -> None:
-    """Four samples through blocks of one stage."""
-    for w in range(W):
-        ar, ai, cr, ci = P[w], P[W * A_IM + w], P[W * C_RE + w], P[W * C_IM + w]
-        old, new = P[W * PREVIOUS + w], P[W * INPUT + w]
-        s = (
-            P[W * STATE + w],
-            P[W * (STATE + 1) + w],
-        )
-        s = step_1(ar, ai, ONE, s, old, new)
-        P[W * OUTPUT + w] = cr * s[0] - ci * s[1]
-        old, new = new, P[W * (INPUT + 1) + w]
-        s = step_1(ar, ai, ONE, s, old, new)
-        P[W * (OUTPUT + 1) + w] = cr * s[0] - ci * s[1]
-        old, new = new, P[W * (INPUT + 2) + w]
-        s = step_1(ar, ai, ONE, s, old, new)
-        P[W * (OUTPUT + 2) + w] = cr * s[0] - ci * s[1]
-        old, new = new, P[W * (INPUT + 3) + w]
-        s = step_1(ar, ai, ONE, s, old, new)
-        P[W * (OUTPUT + 3) + w] = cr * s[0] - ci * s[1]
-        P[W * PREVIOUS + w] = new
-        P[W * STATE + w] = s[0]
-        P[W * (STATE + 1) + w] = s[1]
-
-
-@compiled
-def two_stages(P: Array) -> None:
+def two_stages(P: Array, v: Any) -> None:
     """One sample through blocks of two stages."""
     for w in range(W):
         ar, ai, cr, ci = P[w], P[W * A_IM + w], P[W * C_RE + w], P[W * C_IM + w]
-        h = P[W * H + w]
-        old, new = P[W * PREVIOUS + w], P[W * INPUT + w]
+        h, share = P[W * H + w], P[W * MIX + w]
+        old, new = P[W * PREVIOUS + w], share * v + P[W * INPUT + w]
         s = (
             P[W * STATE + w],
             P[W * (STATE + 1) + w],
@@ -177,42 +150,12 @@ def two_stages(P: Array) -> None:
 
 
 @compiled
-def two_stages_many(P: Array) -> None:
-    """Four samples through blocks of two stages."""
-    for w in range(W):
-        ar, ai, cr, ci = P[w], P[W * A_IM + w], P[W * C_RE + w], P[W * C_IM + w]
-        old, new = P[W * PREVIOUS + w], P[W * INPUT + w]
-        s = (
-            P[W * STATE + w],
-            P[W * (STATE + 1) + w],
-            P[W * (STATE + 2) + w],
-            P[W * (STATE + 3) + w],
-        )
-        s = step_2(ar, ai, ONE, s, old, new)
-        P[W * OUTPUT + w] = cr * s[2] - ci * s[3]
-        old, new = new, P[W * (INPUT + 1) + w]
-        s = step_2(ar, ai, ONE, s, old, new)
-        P[W * (OUTPUT + 1) + w] = cr * s[2] - ci * s[3]
-        old, new = new, P[W * (INPUT + 2) + w]
-        s = step_2(ar, ai, ONE, s, old, new)
-        P[W * (OUTPUT + 2) + w] = cr * s[2] - ci * s[3]
-        old, new = new, P[W * (INPUT + 3) + w]
-        s = step_2(ar, ai, ONE, s, old, new)
-        P[W * (OUTPUT + 3) + w] = cr * s[2] - ci * s[3]
-        P[W * PREVIOUS + w] = new
-        P[W * STATE + w] = s[0]
-        P[W * (STATE + 1) + w] = s[1]
-        P[W * (STATE + 2) + w] = s[2]
-        P[W * (STATE + 3) + w] = s[3]
-
-
-@compiled
-def three_stages(P: Array) -> None:
+def three_stages(P: Array, v: Any) -> None:
     """One sample through blocks of three stages."""
     for w in range(W):
         ar, ai, cr, ci = P[w], P[W * A_IM + w], P[W * C_RE + w], P[W * C_IM + w]
-        h = P[W * H + w]
-        old, new = P[W * PREVIOUS + w], P[W * INPUT + w]
+        h, share = P[W * H + w], P[W * MIX + w]
+        old, new = P[W * PREVIOUS + w], share * v + P[W * INPUT + w]
         s = (
             P[W * STATE + w],
             P[W * (STATE + 1) + w],
@@ -233,46 +176,12 @@ def three_stages(P: Array) -> None:
 
 
 @compiled
-def three_stages_many(P: Array) -> None:
-    """Four samples through blocks of three stages."""
-    for w in range(W):
-        ar, ai, cr, ci = P[w], P[W * A_IM + w], P[W * C_RE + w], P[W * C_IM + w]
-        old, new = P[W * PREVIOUS + w], P[W * INPUT + w]
-        s = (
-            P[W * STATE + w],
-            P[W * (STATE + 1) + w],
-            P[W * (STATE + 2) + w],
-            P[W * (STATE + 3) + w],
-            P[W * (STATE + 4) + w],
-            P[W * (STATE + 5) + w],
-        )
-        s = step_3(ar, ai, ONE, s, old, new)
-        P[W * OUTPUT + w] = cr * s[4] - ci * s[5]
-        old, new = new, P[W * (INPUT + 1) + w]
-        s = step_3(ar, ai, ONE, s, old, new)
-        P[W * (OUTPUT + 1) + w] = cr * s[4] - ci * s[5]
-        old, new = new, P[W * (INPUT + 2) + w]
-        s = step_3(ar, ai, ONE, s, old, new)
-        P[W * (OUTPUT + 2) + w] = cr * s[4] - ci * s[5]
-        old, new = new, P[W * (INPUT + 3) + w]
-        s = step_3(ar, ai, ONE, s, old, new)
-        P[W * (OUTPUT + 3) + w] = cr * s[4] - ci * s[5]
-        P[W * PREVIOUS + w] = new
-        P[W * STATE + w] = s[0]
-        P[W * (STATE + 1) + w] = s[1]
-        P[W * (STATE + 2) + w] = s[2]
-        P[W * (STATE + 3) + w] = s[3]
-        P[W * (STATE + 4) + w] = s[4]
-        P[W * (STATE + 5) + w] = s[5]
-
-
-@compiled
-def four_stages(P: Array) -> None:
+def four_stages(P: Array, v: Any) -> None:
     """One sample through blocks of four stages."""
     for w in range(W):
         ar, ai, cr, ci = P[w], P[W * A_IM + w], P[W * C_RE + w], P[W * C_IM + w]
-        h = P[W * H + w]
-        old, new = P[W * PREVIOUS + w], P[W * INPUT + w]
+        h, share = P[W * H + w], P[W * MIX + w]
+        old, new = P[W * PREVIOUS + w], share * v + P[W * INPUT + w]
         s = (
             P[W * STATE + w],
             P[W * (STATE + 1) + w],
@@ -297,97 +206,36 @@ def four_stages(P: Array) -> None:
 
 
 @compiled
-def four_stages_many(P: Array) -> None:
-    """Four samples through blocks of four stages."""
+def step(P: Array, stages: int, rows: Array, k: int, first: int) -> None:
+    """Sample k through a block: column `first` of `rows`, which holds the first channel, and what `mixed` wrote."""
+    v = rows[k, first]
+    if stages == 1:
+        one_stage(P, v)
+    elif stages == 2:
+        two_stages(P, v)
+    elif stages == 3:
+        three_stages(P, v)
+    else:
+        four_stages(P, v)
+
+
+@compiled
+def unmixed(P: Array) -> None:
+    """Writes the inputs of each lane without any channel: the first comes in with the step, others by `mixed`."""
     for w in range(W):
-        ar, ai, cr, ci = P[w], P[W * A_IM + w], P[W * C_RE + w], P[W * C_IM + w]
-        old, new = P[W * PREVIOUS + w], P[W * INPUT + w]
-        s = (
-            P[W * STATE + w],
-            P[W * (STATE + 1) + w],
-            P[W * (STATE + 2) + w],
-            P[W * (STATE + 3) + w],
-            P[W * (STATE + 4) + w],
-            P[W * (STATE + 5) + w],
-            P[W * (STATE + 6) + w],
-            P[W * (STATE + 7) + w],
-        )
-        s = step_4(ar, ai, ONE, s, old, new)
-        P[W * OUTPUT + w] = cr * s[6] - ci * s[7]
-        old, new = new, P[W * (INPUT + 1) + w]
-        s = step_4(ar, ai, ONE, s, old, new)
-        P[W * (OUTPUT + 1) + w] = cr * s[6] - ci * s[7]
-        old, new = new, P[W * (INPUT + 2) + w]
-        s = step_4(ar, ai, ONE, s, old, new)
-        P[W * (OUTPUT + 2) + w] = cr * s[6] - ci * s[7]
-        old, new = new, P[W * (INPUT + 3) + w]
-        s = step_4(ar, ai, ONE, s, old, new)
-        P[W * (OUTPUT + 3) + w] = cr * s[6] - ci * s[7]
-        P[W * PREVIOUS + w] = new
-        P[W * STATE + w] = s[0]
-        P[W * (STATE + 1) + w] = s[1]
-        P[W * (STATE + 2) + w] = s[2]
-        P[W * (STATE + 3) + w] = s[3]
-        P[W * (STATE + 4) + w] = s[4]
-        P[W * (STATE + 5) + w] = s[5]
-        P[W * (STATE + 6) + w] = s[6]
-        P[W * (STATE + 7) + w] = s[7]
-
-
-@compiled
-def step(P: Array, stages: int) -> None:
-    """One sample through a block."""
-    if stages == 1:
-        one_stage(P)
-    elif stages == 2:
-        two_stages(P)
-    elif stages == 3:
-        three_stages(P)
-    else:
-        four_stages(P)
-
-
-@compiled
-def step_many(P: Array, stages: int) -> None:
-    """Four samples through a block."""
-    if stages == 1:
-        one_stage_many(P)
-    elif stages == 2:
-        two_stages_many(P)
-    elif stages == 3:
-        three_stages_many(P)
-    else:
-        four_stages_many(P)
+        rest = TINY * P[W * SCALE + w]
+        P[W * INPUT + w] = rest
+        P[W * (INPUT + 1) + w] = rest
+        P[W * (INPUT + 2) + w] = rest
+        P[W * (INPUT + 3) + w] = rest
 
 
 @compiled
 def mixed(P: Array, rows: Array, k: int, first: int, mix: Array) -> None:
-    """Writes the input of each lane for sample k, in the unit of the states."""
-    value = rows[k, first]
+    """Writes what the second channel and those after it bring each lane at sample k, in the unit of the states."""
     for w in range(W):
-        P[W * INPUT + w] = P[W * MIX + w] * P[W * SCALE + w] * value + TINY * P[W * SCALE + w]
+        P[W * INPUT + w] = TINY * P[W * SCALE + w]
     for c in range(1, mix.shape[0]):
         value = rows[k, first + c]
         for w in range(W):
             P[W * INPUT + w] += mix[c, w] * P[W * SCALE + w] * value
-
-
-@compiled
-def mixed_many(P: Array, rows: Array, k: int, first: int, mix: Array) -> None:
-    """Writes the inputs of each lane for samples k to k + 3, in the unit of the states."""
-    v0, v1, v2, v3 = rows[k, first], rows[k + 1, first], rows[k + 2, first], rows[k + 3, first]
-    for w in range(W):
-        share, rest = P[W * MIX + w] * P[W * SCALE + w], TINY * P[W * SCALE + w]
-        P[W * INPUT + w] = share * v0 + rest
-        P[W * (INPUT + 1) + w] = share * v1 + rest
-        P[W * (INPUT + 2) + w] = share * v2 + rest
-        P[W * (INPUT + 3) + w] = share * v3 + rest
-    for c in range(1, mix.shape[0]):
-        at = first + c
-        v0, v1, v2, v3 = rows[k, at], rows[k + 1, at], rows[k + 2, at], rows[k + 3, at]
-        for w in range(W):
-            share = mix[c, w] * P[W * SCALE + w]
-            P[W * INPUT + w] += share * v0
-            P[W * (INPUT + 1) + w] += share * v1
-            P[W * (INPUT + 2) + w] += share * v2
-            P[W * (INPUT + 3) + w] += share * v3

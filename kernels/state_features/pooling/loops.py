@@ -14,6 +14,7 @@ __all__ = ["emptied", "pooled", "pooled_further", "pooled_many", "pooled_second"
 
 Array = npt.NDArray[Any]
 compiled = numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
+inlined = numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz"}, inline="always")
 
 
 @compiled
@@ -31,22 +32,26 @@ def pooled(P: Array, span: Any) -> None:
 
 @compiled
 def above(y0: Any, y1: Any, y2: Any, y3: Any, limit: Any) -> Any:
-    """How many of four outputs lie above a level."""
-    return (np.float32(y0 > limit) + np.float32(y1 > limit)) + (np.float32(y2 > limit) + np.float32(y3 > limit))
+    """How many of four outputs lie above a level; whole numbers of 32 bits throughout, which add up in one step."""
+    first = np.int32(np.int32(y0 > limit) + np.int32(y1 > limit))
+    return np.int32(first + np.int32(np.int32(y2 > limit) + np.int32(y3 > limit)))
 
 
-@compiled
-def pooled_many(P: Array, span: Any) -> None:
-    """Adds the outputs of four samples to the statistics of the chunk."""
+@inlined
+def pooled_many(P: Array, N: Array, span: Any) -> None:
+    """Adds four outputs to the integral and the maximum, and counts in N those above the first four levels."""
     for w in range(W):
         y0, y1 = P[W * OUTPUT + w], P[W * (OUTPUT + 1) + w]
         y2, y3 = P[W * (OUTPUT + 2) + w], P[W * (OUTPUT + 3) + w]
         P[W * SUM + w] += span * ((y0 + y1) + (y2 + y3))
         P[W * HIGHEST + w] = max(max(y0, y1), max(max(y2, y3), P[W * HIGHEST + w]))
-        P[W * COUNTS + w] += span * above(y0, y1, y2, y3, P[W * LIMITS + w])
-        P[W * (COUNTS + 1) + w] += span * above(y0, y1, y2, y3, P[W * (LIMITS + 1) + w])
-        P[W * (COUNTS + 2) + w] += span * above(y0, y1, y2, y3, P[W * (LIMITS + 2) + w])
-        P[W * (COUNTS + 3) + w] += span * above(y0, y1, y2, y3, P[W * (LIMITS + 3) + w])
+    for w in range(W):
+        y0, y1 = P[W * OUTPUT + w], P[W * (OUTPUT + 1) + w]
+        y2, y3 = P[W * (OUTPUT + 2) + w], P[W * (OUTPUT + 3) + w]
+        N[w] = np.int32(N[w] + above(y0, y1, y2, y3, P[W * LIMITS + w]))
+        N[W + w] = np.int32(N[W + w] + above(y0, y1, y2, y3, P[W * (LIMITS + 1) + w]))
+        N[W * 2 + w] = np.int32(N[W * 2 + w] + above(y0, y1, y2, y3, P[W * (LIMITS + 2) + w]))
+        N[W * 3 + w] = np.int32(N[W * 3 + w] + above(y0, y1, y2, y3, P[W * (LIMITS + 3) + w]))
 
 
 @compiled
@@ -60,16 +65,16 @@ def pooled_second(P: Array, span: Any) -> None:
         P[W * (COUNTS + 7) + w] += span * np.float32(y > P[W * (LIMITS + 7) + w])
 
 
-@compiled
-def pooled_second_many(P: Array, span: Any) -> None:
-    """Adds the outputs of four samples to the times above the fifth to eighth threshold."""
+@inlined
+def pooled_second_many(P: Array, N: Array) -> None:
+    """Counts in N the four outputs above the fifth to eighth level."""
     for w in range(W):
         y0, y1 = P[W * OUTPUT + w], P[W * (OUTPUT + 1) + w]
         y2, y3 = P[W * (OUTPUT + 2) + w], P[W * (OUTPUT + 3) + w]
-        P[W * (COUNTS + 4) + w] += span * above(y0, y1, y2, y3, P[W * (LIMITS + 4) + w])
-        P[W * (COUNTS + 5) + w] += span * above(y0, y1, y2, y3, P[W * (LIMITS + 5) + w])
-        P[W * (COUNTS + 6) + w] += span * above(y0, y1, y2, y3, P[W * (LIMITS + 6) + w])
-        P[W * (COUNTS + 7) + w] += span * above(y0, y1, y2, y3, P[W * (LIMITS + 7) + w])
+        N[W * 4 + w] = np.int32(N[W * 4 + w] + above(y0, y1, y2, y3, P[W * (LIMITS + 4) + w]))
+        N[W * 5 + w] = np.int32(N[W * 5 + w] + above(y0, y1, y2, y3, P[W * (LIMITS + 5) + w]))
+        N[W * 6 + w] = np.int32(N[W * 6 + w] + above(y0, y1, y2, y3, P[W * (LIMITS + 6) + w]))
+        N[W * 7 + w] = np.int32(N[W * 7 + w] + above(y0, y1, y2, y3, P[W * (LIMITS + 7) + w]))
 
 
 @compiled
@@ -92,8 +97,8 @@ def rows_of(t: int) -> tuple[int, int]:
 
 
 @compiled
-def emptied(P: Array, totals: Array, n_thresholds: int) -> None:
-    """Moves the statistics of a chunk to the totals in float64."""
+def emptied(P: Array, N: Array, span: Any, totals: Array, n_thresholds: int) -> None:
+    """Moves the statistics of a chunk to the totals in float64; N counts samples of `span` each."""
     for w in range(W):
         totals[n_thresholds, w] += P[W * SUM + w]
         P[W * SUM + w] = 0.0
@@ -102,3 +107,7 @@ def emptied(P: Array, totals: Array, n_thresholds: int) -> None:
         for w in range(W):
             totals[t, w] += P[count + w]
             P[count + w] = 0.0
+    for t in range(min(n_thresholds, GROUP)):
+        for w in range(W):
+            totals[t, w] += span * N[W * t + w]
+            N[W * t + w] = 0

@@ -1,0 +1,1 @@
+"""Four samples at once through 32 filters side by side."""

@@ -1,0 +1,1 @@
+"""Four samples through one to four stages."""
