@@ -24,6 +24,7 @@ __all__ = [
     "check_values",
     "choose_backend",
     "full_precision",
+    "transformed",
     "triton_refusal",
     "without_autocast",
 ]
@@ -36,6 +37,7 @@ BACKENDS = ("auto", *PATHS)
 VARIABLE = "SEQKIT_BACKEND"
 WIDE = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 HALF = (torch.bfloat16, torch.float16)
+TRANSFORMS = {getattr(torch._C._functorch.TransformType, name) for name in ("Vmap", "Grad", "Jvp")}
 HAS_TRITON = find_spec("triton") is not None
 
 
@@ -79,8 +81,9 @@ def choose_backend(
     "reference" is the plain definition, differentiable any number of times. "cpu" is made of large torch products and,
     where a loop is natural and numba is installed, of compiled loops; where it is plain torch it also serves tensors on
     other devices. "triton" runs on CUDA devices, and anywhere under Triton's interpreter (TRITON_INTERPRET=1). Left to
-    itself, a CUDA tensor takes "triton" where that can serve it and "cpu" otherwise; a CPU tensor takes "cpu". An
-    argument other than "auto" wins over the variable.
+    itself, a CUDA tensor takes "triton" where that can serve it and "cpu" otherwise; a CPU tensor takes "cpu". Inside
+    torch.func's `grad`, `jvp` and `vmap` any tensor takes "reference", which is made of what they know. An argument
+    other than "auto" wins over the variable.
 
     Args:
         backend: One of "auto", "reference", "cpu", "triton".
@@ -113,12 +116,29 @@ def choose_backend(
             raise ValueError(f'`{name}` must not be "{asked}" here: {reasons[asked]}; leave it at "auto"')
         words = "the argument asks for it" if name == "backend" else f"the variable {VARIABLE} asks for it"
         choice = Choice(str(asked), words, reasons)
+    elif transformed():
+        choice = Choice(
+            "reference", "torch.func maps or differentiates forward here, for which operators have no rule", reasons
+        )
     else:
         better = next((path for path in first or {} if path not in reasons), None)
         choice = by_device(like, reasons, slower) if better is None else Choice(better, (first or {})[better], reasons)
     if isinstance(backend, Question):
         raise Chosen(choice)
     return choice.backend
+
+
+def transformed() -> bool:
+    """Whether this call is inside torch.func's grad, jvp or vmap.
+
+    Example:
+        >>> transformed(), bool(torch.func.vmap(lambda x: x * transformed())(torch.ones(2)).all())
+        (False, True)
+    """
+    if torch.compiler.is_compiling():
+        return False
+    levels = torch._C._functorch.get_interpreter_stack()
+    return levels is not None and any(level.key() in TRANSFORMS for level in levels)
 
 
 def by_device(like: Tensor, reasons: dict[str, str], slower: str | None) -> Choice:
@@ -203,11 +223,19 @@ def check_values(named: Mapping[str, Tensor]) -> None:
     if torch.compiler.is_compiling():
         return
     for name, value in named.items():
+        value = unwrapped(value)
         real = type(value) in (Tensor, torch.nn.Parameter) and value.device.type == "cpu"
         # NaN and infinity survive a sum; only sums that overflow by themselves are looked at twice.
         # Plain Python looks at the sum: torch takes several kernels, which is most of the time of a small call.
         if real and value.numel() and not cmath.isfinite(value.detach().sum().item()):
             check_finite(name, value.detach())
+
+
+def unwrapped(value: Tensor) -> Tensor:
+    """The tensor under what torch.func wraps around it: all that it maps over, at once."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(value):
+        value = torch._C._functorch.get_unwrapped(value)
+    return value
 
 
 def check_dtypes(real: Mapping[str, Tensor], cplx: Mapping[str, Tensor]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -109,11 +109,25 @@ class HiPPOMemory(nn.Module):
         if discretization is not None and legs:
             raise ValueError(f"`discretization` is not for legs, got {discretization!r}; give `rule` instead")
         self.discretization = check_choice("discretization", discretization or "zero_order_hold", DISCRETIZATIONS)
-        A, B = (value / self.scale for value in transition(self.measure, order))
-        system = System(A, B, self.discretization, A, B)
-        A_bar, B_bar = (A, B) if legs else system.over(torch.ones((), dtype=torch.float64))
-        for name, value in {"A": A, "B": B, "A_bar": A_bar, "B_bar": B_bar}.items():
+        for name, value in self._matrices().items():
             self.register_buffer(name, value, persistent=False)
+
+    def _matrices(self) -> dict[str, Tensor]:
+        """The system and what it is over one sample, float64."""
+        A, B = (value / self.scale for value in transition(self.measure, self.order))
+        system = System(A, B, self.discretization, A, B)
+        legs = self.measure.time_varying
+        A_bar, B_bar = (A, B) if legs else system.over(torch.ones((), dtype=torch.float64))
+        return {"A": A, "B": B, "A_bar": A_bar, "B_bar": B_bar}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> HiPPOMemory:
+        """Fills the matrices where `to_empty` made room for those of a memory on the device meta: no file has them."""
+        before = self.A.device
+        super()._apply(fn, recurse)
+        if before.type == "meta" and self.A.device != before:
+            for name, value in self._matrices().items():
+                getattr(self, name).copy_(value)
+        return self
 
     def project(
         self,

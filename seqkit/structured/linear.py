@@ -134,7 +134,7 @@ class StructuredLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps rows (..., in) to (..., out)."""
         y: Tensor = self.matrix(x)
-        return y if self.bias is None else y + self.bias
+        return y if self.bias is None else y + self.bias.to(y.dtype)  # autocast's, as of `nn.Linear`
 
     def extra_repr(self) -> str:
         """Sizes and family, as `print` shows them."""

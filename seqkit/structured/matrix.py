@@ -103,12 +103,14 @@ class StructuredMatrix(nn.Module, ABC):
         """
         if x.dim() == 0 or x.shape[-1] != self.in_features:
             raise ValueError(f"`x` must have shape (..., {self.in_features}), got {tuple(x.shape)}")
-        if x.dtype != self.dtype and not torch.is_autocast_enabled(x.device.type):
-            if not self.dtype.is_complex or not (x.is_floating_point() or x.is_complex()):
+        if x.dtype != self.dtype:
+            narrowed = autocast_dtype(x) is not None and autocast_dtype(next(self.parameters())) is not None
+            cast = narrowed and x.is_floating_point()
+            if not (cast or (self.dtype.is_complex and (x.is_floating_point() or x.is_complex()))):
                 raise ValueError(
                     f"`x` must have the matrix's dtype {self.dtype}, got {x.dtype}; convert one of them with .to"
                 )
-            x = x.to(self.dtype)
+            x = x if cast else x.to(self.dtype)
         y = self.multiply(x.reshape(-1, self.in_features))
         return y.reshape(*x.shape[:-1], self.out_features)
 
@@ -150,6 +152,20 @@ class StructuredMatrix(nn.Module, ABC):
     def extra_repr(self) -> str:
         """Sizes and density, as `print` shows them."""
         return f"{self.in_features}, {self.out_features}, density={self.density:.3g}"
+
+
+def autocast_dtype(value: Tensor) -> torch.dtype | None:
+    """What autocast makes of a tensor, or None where it is off or leaves it alone, as float64 and complex numbers.
+
+    Example:
+        >>> with torch.autocast("cpu"):
+        ...     autocast_dtype(torch.zeros(1)), autocast_dtype(torch.zeros(1, dtype=torch.float64))
+        (torch.bfloat16, None)
+    """
+    kind = value.device.type
+    if kind == "meta" or value.is_complex() or value.dtype == torch.float64 or not torch.is_autocast_enabled(kind):
+        return None
+    return torch.get_autocast_dtype(kind)
 
 
 def check_matrix(matrix: Tensor) -> None:

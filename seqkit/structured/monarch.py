@@ -13,7 +13,7 @@ from seqkit.checks import check_positive_int
 from seqkit.kernels.backend import check_values
 from seqkit.kernels.monarch import monarch
 from seqkit.structured.blocks import cut, near_divisor, ranks
-from seqkit.structured.matrix import StructuredMatrix
+from seqkit.structured.matrix import StructuredMatrix, autocast_dtype
 from seqkit.structured.monarch_fit import fit_monarch
 from seqkit.structured.monarch_weighed import weighed_corner
 from seqkit.structured.parameters import draw, parameter
@@ -113,8 +113,8 @@ class Monarch(StructuredMatrix):
         """Pads, applies the stages and cuts."""
         digits_in, digits_out = self.digits
         factors: list[Tensor] = list(self.factors)
-        if torch.is_autocast_enabled(x.device.type):
-            narrow = torch.get_autocast_dtype(x.device.type)
+        narrow = autocast_dtype(factors[0])
+        if narrow is not None:
             x, factors = x.to(narrow), [weight.to(narrow) for weight in factors]
         missing = math.prod(digits_in) - self.in_features
         if missing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from seqkit.checks import check_positive_int
 from seqkit.structured.covariance import steadied
-from seqkit.structured.matrix import StructuredMatrix
+from seqkit.structured.matrix import StructuredMatrix, autocast_dtype
 from seqkit.structured.parameters import draw, parameter
 from seqkit.structured.pixelfly_fit import fit_low_rank_outside
 from seqkit.structured.pixelfly_mask import butterfly_mask, check_factors, neighbours
@@ -100,6 +101,18 @@ class Pixelfly(StructuredMatrix):
         self.register_buffer("columns", neighbours(self.n_blocks, self.n_factors, device), persistent=False)
         self.reset_parameters()
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Pixelfly:
+        """Makes the table anew where `to_empty` or a move left it: it is no part of the weights that are loaded."""
+        super()._apply(fn, recurse)
+        self.columns = neighbours(self.n_blocks, self.n_factors, self.blocks.device)
+        return self
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        """Brings the table to where the weights are, also where they were assigned to a layer on the device meta."""
+        super()._load_from_state_dict(*args)
+        if self.columns.device != self.blocks.device:
+            self.columns = neighbours(self.n_blocks, self.n_factors, self.blocks.device)
+
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Uniform blocks and factors; with g = 1/2 each term gives a row half of the variance that `nn.Linear` does."""
@@ -114,8 +127,8 @@ class Pixelfly(StructuredMatrix):
     def multiply(self, x: Tensor) -> Tensor:
         """Pads, multiplies by the kept blocks, cuts, and adds the low rank."""
         blocks: Tensor = self.blocks
-        if torch.is_autocast_enabled(x.device.type):
-            narrow = torch.get_autocast_dtype(x.device.type)
+        narrow = autocast_dtype(blocks)
+        if narrow is not None:
             x, blocks = x.to(narrow), blocks.to(narrow)
         missing = self.n_blocks * self.block_shape[1] - self.in_features
         rows = nn.functional.pad(x, (0, missing)) if missing else x.contiguous()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqkit.kernels.backend import transformed
 from seqkit.kernels.block_product import block_product
 from seqkit.kernels.block_product.cpu import GROUP, gather, rows_of, transposed
 
@@ -15,12 +16,10 @@ __all__ = ["flat_product"]
 
 
 class FlatProduct(torch.autograd.Function):
-    """y = x W^T with W of kept blocks, as a function that torch maps over batches and differentiates as often as asked.
+    """y = x W^T with W of kept blocks, as a function that autograd differentiates as often as asked.
 
     dW = g gather(x)^H for the kept blocks only,   dx = W^H g: the same product with the transposed blocks
     """
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, blocks: Tensor, columns: Tensor) -> Tensor:
@@ -38,7 +37,7 @@ class FlatProduct(torch.autograd.Function):
         if ctx.needs_input_grad[0]:  # each column of the table is its own inverse
             dx = rows_of(torch.bmm(transposed(blocks, columns, columns), gather(grad, columns)))
         if ctx.needs_input_grad[1]:
-            features = grad.view(grad.shape[0], blocks.shape[0], -1).permute(1, 2, 0)  # nb, p, B
+            features = grad.view(grad.shape[0], *blocks.shape[:2]).permute(1, 2, 0)  # nb, p, B
             dw = torch.bmm(features, gather(x, columns).mH.resolve_conj())
         return dx, dw, None
 
@@ -62,7 +61,8 @@ def flat_product(x: Tensor, blocks: Tensor, columns: Tensor) -> Tensor:
         >>> flat_product(torch.ones(1, 8), torch.ones(4, 3, 4), neighbours(4, 1)).shape
         torch.Size([1, 12])
     """
-    if torch.compiler.is_compiling():  # plain operations, rows first: any number of rows, and derived by the compiler
+    if torch.compiler.is_compiling() or transformed():
+        # Plain operations, rows first: any number of rows, and derived by the compiler or torch.func.
         n_rows, (n_blocks, height, kept) = x.shape[0], blocks.shape
         parts = x.view(n_rows, n_blocks, x.shape[1] // n_blocks).index_select(1, columns.flatten())
         y = torch.bmm(parts.view(n_rows, n_blocks, kept).transpose(0, 1), blocks.mT)

@@ -488,3 +488,12 @@ def test_gaps_are_no_steps_on_every_path(rule, path, monkeypatch):
     monkeypatch.setenv("SEQKIT_BACKEND", path)
     for got, known in zip(run(), want, strict=True):
         torch.testing.assert_close(got, known, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("measure", ["legs", "legt"])
+def test_a_memory_of_the_device_meta_gets_its_matrices(measure):
+    memory = HiPPOMemory(6, measure, window=None if measure == "legs" else 9.0)
+    u = torch.randn(2, 20, 1, dtype=torch.float64)
+    with torch.device("meta"):
+        built = HiPPOMemory(6, measure, window=None if measure == "legs" else 9.0)
+    torch.testing.assert_close(built.to_empty(device="cpu").project(u), memory.project(u))
