@@ -17,7 +17,7 @@ from seqkit.streaming import Stream
 from seqkit.streaming.torch_engine import TorchEngine
 
 if TYPE_CHECKING:
-    from seqkit.estimators.feature_learner import FeatureMap
+    from seqkit.estimators.feature_map import FeatureMap
 
 __all__ = ["FeatureEngine", "FeatureStream"]
 

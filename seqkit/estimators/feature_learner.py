@@ -4,168 +4,29 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from seqkit.checks import check_positive, check_positive_int
 from seqkit.datasets.rows import Array
-from seqkit.datasets.series import SeriesSet
 from seqkit.estimators.base import SklearnBridge, TellsRate, seed_of, threads
 from seqkit.estimators.engines import OneClassEngine, check_engine
 from seqkit.estimators.feature_engine import FeatureEngine, FeatureStream
-from seqkit.estimators.filters import draw_filters, draw_thresholds, feature_names, statistics
+from seqkit.estimators.feature_map import FeatureMap, prepare
+from seqkit.estimators.filters import feature_names, statistics
+from seqkit.estimators.frame_check import ChecksFrames
 from seqkit.estimators.panel import panel_to_series
 from seqkit.estimators.ridge import Ridge, fit_ridge
-from seqkit.kernels.state_features import Filters, state_features
 from seqkit.streaming import Engine
 
-__all__ = ["ALPHAS", "FeatureEstimator", "FeatureMap", "prepare"]
+__all__ = ["ALPHAS", "FeatureEstimator"]
 
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(-3, 4, 12))
 """Penalties that are tried unless others are given."""
-FARTHEST = 3.0
-"""Deviations from the training mean at which a feature is held: a series far out must not be far out in thousands."""
-AT_ONCE = 2**24
-"""Values of padded series held at a time."""
 
 
-@dataclass(eq=False)
-class FeatureMap:
-    """From series to features, as fixed by the training series.
-
-    Args:
-        filters: The bank, its fields as arrays.
-        thresholds: Levels, (F, T).
-        n_statistics: How many of the statistics of `state_features` are features: the first ones.
-        mean: Mean of each channel, (C,).
-        scale: Deviation of each channel, (C,).
-        sample_rate: Samples per second of the training series (Hz), or None without a unit of time.
-        middle: Mean of each feature, (P,).
-        spread: Deviation of each feature, (P,).
-
-    Example:
-        >>> FeatureMap.__name__
-        'FeatureMap'
-    """
-
-    filters: tuple[Array, ...]
-    thresholds: Array
-    n_statistics: int
-    mean: Array
-    scale: Array
-    sample_rate: float | None
-    middle: Array
-    spread: Array
-
-    @property
-    def bank(self) -> Filters:
-        """The filters."""
-        return Filters(*(torch.from_numpy(field) for field in self.filters))
-
-    def features(self, series: SeriesSet) -> Array:
-        """Standardised features of series, (n, P)."""
-        return self.standardised(self.raw(series))
-
-    def raw(self, series: SeriesSet) -> Array:
-        """Features of series, (n, P), float64."""
-        if series.n_channels != len(self.mean):
-            raise ValueError(
-                f"{series.origin} has {series.n_channels} channels, and the estimator was trained on {len(self.mean)} "
-                "channels; give the same ones in the same order"
-            )
-        bank, thresholds = self.bank, torch.from_numpy(self.thresholds)
-        out, done = np.empty((len(series), len(self.middle))), 0
-        while done < len(series):
-            count = max(1, AT_ONCE // (int(series.lengths[done:].max()) * series.n_channels))
-            part = series.select(range(done, min(len(series), done + count)))
-            values, steps, lengths = self.padded(part)
-            found = state_features(values, bank, thresholds, steps=steps, lengths=lengths)
-            wanted = out[done : done + len(found)]
-            wanted.reshape(len(found), len(thresholds), -1)[:] = found.numpy()[..., : self.n_statistics]
-            done += count
-        return out
-
-    def standardised(self, raw: Array) -> Array:
-        """Features in units of their deviation, held at three of them; the mean where nothing was observed."""
-        out = (raw - self.middle) / self.spread
-        np.clip(out, -FARTHEST, FARTHEST, out=out)
-        out[np.isnan(out)] = 0.0
-        return out
-
-    def padded(self, series: SeriesSet) -> tuple[Tensor, float | Tensor, Tensor]:
-        """Standardised samples (B, L, C), steps in units of the training step, one or (B, L), and lengths."""
-        lengths = series.lengths
-        longest = int(lengths.max())
-        values = np.zeros((len(lengths), longest, series.n_channels), dtype=np.float32)
-        inside = np.arange(longest) < lengths[:, None]
-        values[inside] = self.scaled(np.concatenate(series.values))
-        steps: float | Tensor = self.step(series.sample_rate)
-        if series.timestamps is not None:
-            spans = np.ones(values.shape[:2])
-            for i, seconds in enumerate(series.timestamps):
-                spans[i, 1 : len(seconds)] = np.diff(np.asarray(seconds, dtype=np.float64)) * (self.sample_rate or 1.0)
-            steps = torch.from_numpy(spans)
-        return torch.from_numpy(values), steps, torch.from_numpy(lengths)
-
-    def scaled(self, values: Array) -> Array:
-        """Samples (L, C) in units of each channel's deviation, float32."""
-        return ((values - self.mean) / self.scale).astype(np.float32)
-
-    def step(self, sample_rate: float | None) -> float:
-        """Step of samples at a rate, in units of the training step."""
-        base = self.sample_rate or 1.0
-        return 1.0 if sample_rate is None else base / sample_rate
-
-
-def fit_map(series: SeriesSet, n_filters: int, n_thresholds: int, n_statistics: int, seed: int) -> FeatureMap:
-    """Draws the features for training series, all but what the features' own values fix."""
-    rng = np.random.default_rng(seed)
-    mean, scale = _moments(series)
-    filters = draw_filters(n_filters, series.n_channels, float(np.median(series.lengths)), rng)
-    fields = tuple(field.numpy() for field in filters)
-    n_features = n_filters * n_statistics
-    unit = np.zeros(n_features), np.ones(n_features)
-    found = FeatureMap(
-        fields, np.zeros((n_filters, 0), np.float32), n_statistics, mean, scale, series.sample_rate, *unit
-    )
-
-    def some(places: Array) -> tuple[Tensor, float | Tensor, Tensor]:
-        return found.padded(series.select(places.tolist()))
-
-    found.thresholds = draw_thresholds(filters, n_thresholds, some, len(series), rng).numpy()
-    return found
-
-
-def prepare(
-    series: SeriesSet, n_filters: int, n_thresholds: int, n_statistics: int, seed: int
-) -> tuple[FeatureMap, Array]:
-    """The map that training series fix, and their standardised features."""
-    found = fit_map(series, n_filters, n_thresholds, n_statistics, seed)
-    raw = found.raw(series)
-    found.middle = raw.mean(axis=0)
-    spread = raw.std(axis=0)
-    found.spread = np.where(spread > 1e-7 * np.abs(raw).max(axis=0), spread, 1.0)
-    return found, found.standardised(raw)
-
-
-def _moments(series: SeriesSet) -> tuple[Array, Array]:
-    """Mean and deviation of each channel over all observed samples; 0 and 1 for a channel without any."""
-    values = np.concatenate(series.values).astype(np.float64)
-    seen = ~np.isnan(values)
-    count = np.maximum(seen.sum(axis=0), 1)
-    values[~seen] = 0.0
-    mean = values.sum(axis=0) / count
-    values -= mean
-    values[~seen] = 0.0
-    scale = np.sqrt(np.square(values, out=values).sum(axis=0) / count)
-    return mean, np.where(scale > 1e-6 * np.abs(mean), scale, 1.0)
-
-
-class FeatureEstimator(SklearnBridge, TellsRate):
+class FeatureEstimator(SklearnBridge, TellsRate, ChecksFrames):
     """Fits a ridge model to features of a panel; comes before a base class of sktime.
 
     Example:
@@ -176,6 +37,7 @@ class FeatureEstimator(SklearnBridge, TellsRate):
 
     map_: FeatureMap
     ridge_: Ridge
+    _logs = False  # whether signed logarithms are features too
 
     def _learn(self, X: Any, targets: Array, weight: Array | None) -> None:
         """Fits map and model to targets (n, K)."""
@@ -187,7 +49,9 @@ class FeatureEstimator(SklearnBridge, TellsRate):
         seed = seed_of(own.random_state)
         series = panel_to_series(X, sample_rate=own.sample_rate, told=True)
         with threads(own.n_jobs):
-            self.map_, features = prepare(series, n_filters, n_thresholds, self._n_statistics(n_thresholds), seed)
+            self.map_, features = prepare(
+                series, n_filters, n_thresholds, self._n_statistics(n_thresholds), seed, logs=self._logs
+            )
             drawn = time.perf_counter()
             self.ridge_ = fit_ridge(features, targets, alphas, weight)
         self.alpha_ = self.ridge_.alpha
@@ -237,8 +101,12 @@ class FeatureEstimator(SklearnBridge, TellsRate):
     def feature_names_(self) -> Array:
         """Name of each feature: filter, memory in training steps, stages, input, statistic."""
         self._check_single()
-        names = statistics(self.map_.thresholds.shape[1])
-        return feature_names(self.map_.bank, names[: self.map_.n_statistics])
+        names, n_thresholds = statistics(self.map_.thresholds.shape[1]), self.map_.thresholds.shape[1]
+        out = feature_names(self.map_.bank, names[: self.map_.n_statistics])
+        if self.map_.unit is None:
+            return out
+        logs = [f"log_{name}" for name in names[n_thresholds : self.map_.n_statistics]]
+        return np.concatenate([out, feature_names(self.map_.bank, logs)])
 
     def stream(self, sample_rate: float | None = None) -> FeatureStream:
         """The fitted model for one series as it comes in; `StreamPool(model)` takes many.

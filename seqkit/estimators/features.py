@@ -163,13 +163,15 @@ class HiPPOFeaturesClassifier(FeatureEstimator, BaseClassifier):  # type: ignore
 class HiPPOFeaturesRegressor(FeatureEstimator, BaseRegressor):  # type: ignore[misc] # sktime has no types
     """Predicts a number for each series by a ridge model on pooled outputs of fixed random state-space filters.
 
-        series -> standardise -> F random filters -> shares above T thresholds, maximum, mean, last -> ridge model
+        series -> standardise -> F random filters -> shares above T thresholds, maximum, mean, last, and
+            signed logarithms of the last three -> ridge model
 
     The filters are those of `HiPPOFeaturesClassifier`. Beside shares and maximum, the mean and the last output of each
-    filter are features: a number to predict may depend on the level of a series, not only on its shapes. Features are
-    held at three deviations from their mean, so that a series unlike all others is not extrapolated to. Takes every
-    panel of sktime's: series of unequal length, missing values (NaN is "not observed"), and times from the index, even
-    at another rate than in training, or uneven.
+    filter are features: a number to predict may depend on the level of a series, not only on its shapes. So are signed
+    logarithms of these, sign(x) log(1 + |x| / u) with u = 0.03 deviations: with them the model tells small outputs
+    apart. Features are held at three deviations from their mean, so that a series unlike all others is not extrapolated
+    to. Takes every panel of sktime's: series of unequal length, missing values (NaN is "not observed"), and times from
+    the index, even at another rate than in training, or uneven.
 
     Args:
         n_filters: Number of filters F; the loops take 32 of a kind at once, so that multiples of 256 are used best.
@@ -203,6 +205,7 @@ class HiPPOFeaturesRegressor(FeatureEstimator, BaseRegressor):  # type: ignore[m
     """
 
     _tags: ClassVar[dict[str, Any]] = dict(TAGS)
+    _logs = True
 
     def __init__(
         self,

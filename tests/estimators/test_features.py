@@ -12,9 +12,11 @@ from sklearn.base import clone
 from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.linear_model import RidgeClassifierCV
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sktime.datatypes import check_is_scitype
 
 from seqkit import StreamPool
 from seqkit.estimators import HiPPOFeaturesClassifier, HiPPOFeaturesRegressor
+from seqkit.estimators.panel import panel_to_series
 from seqkit.estimators.ridge import fit_ridge, probabilities, temperature_of
 from seqkit.kernels.state_features import cpu
 
@@ -99,7 +101,7 @@ def test_features_have_names_and_are_standardised(fitted) -> None:
     assert str(fitted.feature_names_[-1]).endswith("_maximum")
     assert np.abs(found).max() <= 3
     np.testing.assert_allclose(found.mean(axis=0), 0, atol=0.3)
-    assert len(HiPPOFeaturesRegressor(5, random_state=0).fit(X, np.arange(40.0)).feature_names_) == 5 * 7
+    assert len(HiPPOFeaturesRegressor(5, random_state=0).fit(X, np.arange(40.0)).feature_names_) == 5 * (7 + 3)
 
 
 def test_a_series_far_out_is_not_extrapolated_to() -> None:
@@ -144,6 +146,44 @@ def test_plain_torch_gives_the_same(fitted, monkeypatch: pytest.MonkeyPatch) -> 
     np.testing.assert_allclose(shares, fitted.predict_proba(X[:1])[0], atol=1e-5)
 
 
+def test_values_have_signed_logarithms_of_the_statistics_without_bounds() -> None:
+    X = np.random.default_rng(0).normal(size=(30, 1, 50)) * np.logspace(-1, 1, 30)[:, None, None]
+    model = HiPPOFeaturesRegressor(6, n_thresholds=3, random_state=0).fit(X, np.arange(30.0))
+    raw = model.map_.raw(panel_to_series(X)).reshape(30, 6, 6)[:, :, 3:].reshape(30, 18)
+    bent = np.sign(raw) * np.log1p(np.abs(raw) / (0.03 * raw.std(axis=0)))
+    wanted = np.clip((bent - bent.mean(axis=0)) / bent.std(axis=0), -3, 3)
+    assert np.allclose(model.features(X)[:, 36:], wanted, atol=1e-9)
+    assert model.feature_names_[36].endswith("_log_maximum")
+    assert model.feature_names_[-1].endswith("_log_last")
+
+
+def test_plain_frames_are_checked_as_sktime_checks_them() -> None:
+    model = HiPPOFeaturesClassifier()
+    numbers = np.arange(12.0).reshape(6, 2)
+    gap = numbers.copy()
+    gap[2, 0] = np.nan
+    for arrays in ([numbers, numbers[:3]], [numbers, gap], [numbers[:, :1], gap[:, :1]], [numbers.astype(int)] * 2):
+        frames = [pd.DataFrame(one) for one in arrays]
+        found = model._check_input(frames, np.array(["a", "b"]), 1, model.METADATA_REQ_IN_CHECKS)
+        asked = check_is_scitype(frames, "Panel", return_metadata=model.METADATA_REQ_IN_CHECKS)[2]
+        assert found == {name: bool(value) if isinstance(value, np.bool_) else value for name, value in asked.items()}
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        pd.DataFrame([[1.0, 2.0]], columns=["a", "a"]),
+        pd.DataFrame([["x", 2.0]], columns=["a", "b"]),
+        pd.DataFrame({"a": [1.0, 2.0], "b": [1.0, 2.0]}, index=[1, 0]),
+    ],
+    ids=["columns alike", "text", "times that fall"],
+)
+def test_frames_that_are_not_plain_are_left_to_sktime(second: pd.DataFrame) -> None:
+    first = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    with pytest.raises((TypeError, ValueError)):
+        HiPPOFeaturesClassifier(5, random_state=0).fit([first, second], np.array(["a", "b"]))
+
+
 def test_a_stream_has_the_features_of_the_series_so_far(fitted) -> None:
     X, _ = waves(n=2)
     stream = fitted.stream()
@@ -166,7 +206,7 @@ def test_streams_side_by_side_are_streams_alone() -> None:
         np.testing.assert_allclose(values, each, atol=1e-9)
     assert values.shape == (3, 1)
     assert together.predict(2) == values[2, 0]
-    assert alone[0].features.shape == (40 * 7,)
+    assert alone[0].features.shape == (40 * 10,)
 
 
 def test_a_stream_that_has_observed_nothing_predicts_the_mean(fitted) -> None:
