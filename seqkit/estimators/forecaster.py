@@ -11,14 +11,14 @@ import numpy as np
 from sktime.forecasting.base import BaseForecaster
 
 from seqkit.checks import check_choice, check_positive, check_positive_int
-from seqkit.datasets.rows import Array
 from seqkit.estimators.base import SklearnBridge, seed_of, threads
 from seqkit.estimators.engines import check_engine
 from seqkit.estimators.forecast_engine import ForecastEngine, ForecastStream
+from seqkit.estimators.forecast_frames import joined, stacked, values_at
 from seqkit.estimators.forecast_learning import continue_forecast, learn_forecast
 from seqkit.estimators.forecast_manner import ForecastManner
 from seqkit.estimators.forecast_sizes import choose_season, choose_window
-from seqkit.estimators.forecast_windows import Origins, Scaling
+from seqkit.estimators.forecast_windows import Scaling
 from seqkit.estimators.past import Past, pasts_of
 from seqkit.estimators.sizes import AUTO
 from seqkit.streaming.snapshot import Progress, pack
@@ -227,7 +227,7 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
 
     def _update(self, y: Any, X: Any = None, update_params: bool = True) -> LSSLForecaster:
         began = time.monotonic()
-        y, X = (_joined(old, new) for old, new in zip(self._frames, (y, X), strict=True))
+        y, X = (joined(old, new) for old, new in zip(self._frames, (y, X), strict=True))
         self._pasts, self._frames = pasts_of(y, X), (y, X)
         for past in self._pasts:
             self._scalings.setdefault(past.key, Scaling.of(past, past.length))
@@ -302,7 +302,7 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
             # Of a single series sktime knows the end, and its step where one sample does not tell it.
             end = past.index[-1:] if past.key else self._cutoff
             steps = np.asarray(fh.to_relative(end).to_numpy(), dtype=np.int64)
-            values = self._values(past, X, steps, alphas)
+            values = values_at(self.model_, past, self._scalings[past.key], X, steps, alphas)
             parts.append(pd.DataFrame(values, index=fh.to_absolute_index(end)))
             keys.append(past.key)
         columns = self._frames[0].columns
@@ -310,35 +310,7 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
             columns = pd.MultiIndex.from_tuples([(name, alpha) for name in self._names() for alpha in alphas])
         for part in parts:
             part.columns = columns
-        if keys == [()]:
-            return parts[0]
-        rows = [(*key, t) for key, part in zip(keys, parts, strict=True) for t in part.index]
-        index = pd.MultiIndex.from_tuples(rows, names=self._frames[0].index.names)
-        return pd.concat(parts).set_axis(index)
-
-    def _values(self, past: Past, X: Any, steps: Array, alphas: list[float | None]) -> Array:
-        """Forecasts or quantiles of one series, (steps, columns)."""
-        made, horizon = self.model_, self.model_.sizes.horizon
-        if len(steps) and int(steps.max()) > horizon:
-            raise ValueError(
-                f"step {steps.max()} lies beyond the horizon of {horizon} that the model was fitted for; fit with an "
-                "`fh` or a `horizon` that reaches it"
-            )
-        # A step ahead is forecast from the end; one within the series from the sample before it.
-        known = np.where(steps > 0, past.length, np.maximum(past.length - 1 + steps, 0))
-        places = np.where(steps > 0, steps - 1, 0)
-        starts, which = np.unique(known, return_inverse=True)
-        origins = Origins(np.zeros(len(starts), dtype=np.int64), starts)
-        windows = made.windows([past], [self._scalings[past.key]], origins, [past.ahead(X, horizon)])
-        forecasts = made(windows)
-        columns = []
-        for k in range(past.y.shape[1]):
-            centre, unit = windows.centre[which, k], windows.scale[which, k]
-            middle = forecasts[which, places, k]
-            for alpha in alphas:
-                away = 0.0 if alpha is None else made.away(windows, alpha)[which, places, k]
-                columns.append(centre + unit * middle + away)
-        return np.stack(columns, axis=1)
+        return stacked(parts, keys, self._frames[0].index.names)
 
     def _names(self) -> list[Any]:
         """Names of the channels as sktime has them in the columns of quantiles."""
@@ -398,11 +370,3 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
                 **small,
             },
         ]
-
-
-def _joined(old: Any, new: Any) -> Any:
-    """Both frames in order of time; of what is in both the new one."""
-    if old is None or new is None:
-        return new if old is None else old
-    both = new.combine_first(old)
-    return both[old.columns]
