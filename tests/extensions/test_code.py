@@ -7,17 +7,6 @@ import pytest
 from seqkit.extensions import import_code, origin_of, records_of
 
 
-@pytest.fixture
-def mine(tmp_path, monkeypatch):
-    """A folder of one's own; Python's path and its modules are as before at the end."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr("seqkit.extensions.code._GIVEN", {})
-    before = set(sys.modules)
-    yield tmp_path
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
-
-
 def write(folder, name, text):
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,21 +121,7 @@ def test_a_text_file_and_a_folder_are_refused(mine):
 REGISTERS = "from seqkit.nn import GRU, register_mixer\n@register_mixer({name!r})\nclass Own(GRU):\n    pass\n"
 
 
-@pytest.fixture
-def no_names_left(monkeypatch):
-    """What a test registers is forgotten at its end."""
-    from seqkit.models.config import PRESETS
-    from seqkit.nn.mixer import _MIXERS
-
-    monkeypatch.setattr(_MIXERS, "_classes", dict(_MIXERS._classes))
-    monkeypatch.setattr("seqkit.extensions.origins._CLAIMS", {})
-    before = dict(PRESETS)
-    yield
-    PRESETS.clear()
-    PRESETS.update(before)
-
-
-def test_names_come_from_what_was_asked_for_however_it_is_spread(mine, no_names_left):
+def test_names_come_from_what_was_asked_for_however_it_is_spread(mine, names):
     import hashlib
 
     from seqkit.models import register_model
@@ -166,7 +141,7 @@ def test_names_come_from_what_was_asked_for_however_it_is_spread(mine, no_names_
     ]
 
 
-def test_a_plain_import_is_remembered_as_the_file_that_it_is(mine, no_names_left, monkeypatch):
+def test_a_plain_import_is_remembered_as_the_file_that_it_is(mine, names, monkeypatch):
     path = write(mine, "own_plain.py", REGISTERS.format(name="plain_gru"))
     monkeypatch.syspath_prepend(str(mine))
     import own_plain  # noqa: F401
