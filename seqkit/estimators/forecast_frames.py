@@ -57,7 +57,7 @@ def values_at(
     return np.stack(columns, axis=1)
 
 
-def stacked(parts: Sequence[Any], keys: Sequence[tuple[Any, ...]], names: Sequence[Any]) -> Any:
+def stacked(parts: Sequence[Any], keys: Sequence[tuple[Any, ...]], names: Any) -> Any:
     """The frames of several series as one, with their keys in front of the times; that of a series without a key."""
     import pandas as pd  # noqa: PLC0415
 
