@@ -36,8 +36,9 @@ PLACEHOLDERS = {
     **{"INPUT": "new.csv", "MODEL": "s4d", "K": "2", "HZ": "50", "FILE": "states", "FOLDER": "folder"},
 }
 DATA_FILES = (".csv", ".parquet", ".npz", ".ts", ".wav", ".jsonl")
-# What `--import bells.py` finds: the mixer of docs/new_mixer.md by its name and option; every command has a new folder.
-OWN_MODEL = """
+# What `--import` finds: names and options as on the page that shows the file; every command has a new folder.
+OWN_FILES = {
+    "bells.py": """
 from seqkit.models import register_model
 from seqkit.nn import GRU, mixer_names, register_mixer
 
@@ -49,7 +50,19 @@ if "bells" not in mixer_names():
             super().__init__(d_model)
 
     register_model("bells", mixer="bells")
-"""
+""",
+    "tides.py": """
+from seqkit.datasets import register_source, source_names
+from seqkit.datasets.adding import Adding
+
+if "tides" not in source_names():
+
+    @register_source("tides")
+    class Tides(Adding):
+        def __init__(self, *, days=30):
+            super().__init__(size=days)
+""",
+}
 
 
 class StartsWork(Exception):  # noqa: N818 - the good end of a trial
@@ -144,8 +157,8 @@ def stand_ins(words: list[str]) -> Iterator[None]:
             path = Path(word)
             if path.parts[:1] in (("recipes",), ("examples",), ("benchmarks",)) or path.is_absolute():
                 continue
-            if path.name == "bells.py":
-                path.write_text(OWN_MODEL, encoding="utf-8")
+            if path.name in OWN_FILES:
+                path.write_text(OWN_FILES[path.name], encoding="utf-8")
             elif path.suffix in DATA_FILES and "=" not in word:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch()
