@@ -16,10 +16,11 @@ import math
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -66,7 +67,7 @@ class Case(NamedTuple):
     data: str
     teacher: dict[str, Any]
     student: dict[str, Any]
-    both: dict[str, Any] = {}
+    both: Mapping[str, Any] = MappingProxyType({})
     words: str = ""
 
 
@@ -198,7 +199,8 @@ def page(rows: list[dict[str, Any]]) -> str:
         f"{100 * WRONG:.0f} % of the training labels are wrong, in the validation part too; test labels are right. "
         f"Teacher: {MEMBERS} LSSL models, their probabilities averaged; student: one layer of S4D that learns by "
         f"cross-entropy from its answer after every sample. {FOLDS} folds. plain: the teacher saw every label. "
-        "crossfit: it did not. both: crossfit with corrections of the weight c; chosen: by the validation part's "
+        "crossfit: it did not. corrected: plain with corrections. both: crossfit with corrections of the weight c; chosen: by the validation "
+        "part's "
         "labels, wrong ones included, the smallest of 0, "
         + ", ".join(f"{c:g}" for c in WEIGHTS)
         + " and infinity (labels alone) within one standard error. Mean ± half of the 95 % interval over seeds of "
@@ -212,16 +214,21 @@ def page(rows: list[dict[str, Any]]) -> str:
         mine = [row for row in mine if row["seed"] in seeds]
         teacher = [row for row in mine if row["method"] == "teacher"]
         size = next(row["parameters"] for row in mine if row["method"] == "plain")
+        streams = [row["stream"] for row in mine if "stream" in row]
         meter = [mean_and_interval([row[key] for row in teacher])[0] for key in ("seen", "unseen")]
         lines += [
             "",
             f"## {name}",
             "",
-            f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
-            + (f", {SETS[name].series} training series" if SETS[name].series else "")
-            + f". The student has {size:,} parameters, the ensemble {teacher[0]['parameters']:,}. Agreement of the "
-            f"teacher with the labels, wrong ones included: {meter[0]:.3f} on those that it saw, {meter[1]:.3f} out "
-            "of fold.",
+            f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}. {SETS[name].words}"
+            f"{' ' if SETS[name].words else ''}The student has {size:,} parameters, the ensemble "
+            f"{teacher[0]['parameters']:,}. Agreement of the teacher with the labels, wrong ones included: "
+            f"{meter[0]:.3f} on those that it saw, {meter[1]:.3f} out of fold."
+            + (
+                f" Sample after sample students give the same scores within {max(streams):.0e} of their size."
+                if streams
+                else ""
+            ),
             "",
             "| method | accuracy, % | gain on plain | log loss | after half, % | after a quarter, % |",
             "|---|---:|---:|---:|---:|---:|",

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["distill"]
 
+RESUMED = ("out", "resume", "offline", "import_", "json_")
+"""What may be said to a distillation that goes on."""
+
 
 def distill(
+    context: typer.Context,
     settings: Annotated[
         list[str] | None,
         typer.Argument(help="Settings key=value of the student; those of the teachers begin with teacher."),
@@ -71,8 +75,12 @@ def distill(
     values = parse_settings(settings or [])
     with resumable("continue with `seqkit distill --resume --out {}{}`"):
         if resume:
-            if data or teacher or student or config or values or overwrite or groups:
-                raise ValueError("a resumed distillation keeps its own configuration; give nothing but --out")
+            changed = [name for name in context.params if name not in RESUMED and _typed(context, name)]
+            if changed:
+                raise ValueError(
+                    "a resumed distillation keeps its own configuration; give nothing but --out, got "
+                    + ", ".join(name if name == "settings" else f"--{name}" for name in changed)
+                )
             result = train_distilled(out=out, resume=True, offline=offline)
         else:
             result = train_distilled(
@@ -99,6 +107,12 @@ def distill(
         as_json({"run": str(result.path), **result.summary})
     else:
         _show(result)
+
+
+def _typed(context: typer.Context, name: str) -> bool:
+    """Whether a person gave an option, be it the value that it has anyway."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _weight(text: str) -> float | str:

@@ -123,7 +123,7 @@ def distill(
         task: "classification" or "regression"; the teacher's if None.
         seed: Seed of folds, teachers and student.
         force: Whether corrections are allowed with a teacher that saw the labels.
-        progress: Called with the folds done and in all.
+        progress: Called with the folds done and in all, before each that is fitted and at the end.
 
     Returns:
         The student, with the teachers' values and the c that was chosen.

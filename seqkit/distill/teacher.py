@@ -102,7 +102,7 @@ class CrossFitTeacher:
             ids: Name of each sample; 0, 1, ... if None. Drawn folds depend on them.
             folder: Where each fold is kept as soon as it is there. A call that finds some goes on with the next;
                 estimators and data must be the same ones. None keeps nothing.
-            progress: Called with the number of folds done and in all, at the start and after each.
+            progress: Called with the number of folds done and in all, before each that is fitted and at the end.
 
         Raises:
             ValueError: numbers of samples that differ, labels where teachers predict values, a teacher that would see
@@ -131,11 +131,11 @@ class CrossFitTeacher:
         store.begin(names, folds, self.classes_, fingerprint(_content(X), y, self._described(), self.seed))
         self.teachers_ = [None] * folds.n_folds
         for k in range(folds.n_folds):
-            if progress is not None:
-                progress(k, folds.n_folds)
             if store.has(k):
                 store.read(k)  # a damaged file is found before hours of fitting
                 continue
+            if progress is not None:
+                progress(k, folds.n_folds)
             members = self.teachers_[k] = self._fit(take(X, folds.train[k]), y[folds.train[k]], k)
             inside = self._values(members, take(X, folds.train[k]))
             outside = inside if folds.in_sample else self._values(members, take(X, folds.members(k)))

@@ -88,6 +88,28 @@ class DistillConfig:
         """Whether the teacher labels what it was trained on."""
         return self.method in ("plain", "corrected")
 
+    def check_unchanged(self, asked: Mapping[str, Any]) -> None:
+        """Refuses values that were asked for beside resuming and are not those that are kept.
+
+        Args:
+            asked: Values by name; one that is the default counts as not asked for.
+
+        Raises:
+            ValueError: another value than the one kept.
+
+        Example:
+            >>> DistillConfig(teachers=({"estimator": "forest"},), folds=3).check_unchanged({"folds": 4})
+            Traceback (most recent call last):
+            ...
+            ValueError: a resumed distillation keeps its own `folds`, 3, got 4; leave it out
+        """
+        for name, value in asked.items():
+            kept = getattr(self, name)
+            if value != type(self).__dataclass_fields__[name].default and value != kept:
+                raise ValueError(
+                    f"a resumed distillation keeps its own `{name}`, {kept!r}, got {value!r}; leave it out"
+                )
+
     def write(self, folder: Path) -> None:
         """Writes distill.json."""
         values = {**asdict(self), "c": "infinity" if self.c == math.inf else self.c}

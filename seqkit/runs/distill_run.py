@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,21 +12,18 @@ import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor
-from torch.nn import functional as F
 
-from seqkit.datasets.batching import loader
-from seqkit.datasets.series import SeriesSet
 from seqkit.distill import C_GRID, CrossFitTeacher, Folds, OutOfFoldTargets, in_sample_fold, smallest_within_one_error
-from seqkit.files import write_whole
+from seqkit.distill.estimators import check_estimators
 from seqkit.models import SequenceModel
 from seqkit.models.config import get_preset
-from seqkit.nn import ValueHead
 from seqkit.runs.config import RunConfig
 from seqkit.runs.data import build_data_module, describe_data, keep_windows
+from seqkit.runs.distill_choice import losses_of, read_trials, write_trials
 from seqkit.runs.distill_config import DistillConfig
 from seqkit.runs.distill_data import TaughtDataModule, goals_of, series_folds, series_ids, truth_of
 from seqkit.runs.distill_task import DistillTask
-from seqkit.runs.distill_teacher import PanelTeacher, RunTeacher, fit_model
+from seqkit.runs.distill_teacher import PanelTeacher, RunTeacher, check_run, fit_model
 from seqkit.runs.folders import clear, folder_to_resume, folder_to_start
 from seqkit.runs.inference import measure, pick_device, run_model
 from seqkit.runs.result import TrainResult, read_result
@@ -37,9 +32,6 @@ from seqkit.runs.training import build_model, carry_out, say
 from seqkit.tasks.run_folder import RunFolder
 
 __all__ = ["train_distilled"]
-
-PARTS = ("targets", "seen", "labels", "plain")
-"""Folders inside that of a student: what teachers said out of fold and in sample, and two students to compare with."""
 
 
 def train_distilled(
@@ -118,8 +110,14 @@ def train_distilled(
     if resume:
         if data is not None or student is not None or config is not None or settings or len(objects) != len(given):
             raise ValueError("a resumed distillation keeps its own configuration; give nothing but its folder")
+        if overwrite:
+            raise ValueError("`overwrite` and `resume` exclude each other; choose whether to start anew or to go on")
         folder = folder_to_resume(out)
         plan, resolved = DistillConfig.read(folder.path), RunConfig.from_file(folder.config)
+        plan.check_unchanged(
+            {"method": method, "folds": folds, "members": members, "c": c, "loss": loss, "temperature": temperature,
+             "steps": steps, "compare": compare, "force": force, "groups": groups}
+        )  # fmt: skip
         if folder.is_finished:
             say(console, f"{folder.path} is finished, so there is nothing to resume")
             return read_result(folder)
@@ -145,8 +143,6 @@ def train_distilled(
     work = _Work(resolved, plan, module, folder, console, objects)
     say(console, describe_data(module))
     if not resume:  # only now, when everything that can be refused has been looked at
-        if (folder.path / "distill.json").is_file():
-            _clear(folder.path)
         clear(folder)
         plan.write(folder.path)
         folder.write_config(resolved.to_dict())
@@ -154,14 +150,6 @@ def train_distilled(
         return work.carry_out()
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(str(folder.path)) from stop
-
-
-def _clear(path: Path) -> None:
-    """Takes away what an earlier distillation left in its folder."""
-    for part in PARTS:
-        shutil.rmtree(path / part, ignore_errors=True)
-    for name in ("distill.json", "choice.json"):
-        (path / name).unlink(missing_ok=True)
 
 
 def _described(teacher: Any, student: RunConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,6 +173,10 @@ def _described(teacher: Any, student: RunConfig, settings: Mapping[str, Any]) ->
                 f"{folder.path} was trained on {what}, and a teacher needs the student's data; train another"
             )
         return {"run": str(folder.path.resolve())}
+    if isinstance(teacher, Path) or "/" in teacher:
+        raise FileNotFoundError(
+            f"{teacher} holds no run (no config.yaml); name the folder of a finished one, or a model"
+        )
     get_preset(str(teacher), "teacher")
     shared = {f"data.{key}": value for key, value in student.data.options.items()}
     where = student.data.path or student.data.name
@@ -215,6 +207,16 @@ class _Work:
         wanted = [one["estimator"] for one in plan.teachers if "estimator" in one]
         if [repr(PanelTeacher(one)) for one in objects] != wanted:
             raise ValueError(f"the estimators that teach must be given again to resume, {', '.join(wanted)}")
+        if self.objects and plan.method != "labels":
+            check_estimators(self.objects, "classification" if self.info.classes else "regression")
+        for one in plan.teachers:
+            if "run" in one:
+                check_run(one["run"], self.info, config.data.frame)
+        if plan.corrects and plan.c == "auto" and len(module.sets["val"]) < 2:
+            raise ValueError(
+                f"`c` must be a number where the validation part holds {len(module.sets['val'])} series, got 'auto'; "
+                "give c, or a larger share for validation"
+            )
         self.task = partial(DistillTask, loss=plan.loss, temperature=plan.temperature, steps=plan.steps)
         self.model = build_model(config, module)
         probe = self.task(self.model)  # settings that do not fit the model are refused before hours of teaching
@@ -281,7 +283,8 @@ class _Work:
             path = Path(told["run"])
             config = RunConfig.from_file(RunFolder(path).config)
             cut = [
-                (one.data.validation, one.data.test, one.data.train_series, one.seed) for one in (config, self.config)
+                (one.data.validation, one.data.test, one.data.train_series, one.data.frame, one.data.options, one.seed)
+                for one in (config, self.config)
             ]
             trained = path if in_sample and cut[0] == cut[1] else None
         else:
@@ -305,10 +308,7 @@ class _Work:
         """The weight of the correction, by the validation part's labels; each trial is kept as soon as it is there."""
         file, tried = self.folder.path / "choice.json", dict[str, list[float]]()
         if file.is_file():
-            try:
-                tried = dict(json.loads(file.read_text(encoding="utf-8")))
-            except ValueError as error:
-                raise ValueError(f"{file} is damaged ({error}); remove it, and c is chosen anew") from error
+            tried = read_trials(file, len(self.module.sets["val"]))
         for c in C_GRID:
             if repr(c) in tried:
                 continue
@@ -317,9 +317,8 @@ class _Work:
                 self.config, self.train, self.info, self.module.sets["val"], seed=self.config.seed, goals=goals,
                 make_task=partial(self.task, c=c),
             )  # fmt: skip
-            tried[repr(c)] = _losses(model, self.module.sets["val"], self.config)
-            text = json.dumps(tried) + "\n"
-            write_whole(file, _writer(text))
+            tried[repr(c)] = losses_of(model, self.module.sets["val"], self.config)
+            write_trials(file, tried)
         return smallest_within_one_error(np.array([tried[repr(c)] for c in C_GRID]))
 
     def report(
@@ -347,20 +346,3 @@ class _Work:
 def _labels_only(truth: np.ndarray[Any, Any]) -> Tensor:
     """Goals of a student without a teacher: the truth in the teacher's place, with the variance that nothing needs."""
     return torch.from_numpy(np.stack([truth, truth, np.ones_like(truth)], axis=1))
-
-
-def _losses(model: SequenceModel, series: SeriesSet, config: RunConfig) -> list[float]:
-    """Loss of each series on its label: cross-entropy, or the squared error in units of the target's deviation."""
-    outputs = run_model(
-        model, loader(series, model.info, batch_size=config.data.batch_size), device=config.training.device
-    )
-    assert outputs.target is not None  # the validation part has labels
-    if model.info.classes:
-        return [float(one) for one in F.cross_entropy(outputs.scores, outputs.target, reduction="none")]
-    assert isinstance(model.head, ValueHead)  # without classes the builder gives no other head
-    error = (outputs.scores - outputs.target.reshape(outputs.scores.shape)) / model.head.scale.cpu()
-    return [float(one) for one in error.square().mean(dim=-1)]
-
-
-def _writer(text: str) -> Callable[[Path], object]:
-    return lambda path: path.write_text(text, encoding="utf-8")

@@ -24,9 +24,10 @@ from seqkit.runs.config import RunConfig
 from seqkit.runs.fitting import fit_task
 from seqkit.runs.inference import run_model
 from seqkit.tasks.callbacks import History, SeededSteps
+from seqkit.tasks.run_folder import RunFolder
 from seqkit.tasks.task import SequenceTask
 
-__all__ = ["PanelTeacher", "RunTeacher", "answers", "as_panel", "fit_model"]
+__all__ = ["PanelTeacher", "RunTeacher", "answers", "as_panel", "check_run", "fit_model"]
 
 
 class RunTeacher:
@@ -230,3 +231,30 @@ def fit_model(
     if training.keep == "best":
         model.load_state_dict(history.best_weights)
     return model.cpu().eval()
+
+
+def check_run(path: str, info: DataInfo, frame: int = 1) -> None:
+    """Refuses a run whose data have become others since, before it is taken for a teacher.
+
+    Args:
+        path: Folder of the run.
+        info: What the student's data are.
+        frame: Samples in one of its steps; a run of other frames is trained anew on these, so it is not compared.
+
+    Raises:
+        FileNotFoundError: the run is gone.
+        ValueError: other channels, classes or values.
+    """
+    if not RunFolder(path).is_finished:
+        raise FileNotFoundError(f"{path} holds no finished run any more, and it teaches here; put it back")
+    if RunConfig.from_file(RunFolder(path).config).data.frame != frame:
+        return
+    theirs = load_model(path).info
+    for what, mine, other in (
+        *(("channels", info.n_channels, theirs.n_channels), ("classes", info.classes, theirs.classes)),
+        ("values to predict", info.n_targets, theirs.n_targets),
+    ):
+        if mine != other:
+            raise ValueError(
+                f"{path} was trained on data with other {what} ({other}) than the student's ({mine}); train it anew"
+            )

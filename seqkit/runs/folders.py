@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from seqkit.runs.config import RunConfig
@@ -82,6 +83,12 @@ def clear(folder: RunFolder) -> None:
         >>> [path.name for path in folder.path.iterdir()]
         ['notes.txt']
     """
+    if (folder.path / "distill.json").is_file():
+        # These folders are a distillation's own: what teachers said, and the students beside its own.
+        for part in ("targets", "seen", "labels", "plain"):
+            shutil.rmtree(folder.path / part, ignore_errors=True)
+        for name in ("choice.json", "distill.json"):
+            (folder.path / name).unlink(missing_ok=True)
     names = ["model.json", "model.safetensors", "curves.png", "confusion.png", "predictions.png"]
     # The summary goes first: without it nothing takes the rest for a finished run.
     for path in (folder.summary, folder.metrics, folder.checkpoint, *(folder.path / name for name in names)):

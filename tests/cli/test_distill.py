@@ -66,10 +66,12 @@ def test_groups_from_a_table(monkeypatch, capfd, data, tmp_path):
     [
         (["--teacher", "gru", "--c", "much"], "`c` must be a number, 0 or above, inf, or auto, got 'much'"),
         (["--teacher", "gruu"], "did you mean gru?"),
+        (["--teacher", "runs/gruu"], "runs/gruu holds no run (no config.yaml); name the folder"),
         ([], "`teacher` must name a model, a run or an estimator, got none"),
         (["--teacher", "gru", "--method", "corrected"], "choose method both, or force it"),
         (["--teacher", "gru", "teacher.colour=1"], "there is no key 'colour'"),
-        (["--resume", "--student", "s4d"], "give nothing but --out"),
+        (["--resume", "--student", "s4d"], "give nothing but --out, got --student"),
+        (["--resume", "--method", "both", "epochs=2"], "give nothing but --out, got --method, settings"),
     ],
 )
 def test_mistakes_end_in_one_sentence(monkeypatch, capfd, data, tmp_path, words, said):

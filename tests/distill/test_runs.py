@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,12 @@ from seqkit.distill import FoldStore
 from seqkit.models import load_model
 from seqkit.runs import RunConfig, predict, train, train_distilled
 from seqkit.runs import distill_run as module
+from seqkit.runs.distill_choice import read_trials, write_trials
 from seqkit.runs.distill_data import series_folds, truth_of
-from seqkit.runs.distill_teacher import PanelTeacher, RunTeacher, as_panel
+from seqkit.runs.distill_teacher import PanelTeacher, RunTeacher, as_panel, check_run
+from seqkit.runs.folders import clear
 from seqkit.streaming import Stream
+from seqkit.tasks.run_folder import RunFolder
 
 SMALL = {"epochs": 2, "d_model": 4, "n_layers": 1, "order": 4, "device": "cpu", "batch_size": 16}
 THEIRS = {"teacher.epochs": 2, "teacher.d_model": 4, "teacher.n_layers": 1}
@@ -235,3 +239,58 @@ def test_a_folder_is_overwritten_only_when_asked_for(whole, table, tmp_path):
     (copy / "distill.json").write_text("{")
     with pytest.raises(ValueError, match=r"distill\.json is damaged"):
         train_distilled(out=copy, resume=True, progress=False)
+
+
+def test_a_resumed_run_keeps_its_settings_and_says_so(whole):
+    for change, words in (
+        ({"folds": 3}, "a resumed distillation keeps its own `folds`, 2, got 3; leave it out"),
+        ({"method": "plain"}, "a resumed distillation keeps its own `method`, 'both', got 'plain'"),
+        ({"overwrite": True}, "`overwrite` and `resume` exclude each other"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            train_distilled(out=whole.path, resume=True, progress=False, **change)
+    assert train_distilled(out=whole.path, resume=True, progress=False, folds=2).metrics == whole.metrics
+
+
+def test_trials_that_are_damaged_are_refused(tmp_path):
+    file = tmp_path / "choice.json"
+    for text, words in (("{", "is damaged"), ('{"0.1": 3}', "is damaged"), ('{"0.1": [1.0]}', "each of 2 series")):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=words):
+            read_trials(file, 2)
+    write_trials(file, {"0.1": [1.0, 2.0], "inf": [0.5, 0.25]})
+    assert read_trials(file, 2) == {"0.1": [1.0, 2.0], "inf": [0.5, 0.25]}
+
+
+def test_estimators_without_what_the_data_need_are_refused_before_anything_is_written(table, tmp_path):
+    from sklearn.linear_model import LinearRegression
+    from sklearn.svm import LinearSVC
+
+    for data, teacher, words in (
+        ("classes", LinearSVC(), "must have fit and predict_proba to teach classes, got LinearSVC"),
+        ("values", LinearSVC(), "must predict values for a regression, got the classifier LinearSVC"),
+        ("classes", [Prior(), LinearRegression()], "to teach classes, got LinearRegression"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            distilled(table, tmp_path / "run", data=data, teacher=teacher)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_other_data_than_it_was_is_no_teacher(whole):
+    info = load_model(whole.path).info
+    for other, words in (
+        (replace(info, n_channels=3, channels=()), r"other channels \(2\) than the student's \(3\); train it anew"),
+        (replace(info, classes=("a", "b")), "other classes"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            check_run(str(whole.path), other)
+    check_run(str(whole.path), info)
+    with pytest.raises(FileNotFoundError, match="nowhere holds no finished run any more"):
+        check_run("nowhere", info)
+
+
+def test_a_training_over_a_distillation_leaves_nothing_of_it(whole, tmp_path):
+    copy = RunFolder(shutil.copytree(whole.path, tmp_path / "copy"))
+    (copy.path / "notes.txt").write_text("mine")
+    clear(copy)
+    assert {path.name for path in copy.path.iterdir()} <= {"notes.txt", "config.yaml", "checkpoints"}
