@@ -199,8 +199,8 @@ def page(rows: list[dict[str, Any]]) -> str:
         f"{100 * WRONG:.0f} % of the training labels are wrong, in the validation part too; test labels are right. "
         f"Teacher: {MEMBERS} LSSL models, their probabilities averaged; student: one layer of S4D that learns by "
         f"cross-entropy from its answer after every sample. {FOLDS} folds. plain: the teacher saw every label. "
-        "crossfit: it did not. corrected: plain with corrections. both: crossfit with corrections of the weight c; chosen: by the validation "
-        "part's "
+        "crossfit: it did not. corrected: plain with corrections. both: crossfit with corrections of the weight c; "
+        "chosen: by the validation part's "
         "labels, wrong ones included, the smallest of 0, "
         + ", ".join(f"{c:g}" for c in WEIGHTS)
         + " and infinity (labels alone) within one standard error. Mean ± half of the 95 % interval over seeds of "
