@@ -13,7 +13,7 @@ from seqkit.datasets.download import fetch
 from seqkit.datasets.overlap import recordings
 from seqkit.datasets.pooled import pooled_parts
 from seqkit.datasets.series import SeriesSet
-from seqkit.datasets.source import Source, data_root, pick_part
+from seqkit.datasets.source import Source, data_root, file_or_folder, pick_part
 from seqkit.datasets.ts import read_ts
 
 __all__ = ["BIDMC32", "SAMPLES_PER_SECOND"]
@@ -135,14 +135,12 @@ class BIDMC32(Source):
 
     def read(self, path: str | Path, split: str = "all") -> SeriesSet:
         """A .ts file of such windows, or a folder with the archive's two files, which is cut as the set is."""
-        path = Path(path)
+        path = file_or_folder(path)
         if path.is_dir():
             folder = self._find(path)
             if folder is None:
                 raise FileNotFoundError(f"{path} has no files BIDMC32{self.target}_TRAIN.ts and _TEST.ts")
             return pick_part(self._parts(folder), split, str(path))
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no file or folder {path}")
         return pick_part({"all": _windows(path)}, split, str(path))
 
     def _folder(self) -> Path:

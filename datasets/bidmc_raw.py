@@ -15,7 +15,7 @@ from seqkit.datasets.bidmc_windows import BREATHING, Windows
 from seqkit.datasets.download import fetch, not_there
 from seqkit.datasets.pooled import pooled_parts
 from seqkit.datasets.series import SeriesSet
-from seqkit.datasets.source import PARTS, Source, data_root, pick_part
+from seqkit.datasets.source import PARTS, Source, data_root, file_or_folder, pick_part
 
 __all__ = ["BIDMCRaw"]
 
@@ -157,14 +157,12 @@ class BIDMCRaw(Source):
 
     def read(self, path: str | Path, split: str = "all") -> SeriesSet:
         """A file NAME_Signals.csv, whose targets may be missing, or a folder of them, which is cut as the set is."""
-        path = Path(path)
+        path = file_or_folder(path)
         if path.is_dir():
             folder = self._find(path)
             if folder is None:
                 raise FileNotFoundError(f"{path} has no files bidmc_NN_Signals.csv")
             return pick_part(self._parts(folder), split, str(path))
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no file or folder {path}")
         recording = Recording(path)
         cuts = self.windows.cut(recording, labelled=self._has_target(recording))
         return pick_part({"all": self.windows.series(cuts, str(path))}, split, str(path))

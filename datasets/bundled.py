@@ -10,7 +10,7 @@ from typing import Any
 from seqkit.batch import DataInfo
 from seqkit.checks import missing_extra
 from seqkit.datasets.series import SeriesSet
-from seqkit.datasets.source import Source, pick_part
+from seqkit.datasets.source import Source, file_or_folder, pick_part
 from seqkit.datasets.ts import read_ts, ts_parts
 
 __all__ = ["Bundled", "Covid3Month", "Tecator", "bundled_folder", "package_folder", "read_parts"]
@@ -100,11 +100,9 @@ class Bundled(Source):
 
     def read(self, path: str | Path, split: str = "all") -> SeriesSet:
         """A .ts file of such series, or a folder with NAME_TRAIN.ts and NAME_TEST.ts."""
-        path = Path(path)
+        path = file_or_folder(path)
         if path.is_dir():
             return pick_part(read_parts(path, prefix=False, sample_rate=self.sample_rate), split, str(path))
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no file or folder {path}")
         series = read_ts(path)
         series.sample_rate = self.sample_rate
         return pick_part({"all": series}, split, str(path))

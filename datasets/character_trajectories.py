@@ -15,7 +15,7 @@ from seqkit.datasets.archives import read_member
 from seqkit.datasets.download import fetch
 from seqkit.datasets.sampling import Sampling
 from seqkit.datasets.series import Array, SeriesSet
-from seqkit.datasets.source import Source, data_root, first_file, pick_part
+from seqkit.datasets.source import Source, data_root, file_or_folder, first_file, pick_part
 from seqkit.files import write_whole
 
 __all__ = ["CharacterTrajectories"]
@@ -151,14 +151,12 @@ class CharacterTrajectories(Source):
 
     def read(self, path: str | Path, split: str = "all") -> SeriesSet:
         """A .mat file with `mixout` and `consts` or cells xNAME and yNAME (xtrain, ytrain), or a folder with one."""
-        path = Path(path)
+        path = file_or_folder(path)
         if path.is_dir():
             found = first_file([path], [WHOLE, SUBSET])
             if found is None:
                 raise FileNotFoundError(f"{path} has no file {WHOLE} or {SUBSET}; give the .mat file itself")
             path = found
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no file or folder {path}")
         return pick_part(_parts(path), split, str(path))
 
     def _folder(self) -> Path:

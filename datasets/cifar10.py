@@ -14,7 +14,7 @@ from seqkit.datasets.permutation import pixel_order
 from seqkit.datasets.pickled import read_pickled_batch
 from seqkit.datasets.pixels import pixel_rows, to_grey
 from seqkit.datasets.series import Array, SeriesSet
-from seqkit.datasets.source import Source, data_root, pick_part
+from seqkit.datasets.source import Source, data_root, file_or_folder, pick_part
 
 __all__ = ["CIFAR10"]
 
@@ -133,11 +133,9 @@ class CIFAR10(Source):
 
     def read(self, path: str | Path, split: str = "all") -> SeriesSet:
         """A batch file of either version, or a folder of them: cifar-10-batches-bin, cifar-10-batches-py, or above."""
-        path = Path(path)
+        path = file_or_folder(path)
         if path.is_file():
             return pick_part({"all": self._series([path], path, "")}, split, str(path))
-        if not path.is_dir():
-            raise FileNotFoundError(f"there is no file or folder {path}")
         below = [path, *(path / name for name in (_BINARY.folder, _PYTHON.folder))]
         for folder in [*below, *(path / "CIFAR10" / name for name in (_BINARY.folder, _PYTHON.folder))]:
             parts = self._parts(folder)

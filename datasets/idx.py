@@ -17,7 +17,7 @@ from seqkit.datasets.download import fetch
 from seqkit.datasets.permutation import pixel_order
 from seqkit.datasets.pixels import pixel_rows
 from seqkit.datasets.series import Array, SeriesSet
-from seqkit.datasets.source import Source, data_root, first_file, pick_part
+from seqkit.datasets.source import Source, data_root, file_or_folder, first_file, pick_part
 
 __all__ = ["PIXELS", "IdxFiles", "IdxImages", "read_idx"]
 
@@ -96,14 +96,12 @@ class IdxImages(Source):
 
     def read(self, path: str | Path, split: str = "all") -> SeriesSet:
         """A file of images, with its labels if their file lies beside it, or a folder with train-* and t10k-* files."""
-        path = Path(path)
+        path = file_or_folder(path)
         if path.is_file():
             if "labels" in path.name:
                 raise ValueError(f"{path} is the file of labels; give the file of images, or the folder of both")
             labels = first_file([path.parent], _spellings(_label_name(path.name)))
             return pick_part({"all": self._read(path, labels)}, split, str(path))
-        if not path.is_dir():
-            raise FileNotFoundError(f"there is no file or folder {path}")
         parts = {}
         for part, stem in _STEMS.items():
             images = first_file([*self._folders(path), path / "raw", path], _spellings(f"{stem}-images-idx3-ubyte"))

@@ -13,7 +13,7 @@ from seqkit.checks import check_choice
 from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.splits import cut_series
 
-__all__ = ["PARTS", "Source", "cache_root", "data_root", "first_file", "pick_part"]
+__all__ = ["PARTS", "Source", "cache_root", "data_root", "file_or_folder", "first_file", "pick_part"]
 
 PARTS = ("train", "val", "test")
 """Names of the parts of a data set, in the order in which they are joined."""
@@ -188,6 +188,18 @@ def first_file(folders: list[Path], names: list[str]) -> Path | None:
     """
     places = (folder / name for folder in folders for name in names)
     return next((place for place in places if place.is_file()), None)
+
+
+def file_or_folder(path: str | Path) -> Path:
+    """What a user wants to be read.
+
+    Raises:
+        FileNotFoundError: it is neither a file nor a folder.
+    """
+    path = Path(path)
+    if not (path.is_file() or path.is_dir()):
+        raise FileNotFoundError(f"there is no file or folder {path}")
+    return path
 
 
 def pick_part(parts: Mapping[str, SeriesSet], split: str, origin: str) -> SeriesSet:

@@ -12,7 +12,7 @@ from seqkit.datasets.archives import unpack
 from seqkit.datasets.clips import clip_series, visible_wavs
 from seqkit.datasets.download import fetch
 from seqkit.datasets.series import SeriesSet
-from seqkit.datasets.source import Source, data_root, pick_part
+from seqkit.datasets.source import Source, data_root, file_or_folder, pick_part
 from seqkit.datasets.speech_mfcc import HOP, N_MFCC, RATE, Mfcc, n_frames
 from seqkit.datasets.speech_splits import by_lists, by_paper
 
@@ -141,13 +141,11 @@ class SpeechCommands(Source):
 
     def read(self, path: str | Path, split: str = "all") -> SeriesSet:
         """A WAV file, a folder of them, or a folder with a folder of files for each word."""
-        path = Path(path)
+        path = file_or_folder(path)
         if path.is_file():
             word = path.resolve().parent.name
             target = [word] if word in self.words else None
             return pick_part({"all": self._series([path], target, str(path))}, split, str(path))
-        if not path.is_dir():
-            raise FileNotFoundError(f"there is no file or folder {path}")
         folder = self._find(path)
         if folder is not None:
             return pick_part(self._parts(folder), split, str(path))

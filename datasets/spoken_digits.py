@@ -12,7 +12,7 @@ from seqkit.datasets.archives import unpack
 from seqkit.datasets.clips import clip_series, visible_wavs
 from seqkit.datasets.download import fetch
 from seqkit.datasets.series import SeriesSet
-from seqkit.datasets.source import PARTS, Source, data_root, pick_part
+from seqkit.datasets.source import PARTS, Source, data_root, file_or_folder, pick_part
 
 __all__ = ["SpokenDigits"]
 
@@ -136,13 +136,11 @@ class SpokenDigits(Source):
 
     def read(self, path: str | Path, split: str = "all") -> SeriesSet:
         """A WAV file, or a folder of them; names like 7_theo_12.wav say digit, speaker and recording."""
-        path = Path(path)
+        path = file_or_folder(path)
         if path.is_file():
             name = _NAME.fullmatch(path.stem)
             series = clip_series([path], target=[name[1]] if name else None, origin=str(path))
             return pick_part({"all": series}, split, str(path))
-        if not path.is_dir():
-            raise FileNotFoundError(f"there is no file or folder {path}")
         folder = _find(path)
         if folder is not None:
             return pick_part(self._parts(folder), split, str(path))
