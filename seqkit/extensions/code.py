@@ -73,7 +73,7 @@ def _import_file(path: Path) -> ModuleType:
 def _imported_already(path: Path) -> ModuleType | None:
     """The module that this file already is, under whatever name, `__main__` included."""
     for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
+        file = getattr(module, "__dict__", {}).get("__file__")  # as it stands: some modules import more when asked
         if isinstance(file, str) and Path(file).name == path.name and Path(file).resolve() == path:
             return module
     return None
