@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,8 +20,9 @@ _MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
 class CsvLines(LineFormat):
     r"""One row a line, below a header; a row of answers for each, with a column `error`.
 
-    A column `stream` or `series` names the stream and `time` the time; `target` is not read, so that the table of a
-    training can be given. All other columns are the channels: by name where the model knows names, else in their order.
+    A column `stream` or `series` names the stream and `time` the time; `target` is not read, nor `time` by a model
+    without a notion of time, so that the table of a training can be given. All other columns are the channels: by name
+    where the model knows names, else in their order.
 
     Args:
         header: First line.
@@ -28,6 +30,9 @@ class CsvLines(LineFormat):
 
     Raises:
         ValueError: a column is missing, unknown or there twice.
+
+    Warns:
+        UserWarning: times are not read.
 
     Example:
         >>> form = CsvLines("stream,time,x", Fields(1, 1e38, channels=("x",), values=("0",)))
@@ -50,7 +55,9 @@ class CsvLines(LineFormat):
             raise ValueError("the header has both `stream` and `series`; leave one out")
         self._width = len(columns)
         self._stream = columns.index(names[0]) if names else None
-        self._time = columns.index("time") if "time" in columns else None
+        self._time = columns.index("time") if "time" in columns and not fields.timeless else None
+        if "time" in columns and fields.timeless:
+            warnings.warn(f"{fields.timeless} has no notion of time, so the column `time` is not read", stacklevel=2)
         self._places = _places([name for name in columns if name not in (*_STREAM, "time", *_UNREAD)], columns, fields)
         named = fields.values not in ((), ("0",))
         answers = [f"prediction {name}" for name in fields.values] if named else ["prediction"]

@@ -49,6 +49,7 @@ class Fields:
         channels: Names of the channels; empty where they have none.
         labels: Labels in the order of the probabilities; empty where it gives values.
         values: Names of the values that it gives; empty where it gives labels.
+        timeless: What to call a model without a notion of time, which takes no times; empty where it has one.
 
     Example:
         >>> from seqkit import HiPPOMemory
@@ -62,6 +63,7 @@ class Fields:
     channels: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
+    timeless: str = ""
 
     @classmethod
     def of(cls, engine: Engine, channels: Sequence[str] = (), targets: Sequence[str] = ()) -> Fields:
@@ -69,7 +71,8 @@ class Fields:
         labels = () if engine.classes is None else tuple(str(label) for label in engine.classes.tolist())
         numbers = () if labels else tuple(str(k) for k in range(math.prod(engine.output_shape)))
         largest = float(np.finfo(engine.sample_dtype).max)
-        return cls(engine.n_channels, largest, tuple(channels), labels, tuple(targets) or numbers)
+        timeless = "" if engine.uses_rate else engine.kind
+        return cls(engine.n_channels, largest, tuple(channels), labels, tuple(targets) or numbers, timeless)
 
 
 class LineFormat(ABC):

@@ -115,6 +115,7 @@ def test_a_search_goes_on_with_what_it_knows(bowl, tmp_path):
     again = tune("japanese_vowels", "gru", space=SPACE, trials=4, out=tmp_path, progress=False)
     assert again.trials == 4
     assert len(bowl.runs) == 4
+    assert len({one["dropout"] for one in bowl.runs}) == 4  # nothing is proposed twice, though the seed is the same
     tune("japanese_vowels", "gru", space=SPACE, trials=4, out=tmp_path, progress=False)
     assert len(bowl.runs) == 4
 
@@ -145,8 +146,15 @@ def test_another_search_in_the_folder_is_refused_or_cleared(bowl, tmp_path):
 
 def test_a_search_in_which_nothing_ends_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(Trial, "run", lambda self, watch, *, offline: "it diverged")
-    with pytest.raises(RuntimeError, match="no training"):
+    with pytest.raises(ChildProcessError, match="no training"):  # which the command shows as a sentence
         tune("japanese_vowels", "gru", space=SPACE, trials=2, out=tmp_path, progress=False)
+
+
+def test_data_that_cannot_be_used_are_said_before_anything_is_written(tmp_path):
+    (tmp_path / "one.csv").write_text("series,x,target\na,1,walk\n")
+    with pytest.raises(ValueError, match=r"one.csv has 1 series to train on; at least 3"):
+        tune(tmp_path / "one.csv", "gru", space=SPACE, trials=2, out=tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_losses_that_are_not_finite_are_the_worst(tmp_path):

@@ -372,6 +372,15 @@ def test_a_header_that_does_not_fit_ends_the_work(header, words):
         list(opened(form="csv").take([header]))
 
 
+def test_the_table_of_a_training_is_read_by_a_model_without_a_notion_of_time():
+    rows = ["series,time,x,y,target", "a,0.5,1,2,walk", "a,0.5,3,4,walk"]
+    with pytest.warns(UserWarning, match="gru.* has no notion of time, so the column `time` is not read"):
+        got = b"".join(opened("gru").take([row.encode() for row in rows])).decode().splitlines()
+    plain = opened("gru").take([b"series,x,y", b"a,1,2", b"a,3,4"])
+    assert got == b"".join(plain).decode().splitlines()
+    assert all(row.endswith(",") for row in got[1:])  # no error
+
+
 def test_channels_without_names_are_taken_in_their_order():
     form = CsvLines("b,a", Fields(2, 1e38))
     assert form.sample("1,2").rows == [[1.0, 2.0]]

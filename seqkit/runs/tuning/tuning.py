@@ -20,6 +20,7 @@ from seqkit.files import write_whole
 from seqkit.runs.comparison.budget import parse_duration
 from seqkit.runs.comparison.running import STOPPED
 from seqkit.runs.config import RunConfig
+from seqkit.runs.data import build_data_module
 from seqkit.runs.holding import held
 from seqkit.runs.result import TrainResult, read_result
 from seqkit.runs.tuning.report import write_report
@@ -99,7 +100,7 @@ def tune(
         FileExistsError: the folder holds a search for something else, or another process writes to it.
         ImportError: Optuna is not installed.
         KeyboardInterrupt: the user stopped it; its argument is the folder.
-        RuntimeError: no training came to its end.
+        ChildProcessError: no training came to its end; each has said why.
         ValueError: unknown names or keys, an empty space, or neither limit.
 
     Source: Akiba et al. 2019, Optuna (arXiv:1907.10902).
@@ -120,8 +121,9 @@ def tune(
         space = {key: one for key, one in usual_space(name).items() if key not in fixed}
     check_space(space, fixed)
     seconds = _limits(trials, time_limit)
-    for at in (0, -1):  # both ends of everything must be allowed, before anything is trained
-        RunConfig.build(data, model, settings={**fixed, **{key: _end(one, at) for key, one in space.items()}})
+    ends = [{**fixed, **{key: _end(one, at) for key, one in space.items()}} for at in (0, -1)]
+    least, _ = (RunConfig.build(data, model, settings=end) for end in ends)  # before anything is trained
+    build_data_module(least, offline=offline)
     folder = Path("tuning", f"{place}-{name}") if out is None else Path(out)
     request = {"data": str(base.data.path or base.data.name), "model": name, "settings": fixed,
                "space": {key: str(one) for key, one in space.items()}}  # fmt: skip
@@ -198,13 +200,12 @@ def _study(optuna: Any, folder: Path, seed: int) -> Any:
     """The search in a file of its own: a journal, to which a killed process has added whole lines."""
     journal = importlib.import_module("optuna.storages.journal")
     storage = optuna.storages.JournalStorage(journal.JournalFileBackend(str(folder / "study.jsonl")))
-    return optuna.create_study(
-        storage=storage,
-        study_name="seqkit",
-        load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTS),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTS, n_warmup_steps=1),
-    )
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTS, n_warmup_steps=1)
+    study = optuna.create_study(storage=storage, study_name="seqkit", load_if_exists=True, pruner=pruner)
+    # A search that goes on must not propose once more what the same seed proposed at its start.
+    known = len(study.get_trials(deepcopy=False))
+    study.sampler = optuna.samplers.TPESampler(seed=seed + 10_007 * known, n_startup_trials=STARTS)
+    return study
 
 
 def _take_up(optuna: Any, study: Any) -> None:
@@ -281,7 +282,7 @@ def _finish(
     done = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     done = [trial for trial in done if trial.value is not None and math.isfinite(trial.value)]
     if not done:
-        raise RuntimeError(
+        raise ChildProcessError(
             f"no training of the search in {folder} came to its end; give it more time, or fewer epochs a training"
         )
     best = min(done, key=lambda trial: float(trial.value))
