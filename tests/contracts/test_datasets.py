@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from seqkit.batch import Batch
-from seqkit.datasets import SeriesDataModule, Source, encode_targets, get_source, source_names
+from seqkit.datasets import SeriesDataModule, SeriesSet, Source, encode_targets, get_source, source_names
 
 TWINS = Path(__file__).parent.parent / "fake" / "twins.py"
 
@@ -201,6 +201,11 @@ def build(case: Case, seed: int = 0, **options: Any) -> SeriesDataModule:
 
 
 @pytest.fixture(scope="module")
+def loaded(case: Case) -> dict[str, SeriesSet]:
+    return case.source().load()
+
+
+@pytest.fixture(scope="module")
 def module(case: Case) -> SeriesDataModule:
     return build(case)
 
@@ -209,8 +214,7 @@ def names(module: SeriesDataModule) -> dict[str, list[str]]:
     return {part: series.names for part, series in module.sets.items()}
 
 
-def test_parts_have_their_sizes(case: Case, module: SeriesDataModule) -> None:
-    loaded = case.source().load()
+def test_parts_have_their_sizes(loaded: dict[str, SeriesSet], module: SeriesDataModule) -> None:
     sizes = {part: len(series) for part, series in module.sets.items()}
     assert set(sizes) == {"train", "val", "test"}
     assert sum(sizes.values()) == sum(len(series) for series in loaded.values())
@@ -226,15 +230,14 @@ def test_parts_have_their_sizes(case: Case, module: SeriesDataModule) -> None:
         assert sizes["val"] == round(0.2 * (rest - sizes["test"]))
 
 
-def test_no_series_is_in_two_parts(case: Case, module: SeriesDataModule) -> None:
-    if "val" in case.source().load():
+def test_no_series_is_in_two_parts(loaded: dict[str, SeriesSet], module: SeriesDataModule) -> None:
+    if "val" in loaded:
         pytest.skip("the parts are files of their own, each with its own names")
     every = [name for part in names(module).values() for name in part]
     assert len(every) == len(set(every))
 
 
-def test_cuts_keep_the_classes(case: Case, module: SeriesDataModule) -> None:
-    loaded = case.source().load()
+def test_cuts_keep_the_classes(loaded: dict[str, SeriesSet], module: SeriesDataModule) -> None:
     if module.info.task != "classification" or "val" in loaded:
         pytest.skip("not cut by class")
     before = Counter(loaded["train" if "train" in loaded else "all"].target)
@@ -245,13 +248,13 @@ def test_cuts_keep_the_classes(case: Case, module: SeriesDataModule) -> None:
             assert abs(counts[label] - expected * n) < 2, (part, label)
 
 
-def test_cuts_are_a_function_of_the_seed(case: Case, module: SeriesDataModule) -> None:
+def test_cuts_are_a_function_of_the_seed(case: Case, loaded: dict[str, SeriesSet], module: SeriesDataModule) -> None:
     if case.real and case.name == "mnist":
         pytest.skip("the small sets show it")
     torch.manual_seed(123)
     np.random.seed(123)  # noqa: NPY002 - the global state must not matter
     assert names(build(case)) == names(module)
-    if "val" not in case.source().load():
+    if "val" not in loaded:
         assert names(build(case, seed=1))["train"] != names(module)["train"]
 
 
@@ -383,13 +386,12 @@ def test_statistics_are_those_of_the_training_samples(module: SeriesDataModule) 
         np.testing.assert_allclose(std, values.astype(np.float64).std(0), rtol=1e-5)
 
 
-def test_a_file_of_the_set_reads_as_the_set(case: Case) -> None:
+def test_a_file_of_the_set_reads_as_the_set(case: Case, loaded: dict[str, SeriesSet]) -> None:
     if case.real and case.name == "mnist":
         pytest.skip("the twin shows it")
     if case.path is None:
         pytest.skip("its options change the parts after reading, or it is made and has no files")
     source = case.source()
-    loaded = source.load()
     whole = source.read(case.path)
     values = [one for series in loaded.values() for one in series.values]
     target = [one for series in loaded.values() for one in series.target] if case.name != "folder" else None
