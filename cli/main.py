@@ -27,6 +27,7 @@ from seqkit.cli import (
     tune,
 )
 from seqkit.cli.importing import again, plain_warnings
+from seqkit.cli.stopping import INTERRUPTED
 from seqkit.version import __version__
 
 __all__ = ["app", "main"]
@@ -84,6 +85,8 @@ def main() -> None:
     try:
         with plain_warnings():
             app(arguments, prog_name="seqkit")
+    except KeyboardInterrupt:  # before or after the command itself, which sees to its own
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if debug:
             raise

@@ -227,6 +227,15 @@ def test_status_and_words_of_errors_from_elsewhere(monkeypatch, capfd, error, st
     assert len(err.splitlines()) == 1
 
 
+def test_ctrl_c_before_the_command_begins_shows_no_traceback(monkeypatch, capfd):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seqkit.cli.main.app", stop)
+    status, out, err = run(monkeypatch, capfd, "train")
+    assert (status, out, err) == (130, "", "")
+
+
 def test_debug_shows_the_traceback():
     words = [sys.executable, "-m", "seqkit", "train", "epoch=3", "--debug"]
     done = subprocess.run(words, capture_output=True, text=True)
