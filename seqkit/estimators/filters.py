@@ -108,7 +108,7 @@ def draw_thresholds(
     chosen = torch.from_numpy(places.reshape(drawn.shape))
     outputs = sample_outputs(values, bank, chosen, steps=steps, lengths=lengths).numpy()
     # A filter at rest has one level all the time: rounding must not lift it above its own threshold.
-    above = 1e-6 * np.nan_to_num(np.abs(outputs)).max(axis=1) + 1e-12
+    above = 1e-6 * np.nan_to_num(np.fmax.reduce(np.abs(outputs), axis=1)) + 1e-12
     return torch.from_numpy(_quantiles(outputs, shares) + above[:, None]).float()
 
 

@@ -21,7 +21,8 @@ class ChecksFrames:
         >>> import pandas as pd
         >>> from seqkit.estimators import HiPPOFeaturesClassifier
         >>> frames = [pd.DataFrame({"x": [1.0, 2.0]}), pd.DataFrame({"x": [1.0, np.nan, 2.0]})]
-        >>> found = HiPPOFeaturesClassifier()._check_input(frames)
+        >>> model = HiPPOFeaturesClassifier()
+        >>> found = model._check_input(frames, return_metadata=model.METADATA_REQ_IN_CHECKS)
         >>> found["n_instances"], found["has_nans"], found["is_equal_length"]
         (2, True, False)
     """
@@ -31,7 +32,7 @@ class ChecksFrames:
     ) -> dict[str, Any]:
         """What sktime's method of this name returns and raises."""
         own: Any = self
-        if list(return_metadata or []) == own.METADATA_REQ_IN_CHECKS and _fits(y, X) and enforce_min_instances == 1:
+        if return_metadata == own.METADATA_REQ_IN_CHECKS and _fits(y, X) and enforce_min_instances == 1:
             found = _plain(X)
             if found is not None:
                 return found

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import eigh
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
 from seqkit.datasets.rows import Array
 
@@ -133,7 +133,10 @@ def temperature_of(scores: Array, labels: Array, weight: Array | None = None) ->
     target *= 1.0 if weight is None else weight[:, None]
 
     def loss(log_t: float) -> float:
-        return -float((target * log_softmax(scores / np.exp(log_t), axis=1)).sum())
+        z = scores / np.exp(log_t)
+        z -= z.max(axis=1, keepdims=True)
+        z -= np.log(np.exp(z).sum(axis=1, keepdims=True))
+        return -float((target * z).sum())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-5.0, 5.0), method="bounded").x))
 
