@@ -11,6 +11,8 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # these are read when torch is imported
@@ -19,7 +21,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 from commands import problems
 from pages import commands
-from python_blocks import run_pages
+from python_blocks import Outcome, run_each, run_page
 
 ROOT = Path(__file__).resolve().parents[2]
 WITH_PYTHON = ("README.md", "docs/*.md")
@@ -34,22 +36,29 @@ def main() -> int:
     parser.add_argument("--only", choices=("python", "commands"), help="one of the two checks")
     options = parser.parse_args()
     start = time.monotonic()
-    failed: list[str] = []
+    work: dict[str, Callable[[], Outcome]] = {}
+    if options.only != "python":  # first, as it takes longest
+        work["commands"] = partial(try_commands, chosen(options.pages, WITH_COMMANDS))
     if options.only != "commands":
-        import seqkit.kernels
-        import seqkit.models  # noqa: F401  what most pages need is imported once, before processes are forked
+        work |= {os.path.relpath(path): partial(run_page, path) for path in chosen(options.pages, WITH_PYTHON)}
+    # What most need is imported once, before processes are forked. None of it imports triton: pages say how it runs.
+    import seqkit.kernels
+    import seqkit.models  # noqa: F401
 
-        pages = chosen(options.pages, WITH_PYTHON)
-        for outcome in run_pages(pages, options.jobs):
-            failed += outcome.failed
-    if options.only != "python":  # last, as it imports everything into this process, which pages are forked from
-        for path in chosen(options.pages, WITH_COMMANDS):
-            failed += problems(commands(path), os.path.relpath(path))
+    failed = [sentence for one in run_each([*work.values()], [*work], options.jobs, 900.0) for sentence in one.failed]
     for sentence in failed:
         print(f"\nFAILED {sentence}", file=sys.stderr)
     used = sum(os.times()[:4])
     print(f"{len(failed)} failed; {time.monotonic() - start:.0f} s, {used:.0f} s of the processor")
     return int(bool(failed))
+
+
+def try_commands(paths: list[Path]) -> Outcome:
+    """Tries the commands of all pages."""
+    start, found = time.process_time(), {os.path.relpath(path): commands(path) for path in paths}
+    failed = [sentence for name, shown in found.items() for sentence in problems(shown, name)]
+    n_tried = sum(map(len, found.values()))
+    return Outcome("commands", round(time.process_time() - start, 1), n_tried, [], failed)
 
 
 def chosen(given: list[Path], patterns: tuple[str, ...]) -> list[Path]:

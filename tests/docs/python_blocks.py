@@ -14,6 +14,7 @@ import tempfile
 import time
 import traceback
 import types
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from pages import Block, python_blocks
 
 
 class Outcome(NamedTuple):
-    """What became of a page: seconds of the processor, blocks run, sentences on what was skipped and what failed."""
+    """What became of a page: seconds of the processor, what was run, sentences on what was skipped and what failed."""
 
     page: str
     seconds: float
@@ -30,23 +31,23 @@ class Outcome(NamedTuple):
     failed: list[str]
 
 
-def run_pages(paths: list[Path], jobs: int, limit: float = 900) -> list[Outcome]:
-    """Runs each page in a process of its own, `jobs` at a time, each for `limit` seconds at most.
+def run_each(work: Sequence[Callable[[], Outcome]], names: Sequence[str], jobs: int, limit: float) -> list[Outcome]:
+    """Runs each piece of work in a process of its own, `jobs` at a time, each for `limit` seconds at most.
 
-    Processes are forked from this one, which has imported torch already; a page can still change anything without
+    Processes are forked from this one, which has imported libraries already; a page can still change anything without
     another page noticing, as long as nothing has been computed here.
     """
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    waiting, running, done = list(paths), {}, []
+    waiting, running, done = list(zip(names, work, strict=True)), {}, []
     with tempfile.TemporaryDirectory() as folder:
         while waiting or running:
             while waiting and len(running) < jobs:
-                path, report = waiting.pop(0), Path(folder, f"{len(waiting)}.json")
-                process = context.Process(target=_work, args=(path, report))
+                (name, piece), report = waiting.pop(0), Path(folder, f"{len(waiting)}.json")
+                process = context.Process(target=_work, args=(piece, report))
                 process.start()
-                running[process.sentinel] = (process, path, report, time.monotonic())
+                running[process.sentinel] = (process, name, report, time.monotonic())
             multiprocessing.connection.wait(list(running), timeout=1.0)
-            for sentinel, (process, path, report, start) in list(running.items()):
+            for sentinel, (process, name, report, start) in list(running.items()):
                 late = process.is_alive() and time.monotonic() - start > limit
                 if late:
                     process.kill()
@@ -54,31 +55,31 @@ def run_pages(paths: list[Path], jobs: int, limit: float = 900) -> list[Outcome]
                     continue
                 process.join()
                 del running[sentinel]
-                done.append(_read(path, report, f"took more than {limit:.0f} s" if late else "its process died"))
+                done.append(_read(name, report, f"took more than {limit:.0f} s" if late else "its process died"))
                 _say(done[-1])
     return done
 
 
-def _read(path: Path, report: Path, otherwise: str) -> Outcome:
+def _read(name: str, report: Path, otherwise: str) -> Outcome:
     if not report.is_file():
-        return Outcome(str(path), 0.0, 0, [], [f"{path}: {otherwise}"])
+        return Outcome(name, 0.0, 0, [], [f"{name}: {otherwise}"])
     return Outcome(*json.loads(report.read_text(encoding="utf-8")))
 
 
 def _say(outcome: Outcome) -> None:
-    words = f"{outcome.n_run} blocks, {outcome.seconds:.1f} s" + (", FAILED" if outcome.failed else "")
+    words = f"{outcome.n_run} run, {outcome.seconds:.1f} s" + (", FAILED" if outcome.failed else "")
     print(f"{outcome.page}: {words}", flush=True)
     for sentence in outcome.skipped:
         print(f"  skipped {sentence}", flush=True)
 
 
-def _work(path: Path, report: Path) -> None:
-    """The process of one page; what processes that it starts print comes after what failed."""
+def _work(piece: Callable[[], Outcome], report: Path) -> None:
+    """The process of one piece; what processes that it starts print comes after what failed."""
     log = report.with_suffix(".log")
     with log.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    outcome = run_page(path)
+    outcome = piece()
     printed = log.read_text(encoding="utf-8", errors="replace")[-2000:].rstrip()
     outcome = outcome._replace(failed=[f"{sentence}\n{printed}".rstrip() for sentence in outcome.failed])
     part = report.with_suffix(".part")

@@ -162,9 +162,10 @@ def end(process: int, how: signal.Signals) -> None:
 def can_fork() -> bool:
     """Imports the libraries and says whether processes that are forked from this one can use them.
 
-    Only Linux bears a fork after such imports, and no thread may run. pyarrow's allocator would start one.
+    Only Linux bears a fork after such imports, CUDA does not, and no thread may run. pyarrow's allocator would start
+    one.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or Path("/dev/nvidiactl").exists():
         return False
     with_thread = os.environ.get("JE_ARROW_MALLOC_CONF")
     os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"

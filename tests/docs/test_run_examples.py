@@ -25,7 +25,8 @@ def double(x):
 if __name__ == "__main__":
     assert sys.argv == [__file__] and Path(__file__).name == "fine.py"
     assert sys.path[0] == str(Path(__file__).parent.resolve())
-    assert "torch" in sys.modules and "seqkit" not in sys.modules  # it was forked
+    assert ("torch" in sys.modules) == (not Path("/dev/nvidiactl").exists())  # it was forked
+    assert "seqkit" not in sys.modules
     assert sys.stdin.read() == "" and "JE_ARROW_MALLOC_CONF" not in os.environ
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     with multiprocessing.get_context("spawn").Pool(1) as pool:
