@@ -71,7 +71,7 @@ def _csv(path: Path, text: Container[str]) -> dict[str, Array]:
                     raise ValueError(f"line {lines.line_num} of {path} has {len(row)} fields, its header {len(header)}")
                 fields.extend(row)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a CSV file of text in UTF-8 ({error})") from None
+        raise ValueError(f"{path} is not a CSV file of text in UTF-8 ({error}); save it anew as one") from None
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         raise ValueError(f"{path} has two columns named {twice[0]!r}; rename one")

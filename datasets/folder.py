@@ -267,7 +267,7 @@ def _files(path: Path) -> dict[str, Path]:
     if len(usable) > 1:
         raise ValueError(
             f"{path} has {len(usable)} files and none is named train: {', '.join(file.name for file in usable[:5])}; "
-            "name them train, val and test, or give one file"
+            "name them train, val and test, or give one file, where a column tells the series apart"
         )
     return {"all": usable[0]}
 
