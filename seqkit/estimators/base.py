@@ -12,7 +12,7 @@ import torch
 
 from seqkit.checks import check_positive
 
-__all__ = ["SklearnBridge", "TellsRate", "seed_of", "threads"]
+__all__ = ["SklearnBridge", "TellsRate", "is_true", "seed_of", "threads"]
 
 KEPT = ("_parent_callback_ctx", "_skl_callbacks")
 """What scikit-learn 1.9 hangs on an estimator before `fit` and takes off afterwards."""
@@ -87,6 +87,16 @@ class TellsRate:
             if name in out.__dict__:
                 setattr(out, name, getattr(self, name).map(lambda one: one.told(sample_rate)))
         return out
+
+
+def is_true(answer: Any) -> bool:
+    """Whether a callback said True, as Python's own or as what a comparison of numpy's numbers gives.
+
+    Example:
+        >>> is_true(True), is_true(np.float64(1.0) > 0.5), is_true(1), is_true(None)
+        (True, True, False, False)
+    """
+    return isinstance(answer, (bool, np.bool_)) and bool(answer)
 
 
 def seed_of(random_state: Any) -> int:

@@ -18,6 +18,7 @@ from seqkit.estimators.filters import feature_names, statistics
 from seqkit.estimators.frame_check import ChecksFrames
 from seqkit.estimators.panel import panel_to_series
 from seqkit.estimators.ridge import Ridge, fit_ridge
+from seqkit.estimators.shapes import channels_of
 from seqkit.streaming import Engine
 
 __all__ = ["ALPHAS", "FeatureEstimator"]
@@ -48,6 +49,7 @@ class FeatureEstimator(SklearnBridge, TellsRate, ChecksFrames):
         alphas = _checked(own.alphas)
         seed = seed_of(own.random_state)
         series = panel_to_series(X, sample_rate=own.sample_rate, told=True)
+        self._channels = channels_of(X)
         with threads(own.n_jobs):
             self.map_, features = prepare(
                 series, n_filters, n_thresholds, self._n_statistics(n_thresholds), seed, logs=self._logs
@@ -75,7 +77,9 @@ class FeatureEstimator(SklearnBridge, TellsRate, ChecksFrames):
     def _features(self, X: Any) -> Array:
         own: Any = self
         told = self.told_rate
-        series = panel_to_series(X, sample_rate=told or self.map_.sample_rate, told=told is not None)
+        series = panel_to_series(
+            X, sample_rate=told or self.map_.sample_rate, told=told is not None, channels=self.__dict__.get("_channels")
+        )
         with threads(own.n_jobs):
             return self.map_.features(series)
 

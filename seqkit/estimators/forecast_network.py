@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from seqkit.batch import DataInfo
 from seqkit.datasets.rows import Array
+from seqkit.estimators.base import is_true
 from seqkit.estimators.forecast_sizes import ForecastSizes
 from seqkit.estimators.forecast_windows import WindowSet
 from seqkit.models import SequenceModel
@@ -181,7 +182,7 @@ def _epochs(network: SequenceModel, data: _Data, check: _Data | None, sizes: For
             rows.append(row)
             line.epoch(epoch, row)
             line.move(epoch + 1)
-            asked = [call(dict(row)) is True for call in course.callbacks]  # all of them are called
+            asked = [is_true(call(dict(row))) for call in course.callbacks]  # all of them are called
             if any(asked):
                 stopped_by = "callback"
             elif epoch + 1 < course.until and time.monotonic() + row["seconds"] > course.deadline:

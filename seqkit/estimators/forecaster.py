@@ -12,6 +12,7 @@ from sktime.forecasting.base import BaseForecaster
 
 from seqkit.checks import check_choice, check_positive, check_positive_int
 from seqkit.estimators.base import SklearnBridge, seed_of, threads
+from seqkit.estimators.columns import as_fitted
 from seqkit.estimators.engines import check_engine
 from seqkit.estimators.forecast_engine import ForecastEngine, ForecastStream
 from seqkit.estimators.forecast_frames import joined, stacked, values_at
@@ -21,6 +22,7 @@ from seqkit.estimators.forecast_sizes import choose_season, choose_window
 from seqkit.estimators.forecast_windows import Scaling
 from seqkit.estimators.past import Past, pasts_of
 from seqkit.estimators.sizes import AUTO
+from seqkit.estimators.steps_ahead import steps_from, times_from
 from seqkit.streaming.snapshot import Progress, pack
 
 __all__ = ["LSSLForecaster"]
@@ -47,7 +49,7 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
     window, wider where few of them are independent. Then both parts are fitted anew to all samples.
 
     - Exogenous X: its past goes into the window, and its values over the horizon into both parts. At `predict`, what
-      `X` lacks, or all of it without `X`, is held at its last known value.
+      `X` lacks, or all of it without `X`, is held at its last known value. Columns of `X` and `y` are found by name.
     - Missing values (NaN) are held and, where there are some in training, told to the network; missing targets weigh
       nothing. Times that an even index lacks are missing values. An index without an even step is refused.
     - In-sample steps are forecasts one step ahead by the fitted model; before the first sample that is the mean.
@@ -201,8 +203,9 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
 
     def _fit(self, y: Any, X: Any, fh: Any) -> LSSLForecaster:
         began = time.monotonic()
-        horizon = self._check(y, fh)
         pasts = pasts_of(y, X)
+        self._set_end(pasts, y)
+        horizon = self._check(fh)
         season = choose_season(pasts, self.season)
         window = choose_window(pasts, horizon, self.window, season)
         names = ("d_model", "n_layers", "order", "dropout", "epochs", "batch_size", "learning_rate", "weight_decay",
@@ -227,8 +230,10 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
 
     def _update(self, y: Any, X: Any = None, update_params: bool = True) -> LSSLForecaster:
         began = time.monotonic()
+        y, X = as_fitted(y, self._frames[0].columns, "`y`"), self._known(X)
         y, X = (joined(old, new) for old, new in zip(self._frames, (y, X), strict=True))
         self._pasts, self._frames = pasts_of(y, X), (y, X)
+        self._set_end(self._pasts, y)
         for past in self._pasts:
             self._scalings.setdefault(past.key, Scaling.of(past, past.length))
         if update_params:
@@ -298,12 +303,13 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
         import pandas as pd  # noqa: PLC0415
 
         parts, keys = [], []
+        X = self._known(X)
         for past in self._pasts:
             # Of a single series sktime knows the end, and its step where one sample does not tell it.
             end = past.index[-1:] if past.key else self._cutoff
-            steps = np.asarray(fh.to_relative(end).to_numpy(), dtype=np.int64)
-            values = values_at(self.model_, past, self._scalings[past.key], X, steps, alphas)
-            parts.append(pd.DataFrame(values, index=fh.to_absolute_index(end)))
+            steps, scaling = steps_from(fh, end), self._scalings[past.key]
+            values = values_at(self.model_, past, scaling, X, steps, alphas)
+            parts.append(pd.DataFrame(values, index=times_from(fh, end)))
             keys.append(past.key)
         columns = self._frames[0].columns
         if alphas != [None]:
@@ -316,7 +322,21 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
         """Names of the channels as sktime has them in the columns of quantiles."""
         return list(self._get_varnames())
 
-    def _check(self, y: Any, fh: Any) -> int:
+    def _known(self, X: Any) -> Any:
+        """What is known beside, with the columns of `fit`."""
+        if X is None:
+            return None
+        if self._frames[1] is None:
+            raise ValueError("`X` must be left out, as the model was fitted without it; fit with `X` to use it")
+        return as_fitted(X, self._frames[1].columns, "`X`")
+
+    def _set_end(self, pasts: list[Past], y: Any) -> None:
+        """Tells sktime where a single series ends, and its step: an update may bring older samples, or gaps."""
+        if not pasts[0].key and pasts[0].length > 1:
+            dated = hasattr(pasts[0].index, "freq")
+            self._set_cutoff((pasts[0].index if dated else y.index)[-1:])
+
+    def _check(self, fh: Any) -> int:
         """Refuses what only this class knows of; returns the horizon."""
         check_choice("scale", self.scale, SCALES)
         if self.time_limit is not None:
@@ -329,7 +349,7 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
                 raise ValueError(f"`callbacks` must be functions of the metrics, got {one!r}")
         if self.horizon is not None:
             return check_positive_int("horizon", self.horizon)
-        return max(1, int(np.max(fh.to_relative(self._cutoff).to_numpy())))
+        return max(1, int(steps_from(fh, self._cutoff).max()))
 
     def _manner(self, began: float) -> ForecastManner:
         return ForecastManner(

@@ -20,6 +20,7 @@ from seqkit.estimators.base import SklearnBridge, TellsRate, seed_of, threads
 from seqkit.estimators.engines import OneClassEngine
 from seqkit.estimators.learning import Manner, check_spacing, copied, learn, scale_scores
 from seqkit.estimators.panel import panel_to_series
+from seqkit.estimators.shapes import channels_of
 from seqkit.estimators.sizes import AUTO, DataShape, choose_sizes
 from seqkit.models import ModelConfig, SequenceModel, model_names
 from seqkit.runs.inference import new_gaps, pick_device, run_model, told_rate
@@ -57,9 +58,10 @@ class ModelEstimator(SklearnBridge, TellsRate):
             previous = copied(self.model_)
             if self.model_.info.classes:
                 scale_scores(previous, self.__dict__["temperature_"])  # training goes on from scores as they were
+        channels = self.__dict__.get("_channels")
         super().reset()
         if previous is not None and self.__dict__["warm_start"]:
-            self._previous = previous
+            self._previous, self._channels = previous, channels
         return self
 
     def _train(self, X: Any, y: Any, classes: tuple[str, ...], class_weight: list[float] | None) -> None:
@@ -70,7 +72,8 @@ class ModelEstimator(SklearnBridge, TellsRate):
         pick_device(own.device)
         if not isinstance(own.warm_start, bool):
             raise ValueError(f"`warm_start` must be true or false, got {own.warm_start!r}")
-        series = panel_to_series(X, y, sample_rate=own.sample_rate, told=True)
+        series = panel_to_series(X, y, sample_rate=own.sample_rate, told=True, channels=self.__dict__.get("_channels"))
+        self.__dict__.setdefault("_channels", channels_of(X))
         manner = Manner(
             seed=seed_of(own.random_state),
             time_limit=own.time_limit,
@@ -102,7 +105,12 @@ class ModelEstimator(SklearnBridge, TellsRate):
         own: Any = self
         model = self.model_
         told = self.told_rate
-        series = panel_to_series(X, sample_rate=told or model.info.sample_rate, told=told is not None)
+        series = panel_to_series(
+            X,
+            sample_rate=told or model.info.sample_rate,
+            told=told is not None,
+            channels=self.__dict__.get("_channels"),
+        )
         check_spacing(model, series)
         rate, notes = told_rate(model, series, sample_rate=None)
         if series.timestamps is not None:

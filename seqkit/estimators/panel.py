@@ -10,6 +10,7 @@ import numpy as np
 from seqkit.checks import check_positive
 from seqkit.datasets.rows import Array
 from seqkit.datasets.series import SeriesSet, Target
+from seqkit.estimators.columns import in_order
 from seqkit.estimators.times import IndexTimes, times_of
 
 __all__ = ["PANEL_MTYPES", "panel_to_series"]
@@ -30,8 +31,11 @@ def panel_to_series(
     origin: str = "`X`",
     min_length: int = 1,
     told: bool = False,
+    channels: Sequence[Any] | None = None,
 ) -> SeriesSet:
     """The series of a panel: (L_i, C) each, NaN where nothing was observed, with what their index says about time.
+
+    Channels of frames are found by name: each series' as in the first one, or as `channels` has them.
 
     Series of one even rate make a set with that `sample_rate`. Where a series is uneven, or rates differ, each sample
     goes with its time and `sample_rate` is the median of the series'. A plain count, 0, 1, 2, says nothing about time.
@@ -44,6 +48,7 @@ def panel_to_series(
         origin: Name of the panel in errors.
         min_length: Samples that a series has at least; shorter ones are refused.
         told: Whether the user gave `sample_rate` for these very series; then an index that says otherwise is an error.
+        channels: Names of the channels in training, in their order; None to take them as they come.
 
     Raises:
         ValueError: samples that are no numbers, an unusable index, series of different channels, of no value at all, or
@@ -63,7 +68,7 @@ def panel_to_series(
     """
     if sample_rate is not None:
         check_positive("sample_rate", sample_rate)
-    parts = _parts(X, origin)
+    parts = _parts(X, origin, channels)
     for i, (values, _) in enumerate(parts):
         if len(values) < min_length:
             raise ValueError(f"series {i} of {origin} has {len(values)} samples; {min_length} are needed at least")
@@ -78,7 +83,7 @@ def panel_to_series(
     )
 
 
-def _parts(X: Any, origin: str) -> list[tuple[Array, Any]]:
+def _parts(X: Any, origin: str, channels: Sequence[Any] | None) -> list[tuple[Array, Any]]:
     """Samples (L, C) and index of each series."""
     if isinstance(X, np.ndarray):
         if X.ndim != 3:
@@ -86,7 +91,13 @@ def _parts(X: Any, origin: str) -> list[tuple[Array, Any]]:
         numbers = _numbers(X, origin)
         return [(np.ascontiguousarray(one.T), None) for one in numbers]
     if isinstance(X, (list, tuple)):
-        return [(_frame(one, f"series {i} of {origin}"), one.index) for i, one in enumerate(X)]
+        if channels is None and len(X) > 0:
+            channels = list(X[0].columns)
+        named = [
+            (in_order(one, channels, f"series {i} of {origin}"), f"series {i} of {origin}") for i, one in enumerate(X)
+        ]
+        return [(_frame(one, name), one.index) for one, name in named]
+    X = in_order(X, channels, origin)
     if getattr(X.index, "nlevels", 1) == 2:
         return _of_multiindex(X, origin)
     return [_of_row([X.iat[i, k] for k in range(X.shape[1])], f"series {i} of {origin}") for i in range(len(X))]

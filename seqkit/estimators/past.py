@@ -11,6 +11,9 @@ from seqkit.datasets.rows import Array
 
 __all__ = ["Past", "pasts_of"]
 
+LARGEST = 1e150
+"""Size of values that can be forecast: the square of larger ones, in their deviation, is not a number any more."""
+
 
 @dataclass(frozen=True, eq=False)
 class Past:
@@ -39,10 +42,10 @@ class Past:
 
     def ahead(self, X: Any, n_steps: int) -> Array:
         """What is known at the next steps, (n_steps, K): NaN where `X` has no row of that time."""
-        times = self.index[-1:].append(_next(self.index, n_steps))[1:]
         if X is None or self.X.shape[1] == 0:
             return np.full((n_steps, self.X.shape[1]), np.nan)
-        return np.asarray(_of_key(X, self.key).reindex(times).to_numpy(dtype=np.float64))
+        known = _known(X, self.key, self.index[-1:].append(_next(self.index, n_steps))[1:])
+        return _checked(known, "`X`")
 
 
 def pasts_of(y: Any, X: Any = None, origin: str = "`y`") -> list[Past]:
@@ -54,7 +57,7 @@ def pasts_of(y: Any, X: Any = None, origin: str = "`y`") -> list[Past]:
         origin: Name of `y` in errors.
 
     Raises:
-        ValueError: times that do not increase, an index without an even step, infinite values, or none at all.
+        ValueError: times that do not increase, an index without an even step, infinite or huge values, or none at all.
 
     Example:
         >>> import pandas as pd
@@ -66,17 +69,11 @@ def pasts_of(y: Any, X: Any = None, origin: str = "`y`") -> list[Past]:
         mine = _of_key(y, key)
         name = f"series {key} of {origin}" if key else origin
         index = _even(mine.index, name)
-        values = mine.reindex(index).to_numpy(dtype=np.float64, na_value=np.nan)
-        if np.isinf(values).any():
-            raise ValueError(f"{name} has infinite values; correct them, or leave them out as missing (NaN)")
+        values = _checked(mine.reindex(index).to_numpy(dtype=np.float64, na_value=np.nan), name)
         empty = ~np.isfinite(values).any(axis=0)
         if empty.any():
             raise ValueError(f"{name} has no value at all of {y.columns[empty.argmax()]!r}; leave it out")
-        known = np.zeros((len(index), 0))
-        if X is not None:
-            known = _of_key(X, key).reindex(index).to_numpy(dtype=np.float64, na_value=np.nan)
-        if np.isinf(known).any():
-            raise ValueError("`X` has infinite values; correct them, or leave them out as missing (NaN)")
+        known = np.zeros((len(index), 0)) if X is None else _checked(_known(X, key, index), "`X`")
         out.append(Past(key, index, values, known))
     return out
 
@@ -92,6 +89,23 @@ def _of_key(frame: Any, key: tuple[Any, ...]) -> Any:
     return frame if not key else frame.loc[key if len(key) > 1 else key[0]]
 
 
+def _known(X: Any, key: tuple[Any, ...], times: Any) -> Array:
+    """Rows of a series at some times; NaN where there are none."""
+    if key and (key if len(key) > 1 else key[0]) not in X.index.droplevel(-1):
+        return np.full((len(times), X.shape[1]), np.nan)
+    return np.asarray(_of_key(X, key).reindex(times).to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+def _checked(values: Array, name: str) -> Array:
+    """Refuses values that are too large to reckon with."""
+    if np.isinf(values).any():
+        raise ValueError(f"{name} has infinite values; correct them, or leave them out as missing (NaN)")
+    largest = float(np.nanmax(np.abs(values), initial=0.0))
+    if largest > LARGEST:
+        raise ValueError(f"{name} must hold values of at most {LARGEST:g} in size, got {largest:g}; take another unit")
+    return values
+
+
 def _even(index: Any, name: str) -> Any:
     """The grid that an index lies on."""
     import pandas as pd  # noqa: PLC0415 - the index is one of its own, so it is there
@@ -100,17 +114,19 @@ def _even(index: Any, name: str) -> Any:
         raise ValueError(f"the times of {name} must increase; sort the rows and keep one for each time")
     if isinstance(index, pd.PeriodIndex):
         return pd.period_range(index[0], index[-1], freq=index.freq)
-    if isinstance(index, (pd.DatetimeIndex, pd.TimedeltaIndex)):
+    if isinstance(index, pd.DatetimeIndex):
         freq = index.freq or _inferred(index)
         if freq is None:
             raise ValueError(
                 f"the times of {name} have no even step; put them on one, such as by y.asfreq('D'), which leaves NaN "
                 "where nothing was observed"
             )
-        make: Any = pd.date_range if isinstance(index, pd.DatetimeIndex) else pd.timedelta_range
-        return make(index[0], index[-1], freq=freq)
+        return pd.date_range(index[0], index[-1], freq=freq)
     if index.dtype.kind not in "iu":
-        raise ValueError(f"the times of {name} must be dates, periods or whole numbers, got {index.dtype}")
+        raise ValueError(
+            f"the times of {name} must be dates, periods or whole numbers, got {index.dtype}; add a date to durations, "
+            "or number the samples"
+        )
     if len(index) > 2 and int(np.diff(index).min()) > 1:
         raise ValueError(f"the times of {name} count in steps of {np.diff(index).min()}; number them 0, 1, 2")
     return pd.RangeIndex(int(index[0]), int(index[-1]) + 1)
@@ -139,5 +155,4 @@ def _next(index: Any, n_steps: int) -> Any:
         return pd.RangeIndex(index[-1] + 1, index[-1] + 1 + n_steps)
     if isinstance(index, pd.PeriodIndex):
         return pd.period_range(index[-1], periods=n_steps + 1, freq=index.freq)[1:]
-    make = pd.date_range if isinstance(index, pd.DatetimeIndex) else pd.timedelta_range
-    return make(index[-1], periods=n_steps + 1, freq=index.freq)[1:]
+    return pd.date_range(index[-1], periods=n_steps + 1, freq=index.freq)[1:]

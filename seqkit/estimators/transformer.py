@@ -161,7 +161,10 @@ class HiPPOTransformer(SklearnBridge, BaseTransformer):  # type: ignore[misc] # 
         course = self.output == "course"
         series = self._series(X, self.every if course else 1)
         taken = take_in(self.memory_, series, self._unit, self.every if course else None)
-        columns = [f"{name}__{n}" for name in channels_of(X) for n in range(self.order)]
+        names = channels_of(X)
+        if set(names) == set(self._channels):  # then they were found by name
+            names = self._channels
+        columns = [f"{name}__{n}" for name in names for n in range(self.order)]
         tables = [one.rows.reshape(len(one.rows), -1) for one in taken]
         if not course:
             return pd.DataFrame(np.concatenate(tables), index=keys_of(X), columns=columns)
@@ -219,7 +222,11 @@ class HiPPOTransformer(SklearnBridge, BaseTransformer):  # type: ignore[misc] # 
 
     def _series(self, X: Any, min_length: int = 1) -> SeriesSet:
         series = panel_to_series(
-            [X] if is_single(X) else X, sample_rate=self.sample_rate, origin="`X`", min_length=min_length
+            [X] if is_single(X) else X,
+            sample_rate=self.sample_rate,
+            origin="`X`",
+            min_length=min_length,
+            channels=self._channels if hasattr(self, "memory_") else None,
         )
         if hasattr(self, "memory_") and series.n_channels != len(self._channels):
             raise ValueError(

@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning as L
 
+from seqkit.estimators.base import is_true
 from seqkit.tasks.callbacks import History
 from seqkit.tasks.task import warmup_cosine
 
@@ -98,5 +99,5 @@ class CallFunctions(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Calls them all."""
         for function in self.functions:
-            if function(dict(self.history.rows[-1])) is True:
+            if is_true(function(dict(self.history.rows[-1]))):
                 self.stopped = trainer.should_stop = True
