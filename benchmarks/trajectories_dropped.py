@@ -196,7 +196,8 @@ def page(rows: list[dict[str, Any]], picture: str | None) -> str:
         "chosen for all points on validation parts of seeds 0 and 1 (a letter in such a part can be in another seed's "
         "test part), S4D when `hippo_legs` had been seen on the test part of seed 0. That points are joined by lines "
         "and that no validation part is kept was settled knowing how this S4D did on all points and `hippo_legs` on "
-        "fewer, without a trial on a test part; each was looked at once. Settings of `hippo_legs` were chosen on the same validation parts. Features have their defaults, which were chosen on "
+        "fewer, without a trial on a test part; each was looked at once. Settings of `hippo_legs` were chosen on the "
+        "same validation parts. Features have their defaults, which were chosen on "
         "other sets.",
         "",
         f"| | {header} | s |",
