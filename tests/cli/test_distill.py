@@ -1,7 +1,9 @@
 """`seqkit distill` as a person types it."""
 
 import json
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -81,3 +83,26 @@ def test_mistakes_end_in_one_sentence(monkeypatch, capfd, data, tmp_path, words,
     assert status == 2
     assert said in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_killed_within_a_fold_it_goes_on_from_the_folds_that_are_kept(data, tmp_path):
+    command = [sys.executable, "-m", "seqkit", "distill", "--out", str(tmp_path / "r")]
+    words = ["--data", str(data), "--teacher", "gru", "--folds", "2", "--method", "crossfit", "--no-compare"]
+    process = subprocess.Popen([*command, *words, *SMALL, "teacher.epochs=40"], stderr=subprocess.DEVNULL)
+    first = tmp_path / "r" / "targets" / "fold-000.safetensors"
+    try:
+        end = time.monotonic() + 300
+        while not first.is_file() and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+    assert first.is_file()
+    assert not first.with_name("fold-001.safetensors").exists()
+    written = first.stat().st_mtime_ns
+    again = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=600, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "teacher of fold 1/2" not in again.stderr
+    assert "teacher of fold 2/2" in again.stderr
+    assert first.stat().st_mtime_ns == written
