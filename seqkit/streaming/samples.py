@@ -12,6 +12,7 @@ from seqkit.streaming.engine import Array, Engine
 __all__ = ["as_table", "checked_samples", "in_seconds", "seconds_of", "steps_between"]
 
 SAFE = 1e35  # length of a sample that float32 holds
+LONGEST_STEP = 1e30  # in training steps: times the fastest rate of a layer, float32 still holds it
 
 
 def checked_samples(name: str, given: Any, engine: Engine) -> tuple[Array, Array | None, bool]:
@@ -95,7 +96,7 @@ def steps_between(seconds: Array, before: float | None, first: float, unit: floa
         unit: Training samples per second.
 
     Raises:
-        ValueError: times that do not rise.
+        ValueError: times that do not rise, or that float32 could not tell from infinity.
 
     Example:
         >>> steps_between(np.array([2.0, 3.0]), 1.5, 1.0, 10.0)
@@ -112,6 +113,11 @@ def steps_between(seconds: Array, before: float | None, first: float, unit: floa
         raise ValueError(
             f"`time` must rise from sample to sample, got {seconds[k]!s} after {earlier!s}; sort the samples, or reset "
             "the stream to begin a new series"
+        )
+    if len(steps) and steps.max() > LONGEST_STEP:
+        raise ValueError(
+            f"`time` must be within {LONGEST_STEP:g} training steps of the sample before, got {steps.max():g}; give "
+            "seconds, or reset the stream to begin a new series"
         )
     return np.asarray(steps, dtype=np.float64)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seqkit import S4D, HiPPOMemory
-from seqkit.streaming import MemoryEngine, MixerEngine
+from seqkit.streaming import MemoryEngine, MixerEngine, Stream
 from seqkit.streaming.samples import checked_samples
 
 SINGLE, DOUBLE = MixerEngine(S4D(2, order=4)), MemoryEngine(HiPPOMemory(3), n_channels=2)
@@ -61,3 +61,13 @@ def test_missing_values_become_zero_with_a_mask() -> None:
     assert observed is not None
     assert observed.tolist() == [[False, True]]
     assert single
+
+
+def test_a_step_that_float32_does_not_hold_is_refused() -> None:
+    stream = Stream(S4D(2, order=4))
+    stream.push([1.0, 2.0], 0.0)
+    before = stream.push([1.0, 2.0], 1e25)
+    assert np.isfinite(before).all()
+    with pytest.raises(ValueError, match=r"`time` must be within 1e\+30 training steps"):
+        stream.push([1.0, 2.0], 1e45)
+    np.testing.assert_array_equal(stream.output, before)

@@ -8,6 +8,7 @@ from torch import nn
 from torch.func import functional_call, grad, jvp, stack_module_state, vmap
 
 from seqkit.structured import StructuredLinear, structure_names
+from seqkit.structured.xd import XDConv1d
 
 NAMES = structure_names()
 by_name = pytest.mark.parametrize("name", NAMES)
@@ -107,3 +108,19 @@ def test_an_ensemble_runs_as_one(name):
     x = torch.randn(4, 12, dtype=torch.float64)
     y = vmap(lambda p, b: functional_call(made[0], (p, b), (x,)))(parameters, buffers)
     torch.testing.assert_close(y, torch.stack([one(x) for one in made]))
+
+
+def test_an_operation_of_the_device_meta_gets_its_tables(monkeypatch):
+    made = XDConv1d(2, 3, 3, length=16, padding=1, depth=1)
+    x = torch.randn(2, 2, 16)
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    torch.use_deterministic_algorithms(True)
+    try:
+        moved = copy.deepcopy(made).to("meta").to_empty(device="cpu")
+    finally:
+        torch.use_deterministic_algorithms(False)
+    moved.load_state_dict(made.state_dict())
+    torch.testing.assert_close(moved(x), made(x))
+    assert all(
+        torch.equal(one.start, other.start) for one, other in zip(moved.matrices(), made.matrices(), strict=True)
+    )

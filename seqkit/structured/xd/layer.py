@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import torch
@@ -59,12 +59,23 @@ class XDConv(nn.Module):
         for role, one in zip(ROLES, self.depth, strict=True):
             made = [OperationMatrix(axis.n, role, one, device=like.device, dtype=like.dtype) for axis in self.axes]
             self.add_module(role, nn.ModuleList(made))
-        for number, axis in enumerate(self.axes):
-            self.register_buffer(f"reads_{number}", torch.tensor(axis.reads(), device=like.device), persistent=False)
-        places = torch.zeros(1, dtype=torch.long)
+        for name, table in self._tables(like.device).items():
+            self.register_buffer(name, table, persistent=False)
+
+    def _tables(self, device: torch.device) -> dict[str, Tensor]:
+        """Places of outputs and taps on the circles."""
+        tables = {f"reads_{k}": torch.tensor(axis.reads(), device=device) for k, axis in enumerate(self.axes)}
+        places = torch.zeros(1, dtype=torch.long, device=device)
         for axis in self.axes:
-            places = (places[:, None] * axis.n + torch.tensor(axis.taps())).flatten()
-        self.register_buffer("taps", places.to(like.device), persistent=False)
+            places = (places[:, None] * axis.n + torch.tensor(axis.taps(), device=device)).flatten()
+        return tables | {"taps": places}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> XDConv:
+        """Makes the tables anew where `to_empty` or a move left them: they are no part of the weights."""
+        super()._apply(fn, recurse)
+        for name, table in self._tables(self.weight.device).items():
+            setattr(self, name, table)
+        return self
 
     @property
     def weight(self) -> Tensor:

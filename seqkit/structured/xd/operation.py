@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -70,6 +71,14 @@ class OperationMatrix(nn.Module):
         start = torch.view_as_real(starting_factors(n, role, depth)).to(device=device, dtype=real)
         self.factors = nn.Parameter(start.clone())
         self.register_buffer("start", start, persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OperationMatrix:
+        """Fills the start where `to_empty` made room for that of a matrix on the device meta: no file has it."""
+        before = self.start.device
+        super()._apply(fn, recurse)
+        if before.type == "meta" and self.start.device != before:
+            self.start.copy_(torch.view_as_real(starting_factors(self.n, self.role, self.depth)))
+        return self
 
     @property
     def first(self) -> str:
