@@ -195,8 +195,15 @@ class SequenceTask(L.LightningModule):
         self.val_metrics.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Logs loss and metrics of the validation part."""
-        self._evaluate(batch, self.val_metrics, "val")
+        """Logs loss and metrics of the validation part.
+
+        Raises:
+            FloatingPointError: an operator met NaN or infinite values: the last steps of the epoch diverged.
+        """
+        try:
+            self._evaluate(batch, self.val_metrics, "val")
+        except NotFiniteError as error:
+            raise FloatingPointError(self._explain_divergence("validation")) from error
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Logs loss and metrics of the test part."""
@@ -287,11 +294,11 @@ class SequenceTask(L.LightningModule):
             low, high = int(target.min()), int(target.max())
             raise ValueError(f"`target` must be class numbers from 0 to {count - 1}, got values from {low} to {high}")
 
-    def _explain_divergence(self) -> str:
+    def _explain_divergence(self, part: str = "training") -> str:
         names = [name for name, p in self.model.named_parameters() if not bool(torch.isfinite(p).all())]
         where = f"parameter {names[0]} is not finite" if names else "all parameters are still finite"
         return (
-            f"the training loss became NaN or infinite in epoch {self.current_epoch + 1} ({where}); "
+            f"the {part} loss became NaN or infinite in epoch {self.current_epoch + 1} ({where}); "
             "lower learning_rate, set gradient_clip, or check the data for extreme values"
         )
 

@@ -164,6 +164,13 @@ def test_diverged_training_says_so(make_loader, make_model, make_trainer):
         make_trainer().fit(SequenceTask(make_model("regression", norm="none")), DataLoader(huge, batch_size=None))
 
 
+def test_a_divergence_that_validation_meets_first_is_said_too(make_loader, make_model, make_trainer):
+    task = SequenceTask(make_model(), learning_rate=1e20, warmup=0.0)
+    loader = make_loader()
+    with pytest.raises(FloatingPointError, match="the validation loss became NaN or infinite in epoch 1"):
+        make_trainer(limit_train_batches=1).fit(task, loader, loader)
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
