@@ -123,7 +123,7 @@ class HiPPOMemory(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> HiPPOMemory:
         """Fills the matrices where `to_empty` made room for those of a memory on the device meta: no file has them."""
         before = self.A.device
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if before.type == "meta" and self.A.device != before:
             for name, value in self._matrices().items():
                 getattr(self, name).copy_(value)

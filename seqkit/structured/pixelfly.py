@@ -103,7 +103,7 @@ class Pixelfly(StructuredMatrix):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Pixelfly:
         """Makes the table anew where `to_empty` or a move left it: it is no part of the weights that are loaded."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.columns = neighbours(self.n_blocks, self.n_factors, self.blocks.device)
         return self
 

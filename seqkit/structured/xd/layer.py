@@ -72,7 +72,7 @@ class XDConv(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> XDConv:
         """Makes the tables anew where `to_empty` or a move left them: they are no part of the weights."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, table in self._tables(self.weight.device).items():
             setattr(self, name, table)
         return self

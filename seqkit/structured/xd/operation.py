@@ -75,7 +75,7 @@ class OperationMatrix(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> OperationMatrix:
         """Fills the start where `to_empty` made room for that of a matrix on the device meta: no file has it."""
         before = self.start.device
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if before.type == "meta" and self.start.device != before:
             self.start.copy_(torch.view_as_real(starting_factors(self.n, self.role, self.depth)))
         return self
