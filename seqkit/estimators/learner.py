@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from seqkit.batch import DataInfo
-from seqkit.checks import check_choice
 from seqkit.datasets.batching import loader
 from seqkit.datasets.rows import Array
 from seqkit.datasets.series import SeriesSet
@@ -22,7 +21,8 @@ from seqkit.estimators.learning import Manner, check_spacing, copied, learn, sca
 from seqkit.estimators.panel import panel_to_series
 from seqkit.estimators.shapes import channels_of
 from seqkit.estimators.sizes import AUTO, DataShape, choose_sizes
-from seqkit.models import ModelConfig, SequenceModel, model_names
+from seqkit.models import ModelConfig, SequenceModel
+from seqkit.models.config import get_preset
 from seqkit.runs.inference import new_gaps, pick_device, run_model, told_rate
 from seqkit.streaming import Engine, Stream, as_engine
 
@@ -68,7 +68,7 @@ class ModelEstimator(SklearnBridge, TellsRate):
         """Fits the model and writes what became of it."""
         began = time.monotonic()
         own: Any = self
-        check_choice("mixer", own.mixer, model_names())
+        get_preset(own.mixer, "mixer")
         pick_device(own.device)
         if not isinstance(own.warm_start, bool):
             raise ValueError(f"`warm_start` must be true or false, got {own.warm_start!r}")
