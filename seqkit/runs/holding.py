@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
 
 __all__ = ["held"]
 
@@ -21,7 +24,7 @@ def held(path: Path, *, free: bool = False, numbered: bool = False) -> Iterator[
     """Keeps a folder for this process as long as the block lasts, and makes it if need be.
 
     The lock is the system's, on the folder itself: it writes no file, follows the folder where it is moved, and ends
-    with the process, however that ends.
+    with the process, however that ends. Windows has no locks of folders, so there nothing is kept.
 
     Args:
         path: The folder.
@@ -47,6 +50,9 @@ def held(path: Path, *, free: bool = False, numbered: bool = False) -> Iterator[
         'walks-s4d-001'
     """
     path, made = _made(path, numbered=numbered)
+    if sys.platform == "win32":
+        yield path
+        return
     handle = os.open(path, os.O_RDONLY)
     _handles.add(handle)
     try:
@@ -77,6 +83,8 @@ def _made(path: Path, *, numbered: bool) -> tuple[Path, bool]:
 
 
 def _locked(handle: int) -> bool:
+    if sys.platform == "win32":
+        return True
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -93,4 +101,5 @@ def _let_go() -> None:
         os.close(_handles.pop())
 
 
-os.register_at_fork(after_in_child=_let_go)
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_let_go)
