@@ -6,11 +6,8 @@ lie last, so that a complex table (n, N) read as real numbers is the matrix (n, 
 
 from __future__ import annotations
 
-import functools
-import importlib
 import math
 from importlib.util import find_spec
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +15,10 @@ from torch import Tensor
 from seqkit.kernels.threads import share
 
 HAS_NUMBA = find_spec("numba") is not None
-SMALLEST = 1 << 14  # powers from which on compiled loops soon save more than compiling costs a machine once
+if HAS_NUMBA:
+    from seqkit.kernels.vandermonde import loops
+
+SMALLEST = 1 << 14  # powers that are worth a thread
 
 __all__ = ["vandermonde_backward", "vandermonde_forward"]
 
@@ -29,21 +29,19 @@ def split(length: int, n_outputs: int) -> tuple[int, int]:
     return fine, -(-length // fine)
 
 
-@functools.cache
-def loops() -> Any:
-    """The compiled loops: importing numba takes a second, so not before they are used."""
-    return importlib.import_module("seqkit.kernels.vandermonde.loops")
-
-
 def exponentials(a: Tensor, count: int, stride: int) -> Tensor:
     """Returns exp(stride l a), l = 0 .. count-1, (H, count, N) for a (H, N)."""
     n_channels, n_pairs = a.shape
-    if not HAS_NUMBA or a.device.type != "cpu" or n_channels * count * n_pairs < SMALLEST:
+    if not HAS_NUMBA or a.device.type != "cpu":
         return exponentials_of_tables(a, count, stride)
     table = a.new_empty(n_channels, count, n_pairs)
     given = torch.view_as_real(a.detach().resolve_conj().contiguous()).numpy()
     found = torch.view_as_real(table).numpy()
-    share(lambda start, stop: loops().powers(start, stop, given, stride, found), n_channels, SMALLEST // count)
+    share(
+        lambda start, stop: loops.powers(start, stop, given, stride, found),
+        n_channels,
+        SMALLEST // max(1, count * n_pairs),
+    )
     return table
 
 

@@ -49,13 +49,16 @@ def test_numbers_are_taken_once(tmp_path):
 
 def test_a_moved_folder_stays_held_and_a_forked_reader_keeps_none(tmp_path):
     ours, theirs = os.pipe()
+    begun, begins = os.pipe()
     with held(tmp_path / "run") as path:
         (path / "config.yaml").touch()
         child = os.fork()
         if child == 0:
             os.close(theirs)
+            os.write(begins, b"x")
             os.read(ours, 1)
             os._exit(0)
+        os.read(begun, 1)
         path.rename(tmp_path / "moved")
         with pytest.raises(FileExistsError, match="another process is writing"), held(tmp_path / "moved"):
             pass
@@ -63,7 +66,7 @@ def test_a_moved_folder_stays_held_and_a_forked_reader_keeps_none(tmp_path):
         assert os.waitpid(child, os.WNOHANG) == (0, 0)  # it lives
     os.write(theirs, b"x")
     os.waitpid(child, 0)
-    for end in (ours, theirs):
+    for end in (ours, theirs, begun, begins):
         os.close(end)
 
 
