@@ -32,12 +32,12 @@ class Task(NamedTuple):
 
 def _recall(length: int, size: int) -> Task:
     options = {"length": length, "shown": 1, "symbols": 2, "held": length // 64, "size": size, "test_size": 100}
-    return Task("delayed_recall", options, "accuracy, %", 50.0, max(1, SAMPLES // length), "last", True, 5_000, 6.0)
+    return Task("delayed_recall", options, "accuracy, %", 50.0, max(1, SAMPLES // length), "last", True, 5_000, 40.0)
 
 
 def _adding(length: int, size: int, batch: int) -> Task:
     options = {"length": length, "size": size, "test_size": 200}
-    return Task("adding", options, "root mean squared error", 0.408, batch, "last", True, 15_000, 6.0)
+    return Task("adding", options, "root mean squared error", 0.408, batch, "last", True, 15_000, 40.0)
 
 
 _SIZES = {1024: 2000, 4096: 1000, 16384: 400, 65536: 200}
@@ -51,7 +51,7 @@ TASKS = {
         25.0,
         spans=True,
         parameters=15_000,
-        seconds=8.0,
+        seconds=40.0,
     ),
     "short adding": _adding(64, 4000, 32),
     **{f"recall, {length:,}": _recall(length, size) for length, size in _SIZES.items()},

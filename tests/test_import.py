@@ -100,12 +100,13 @@ def test_a_model_runs_without_optional_packages(repository: Path) -> None:
 
 def test_import_adds_little_to_torch(repository: Path) -> None:
     # The facade loads its names late, so the layers are measured with it: this is what a user's script pays.
+    # In processor time, as files are at hand in the repeated tries and other tests run beside this one.
     code = (
         "import time, torch\n"
-        "start = time.perf_counter()\n"
+        "start = time.process_time()\n"
         "import seqkit\n"
         "seqkit.SequenceModel, seqkit.LSSL\n"
-        "print(time.perf_counter() - start)"
+        "print(time.process_time() - start)"
     )
     limit = 0.3
     assert fastest(lambda: float(run(code, repository)), limit) < limit
