@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Where the work of a command begins: everything before has looked at what the user gave.
 STARTS_WORK = (
     *("seqkit.runs.training.train", "seqkit.runs.parallel.train_parallel", "seqkit.runs.estimate.estimate"),
-    *("seqkit.runs.comparison.comparing._open", "seqkit.runs.tuning.tuning._open"),
+    *("seqkit.runs.comparison.comparing._open", "seqkit.runs.tuning.tuning.build_data_module"),
     *("seqkit.runs.distill_run.folder_to_start", "seqkit.runs.distill_run.folder_to_resume"),
     *("seqkit.runs.searching.folder_to_start", "seqkit.runs.searching.folder_to_resume"),
     *("seqkit.runs.folders.folder_to_resume", "seqkit.runs.evaluation.evaluate", "seqkit.runs.prediction.predict"),
