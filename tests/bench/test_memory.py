@@ -34,7 +34,8 @@ def taking(mib):
 def test_a_peak_is_what_was_taken_though_given_back(mib):
     case = dataclasses.replace(CASES["krylov"], forms=(taking(mib),))
     found = peak_of(Cell(case, Setting({"H": 2, "N": 4, "L": 64}), False), "taking", "cpu")
-    assert mib - 1 < found["peak"] / MIB < mib + 8
+    # The system counts pages by processor and adds them up late, so some MiB are open on machines with many.
+    assert abs(found["peak"] / MIB - mib) < 8
 
 
 def test_a_point_is_measured_in_another_process():
