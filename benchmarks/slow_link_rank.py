@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import seqkit.models  # noqa: F401 - registers the mixers
+from seqkit import tune_cpu
 from seqkit.distributed import Compression, Pipeline, World, join, leave, make_mesh
 from seqkit.nn import ResidualBlock, get_mixer
 
@@ -185,7 +186,7 @@ def loss(world: World, request: dict[str, Any], method: dict[str, Any]) -> dict[
 def main(words: str) -> None:
     request = json.loads(words)
     world = join(timeout=300.0)
-    torch.set_num_threads(1)
+    tune_cpu(threads=1)
     for method in request["methods"]:
         found = (loss if request["kind"] == "loss" else speed)(world, request, method)
         if world.rank == 0:

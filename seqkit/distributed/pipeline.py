@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
@@ -20,6 +21,7 @@ from seqkit.distributed.launch import World
 from seqkit.distributed.pipeline_sizes import SCHEDULES, check_sizes
 from seqkit.distributed.review import CutReport, review_cuts
 from seqkit.distributed.stage import CompressedStage
+from seqkit.nn.once import kernels_once
 
 __all__ = ["SCHEDULES", "Pipeline"]
 
@@ -152,7 +154,9 @@ class Pipeline:
             self._loss, self._rows = loss, len(ids)
             losses: list[Tensor] = []
             try:
-                self._run(self.schedule.step, inputs, known, losses)
+                # Replicas exchange gradients with the last backward pass, before a block of passes ends.
+                with kernels_once() if self.replicas is None else nullcontext():
+                    self._run(self.schedule.step, inputs, known, losses)
             finally:
                 self._loss = None
             self.steps += 1

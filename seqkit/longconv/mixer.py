@@ -16,6 +16,7 @@ from seqkit.longconv.history import MonarchState, is_even, newest
 from seqkit.longconv.lags import even_taps, n_even_taps
 from seqkit.longconv.short import FINEST, KEPT, ShortFilter
 from seqkit.nn.mixer import Mixer, State, mask_past_end, register_mixer, sample_steps
+from seqkit.nn.once import kernel_once
 
 __all__ = ["MonarchMixer"]
 
@@ -227,9 +228,10 @@ class MonarchMixer(Mixer):
 
     def _kernels(self, length: int, rate: float) -> tuple[Tensor, Tensor | None]:
         """Taps of whole series, (S, taps), and those for later samples."""
+        both = kernel_once(self.filter, self.filter)
         if self.causal:
-            return self._taps(self.filter(), length, rate), None
-        taps, reverse = self.filter().chunk(2, dim=1)
+            return self._taps(both, length, rate), None
+        taps, reverse = both.chunk(2, dim=1)
         count = min(length, n_even_taps(self.filter.reach + 1, rate))
         later = even_taps(reverse, rate, count, later=True)
         # A tap that lies less than a step ahead reads the sample itself too.

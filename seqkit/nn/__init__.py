@@ -18,6 +18,7 @@ from seqkit.nn.mixer import (
     scan_by_step,
 )
 from seqkit.nn.norm import InputNorm, build_norm, norm_names
+from seqkit.nn.once import kernels_once
 from seqkit.nn.operator import NeuralOperator, relative_l2
 from seqkit.nn.perceptron import Perceptron, perceptron_norms
 from seqkit.nn.pool import (
@@ -67,6 +68,7 @@ __all__ = [
     "get_pool",
     "hold",
     "hold_step",
+    "kernels_once",
     "last_of",
     "mask_past_end",
     "mixer_names",

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from seqkit.checks import check_positive, check_positive_int, check_shape
 from seqkit.kernels.long_conv import long_conv
 from seqkit.nn.mixer import Mixer, State, mask_past_end, sample_steps, scan_by_step
+from seqkit.nn.once import kernel_once
 from seqkit.ssm.dense import dense_final_state, dense_response, newest_first
 
 __all__ = ["LinearSystem", "SSMState", "StateSpaceMixer"]
@@ -160,7 +161,9 @@ class StateSpaceMixer(Mixer):
 
     def _convolve(self, u: Tensor, rate: float) -> Tensor:
         signal = u.transpose(1, 2).to(self.log_dt.dtype)
-        return long_conv(signal, self._kernel(u.shape[1], self._dt(rate)), self.D.T)
+        length = u.shape[1]
+        kernel = kernel_once(self, lambda: self._kernel(length, self._dt(rate)), length, rate)
+        return long_conv(signal, kernel, self.D.T)
 
     def _merge(self, y: Tensor) -> Tensor:
         """Heads' outputs (B, M, H, L) to channels (B, L, D)."""
