@@ -1,7 +1,7 @@
 """Permuted MNIST by a linear memory with a nonlinear readout and by a deep network, in minutes of one core.
 
     SEQKIT_DATA=... python benchmarks/permuted_mnist.py --keep ROWS.jsonl --out PAGE.md    # goes on from what is kept
-    SEQKIT_DATA=... python benchmarks/permuted_mnist.py --models memory --threads 2
+    SEQKIT_DATA=... python benchmarks/permuted_mnist.py --models memory --seeds 3
 
 Each model is trained by `seqkit train` in a folder of its own; one that was stopped goes on from its last checkpoint.
 The digits of the test part are looked at once, when a training is over. What a row of another script or machine says
@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import json
 import os
 import platform
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -65,14 +67,19 @@ in it knows that the series are images.
 """
 
 
-def command(case: dict[str, Any]) -> str:
-    """What a user types for the same run."""
+Rows = dict[tuple[str, int], dict[str, Any]]
+"""By model and seed."""
+
+
+def command(case: dict[str, Any], seed: int) -> str:
+    """What a user types for the same run; the recipes name seed 0."""
     words = ["seqkit train --config recipes/" + case["recipe"]]
     words += [f"--model {case['model']}"] if case["model"] else []
-    return " ".join(words + [f"{key}={value}" for key, value in case["settings"].items()])
+    settings = {**case["settings"], **({"seed": seed} if seed else {})}
+    return " ".join(words + [f"{key}={value}" for key, value in settings.items()])
 
 
-def trained(case: dict[str, Any], folder: Path) -> dict[str, Any]:
+def trained(case: dict[str, Any], seed: int, folder: Path) -> dict[str, Any]:
     """Trains a model, or goes on with it, and returns the row of its finished run."""
     spent, began = folder / "processor_seconds", time.process_time()
     before = float(spent.read_text()) if spent.is_file() else 0.0
@@ -80,8 +87,8 @@ def trained(case: dict[str, Any], folder: Path) -> dict[str, Any]:
         if (folder / "config.yaml").is_file():
             run = seqkit.train(out=folder, resume=True)
         else:
-            config = RECIPES / case["recipe"]
-            run = seqkit.train(model=case["model"], config=config, out=folder, checkpoint_steps=100, **case["settings"])
+            settings = {**case["settings"], "seed": seed, "checkpoint_steps": 100}
+            run = seqkit.train(model=case["model"], config=RECIPES / case["recipe"], out=folder, **settings)
     finally:
         if folder.is_dir():
             spent.write_text(str(before + time.process_time() - began))
@@ -90,7 +97,7 @@ def trained(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     epochs = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
     total = float(spent.read_text()) / 60
     return {
-        "command": command(case),
+        "command": command(case, seed),
         "what": case["what"],
         "date": str(datetime.date.today()),
         "machine": f"one thread of {processor()}",
@@ -120,21 +127,33 @@ def processor() -> str:
     return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
 
 
-def draw(rows: dict[str, dict[str, Any]], path: Path) -> None:
-    """Validation accuracy by epoch and by time, a line a model."""
+def draw(rows: Rows, path: Path) -> None:
+    """Validation accuracy by epoch and by time, a line a model and seed."""
     figure = new_figure(9.0, 3.6)
     axes = figure.subplots(1, 2)
     for column, axis in zip(("epoch", "minutes"), axes, strict=True):
-        for name, row in rows.items():
+        for (name, seed), row in rows.items():
             x, y = [p[column] for p in row["curve"]], [p["validation"] for p in row["curve"]]
-            axis.plot(x, y, marker=".", label=name)
+            axis.plot(x, y, marker=".", color=f"C{ORDER.index(name)}", label=None if seed else name)
         axis.set_xlabel("epochs" if column == "epoch" else "minutes of training, each on its machine")
         axis.set_ylabel("validation accuracy, %")
     axes[0].legend()
     save_figure(figure, path)
 
 
-def page(rows: dict[str, dict[str, Any]], picture: str) -> str:
+def means(rows: Rows) -> list[str]:
+    """A sentence for each model that was trained from several seeds."""
+    lines = []
+    for name in MODELS:
+        found = [row for (own, _), row in rows.items() if own == name]
+        if len(found) > 1:
+            test = [row["test"] for row in found]
+            spread = f"{statistics.mean(test):.2f} ± {statistics.stdev(test):.2f} %"
+            lines += [f"`{name}` over {len(test)} seeds (mean, standard deviation): **{spread}** of the test part.", ""]
+    return lines
+
+
+def page(rows: Rows, picture: str) -> str:
     """The page, from rows and the notes beside them."""
     lines = [
         "# Permuted MNIST",
@@ -145,15 +164,17 @@ def page(rows: dict[str, dict[str, Any]], picture: str) -> str:
         "| model | weights | seed | epochs | minutes | validation, % | test, % |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, row in rows.items():
+    for (name, _), row in rows.items():
         lines.append(
             f"| `{name}`: {row['what']} | {row['weights']:,} | {row['seed']} | {len(row['curve'])} | "
             f"{row['minutes']:.1f} ({row['clock']}) | {row['validation']:.2f} | **{row['test']:.2f}** |"
         )
-    for name in MODELS.keys() - rows.keys():
+    for name in MODELS.keys() - {name for name, _ in rows}:
         lines.append(f"| `{name}`: {MODELS[name]['what']} | | | | | | not measured here |")
-    lines += ["", NOTES, f"![learning curves]({picture})", ""]
-    for name, row in rows.items():
+    lines += ["", *means(rows), NOTES, f"![learning curves]({picture})", ""]
+    for (name, seed), row in rows.items():
+        if seed:
+            continue  # the picture has the others' curves
         versions = ", ".join(f"{key} {value}" for key, value in row["versions"].items())
         curve = row["curve"]
         shown = [p for k, p in enumerate(curve) if k < 3 or (k + 1) % 5 == 0 or k == len(curve) - 1]
@@ -164,10 +185,16 @@ def page(rows: dict[str, dict[str, Any]], picture: str) -> str:
     return "\n".join(lines)
 
 
+def save(rows: Rows, path: Path) -> None:
+    """Rows as lines of JSON."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows.values()), encoding="utf-8")
+
+
 def main() -> None:
     """Trains what is missing and writes rows, page and picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("runs"), help="run folders lie in here")
     parser.add_argument("--keep", type=Path, help="file of rows to go on from")
     parser.add_argument("--out", type=Path, help="page to write, with its picture beside it")
@@ -175,15 +202,15 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     kept = args.keep.read_text(encoding="utf-8").splitlines() if args.keep and args.keep.is_file() else []
-    rows = {row["name"]: row for row in map(json.loads, kept)}
-    for name in args.models:
-        if name not in rows:
-            rows[name] = {"name": name, **trained(MODELS[name], args.folder / f"permuted_mnist_{name}")}
-            print(f"{name}: {rows[name]['test']:.2f} % of the test part")
+    rows: Rows = {(row["name"], row["seed"]): row for row in map(json.loads, kept)}
+    for name, seed in itertools.product(args.models, range(args.seeds)):
+        if (name, seed) not in rows:
+            folder = args.folder / (f"permuted_mnist_{name}" + (f"_{seed}" if seed else ""))
+            rows[name, seed] = {"name": name, **trained(MODELS[name], seed, folder)}
+            print(f"{name}, seed {seed}: {rows[name, seed]['test']:.2f} % of the test part")
             if args.keep:
-                text = "".join(json.dumps(row) + "\n" for row in rows.values())
-                write_whole(args.keep, lambda path, text=text: path.write_text(text, encoding="utf-8"))
-    rows = {name: rows[name] for name in ORDER if name in rows}
+                write_whole(args.keep, lambda path: save(rows, path))
+    rows = {key: rows[key] for key in sorted(rows, key=lambda key: (ORDER.index(key[0]), key[1]))}
     if args.out:
         picture = args.out.with_suffix(".png")
         draw(rows, picture)
