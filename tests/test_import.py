@@ -42,7 +42,7 @@ def run(code: str, repository: Path, *options: str) -> str:
     return result.stdout
 
 
-def fastest(measure: Callable[[], float], limit: float, tries: int = 5) -> float:
+def least(measure: Callable[[], float], limit: float, tries: int = 5) -> float:
     """The best of several; the machine may be busy, and one run under the limit shows that it can be met."""
     best = float("inf")
     for _ in range(tries):
@@ -100,16 +100,18 @@ def test_a_model_runs_without_optional_packages(repository: Path) -> None:
 
 def test_import_adds_little_to_torch(repository: Path) -> None:
     # The facade loads its names late, so the layers are measured with it: this is what a user's script pays.
-    # In processor time, as files are at hand in the repeated tries and other tests run beside this one.
+    # In processor time, as other tests run beside this one, and as a share of torch's, as machines differ.
     code = (
-        "import time, torch\n"
+        "import time\n"
         "start = time.process_time()\n"
+        "import torch\n"
+        "between = time.process_time()\n"
         "import seqkit\n"
         "seqkit.SequenceModel, seqkit.LSSL\n"
-        "print(time.process_time() - start)"
+        "print((time.process_time() - between) / (between - start))"
     )
     limit = 0.3
-    assert fastest(lambda: float(run(code, repository)), limit) < limit
+    assert least(lambda: float(run(code, repository)), limit) < limit
 
 
 def test_import_alone_loads_no_torch(repository: Path) -> None:
@@ -130,21 +132,20 @@ def test_help_loads_nothing_heavy(repository: Path) -> None:
     assert run(code, repository).splitlines()[-1] == "LOADED []"
 
 
-def test_help_answers_at_once(repository: Path) -> None:
-    def ask() -> float:
+def test_help_adds_little_to_what_prints_it(repository: Path) -> None:
+    def spent(*words: str) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        result = subprocess.run(
-            [sys.executable, "-m", "seqkit", "--help"], cwd=repository, capture_output=True, text=True, check=False
-        )
-        assert result.returncode == 0, result.stderr
-        assert "train" in result.stdout
+        subprocess.run([sys.executable, *words], cwd=repository, capture_output=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    limit = 0.6
-    assert fastest(ask, limit) < limit
+    def share() -> float:
+        return spent("-m", "seqkit", "--help") / spent("-c", "import typer.rich_utils, rich.table")
+
+    limit = 3.0
+    assert least(share, limit) < limit
 
 
 @pytest.mark.parametrize("slow", [0.2, 0.0])
-def test_fastest_can_fail(slow: float) -> None:
-    assert (fastest(lambda: slow, limit=0.1, tries=2) < 0.1) == (slow == 0.0)
+def test_least_can_fail(slow: float) -> None:
+    assert (least(lambda: slow, limit=0.1, tries=2) < 0.1) == (slow == 0.0)

@@ -47,6 +47,8 @@ def test_large_blocks_are_kept():
         "print(sum(faults() for _ in range(5)))"
     )
     untuned = int(run(code.format(""))[0])
+    if untuned == 0:
+        pytest.skip("this system does not count page faults")
     tuned = int(run(code.format("import seqkit; done = seqkit.tune_cpu()"))[0])
     assert tuned < untuned / 10
 

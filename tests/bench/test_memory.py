@@ -34,8 +34,8 @@ def taking(mib):
 def test_a_peak_is_what_was_taken_though_given_back(mib):
     case = dataclasses.replace(CASES["krylov"], forms=(taking(mib),))
     found = peak_of(Cell(case, Setting({"H": 2, "N": 4, "L": 64}), False), "taking", "cpu")
-    # The system counts pages by processor and adds them up late, so some MiB are open on machines with many.
-    assert abs(found["peak"] / MIB - mib) < 8
+    # The system counts pages by processor and adds them up late, so the last MiB are open.
+    assert 0.7 * mib < found["peak"] / MIB < 1.4 * mib
 
 
 def test_a_point_is_measured_in_another_process():

@@ -380,7 +380,7 @@ def test_seeds_and_global_generators() -> None:
 
 def test_time_limit_callbacks_and_verbose(capsys: pytest.CaptureFixture[str]) -> None:
     rows: list[dict[str, float]] = []
-    model = made(epochs=500, patience=None, time_limit=1.0, verbose=True, callbacks=[rows.append])
+    model = made(epochs=100_000, patience=None, time_limit=1.0, verbose=True, callbacks=[rows.append])
     model.fit(wave(noise=0.3)[:108], fh=FH)
     assert model.stopped_by_ == "time_limit"
     assert rows[0].keys() == {"epoch", "train_loss", "val_loss", "seconds"}
