@@ -9,7 +9,7 @@ import typer
 
 from seqkit.cli.options import Dtype, Import, StreamDevice, Streamed, Trust
 from seqkit.cli.show import count, note
-from seqkit.cli.streamed import loaded
+from seqkit.cli.streamed import columns_of, loaded
 
 if TYPE_CHECKING:
     from seqkit.streaming.line_pool import LinePool
@@ -64,14 +64,16 @@ def stream(
     raise typer.Exit(_answer(lines, snapshot, schedule))
 
 
-def _opened(run: Path, trust: bool, **options: Any) -> tuple[Any, dict[str, tuple[str, ...]]]:
+def _opened(run: Path, trust: bool, **options: Any) -> tuple[Any, dict[str, Any]]:
     """The pool for a run or an estimator, and the names of channels and targets where they are known."""
     from seqkit.models import SequenceModel
     from seqkit.streaming import StreamPool
 
     what = loaded(run, trust)
-    info = what.info if isinstance(what, SequenceModel) else None
-    return StreamPool(what, **options), {} if info is None else {"channels": info.channels, "targets": info.targets}
+    pool, info = StreamPool(what, **options), what.info if isinstance(what, SequenceModel) else None
+    names = {} if info is None else {"channels": info.channels, "targets": info.targets}
+    known = columns_of(run)
+    return pool, {**names, **({"columns": known} if known else {})}
 
 
 def _take_up(lines: LinePool, snapshot: Path, resume_input: bool) -> None:

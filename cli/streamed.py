@@ -8,7 +8,7 @@ from typing import Any
 
 from seqkit.cli.show import note
 
-__all__ = ["loaded"]
+__all__ = ["columns_of", "loaded"]
 
 
 def loaded(path: Path, trust: bool) -> Any:
@@ -24,6 +24,27 @@ def loaded(path: Path, trust: bool) -> Any:
     model = load_model(path)
     _note_windows(path)
     return model
+
+
+def columns_of(run: Path) -> dict[str, str]:
+    """What the columns of the table of a run's training are, by name: "stream", "time" or "unread".
+
+    Returns:
+        Nothing for what is no run, or was not trained on files of its own.
+    """
+    from seqkit.datasets.folder import Folder
+    from seqkit.datasets.roles import TIMES
+    from seqkit.runs import RunConfig
+    from seqkit.runs.source import build_source
+
+    file = run / "config.yaml"
+    source = build_source(RunConfig.from_file(file).data) if file.is_file() else None
+    if not isinstance(source, Folder):
+        return {}
+    columns = source.columns
+    times = TIMES if columns.time is None else (columns.time,)
+    time = "unread" if columns.gaps == "ignore" else "time"
+    return {columns.id: "stream", **dict.fromkeys(times, time), **dict.fromkeys(columns.targets, "unread")}
 
 
 def _estimator(path: Path, trust: bool) -> Any:

@@ -12,6 +12,7 @@ from seqkit.datasets.dates import looks_like_dates
 from seqkit.datasets.rows import Array
 
 __all__ = [
+    "TIMES",
     "Columns",
     "column_of",
     "find_channels",
@@ -22,7 +23,7 @@ __all__ = [
     "refuse_many",
 ]
 
-_TIMES = ("time", "timestamp", "datetime", "date", "ds")
+TIMES = ("time", "timestamp", "datetime", "date", "ds")
 _INDEX = ("", "Unnamed: 0", "__index_level_0__")  # what pandas writes for an index without a name
 
 
@@ -95,7 +96,7 @@ def find_time(table: dict[str, Array], columns: Columns, origin: str) -> str | N
     if "time" in table:
         return "time"
     used = {columns.id, *(columns.target or ()), *(columns.channels or ())}
-    usual = [name for name in table if (name.lower() in _TIMES or name in _INDEX) and name not in used]
+    usual = [name for name in table if (name.lower() in TIMES or name in _INDEX) and name not in used]
     times = [name for name in usual if _holds_times(name, table[name])]
     if len(times) > 1:
         raise ValueError(f"{origin} has times in columns {' and '.join(map(repr, times))}; say which (option time=)")

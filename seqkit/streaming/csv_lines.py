@@ -5,34 +5,36 @@ from __future__ import annotations
 import csv
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seqkit.checks import nearest
 from seqkit.streaming.lines import Fields, LineFormat, Sample, in_range, seconds, shown
 
-__all__ = ["CsvLines"]
+__all__ = ["COLUMNS", "CsvLines"]
 
-_STREAM, _UNREAD = ("stream", "series"), ("target",)
+COLUMNS: Mapping[str, str] = {"series": "stream", "time": "time", "target": "unread"}
+"""What columns of these names are, where no training says otherwise."""
+
 _MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
 
 
 class CsvLines(LineFormat):
     r"""One row a line, below a header; a row of answers for each, with a column `error`.
 
-    A column `stream` or `series` names the stream and `time` the time; `target` is not read, nor `time` by a model
-    without a notion of time, so that the table of a training can be given. All other columns are the channels: by name
-    where the model knows names, else in their order.
+    A column `stream` names the stream, and `columns` says of others that they name it, hold the time, or are not read,
+    so that the table of a training can be given. All other columns are the channels: by name where the model knows
+    names, and then columns that are none are not read; else in their order.
 
     Args:
         header: First line.
         fields: What the model takes and gives.
+        columns: What columns are by name, in any case of letters: "stream", "time" or "unread".
 
     Raises:
-        ValueError: a column is missing, unknown or there twice.
+        ValueError: a column is missing or there twice, or there are more columns than channels without names.
 
     Warns:
-        UserWarning: times are not read.
+        UserWarning: times are not read, as the model has no notion of time, or columns that are no channels.
 
     Example:
         >>> form = CsvLines("stream,time,x", Fields(1, 1e38, channels=("x",), values=("0",)))
@@ -44,21 +46,23 @@ class CsvLines(LineFormat):
         'a,1.5,\n'
     """
 
-    def __init__(self, header: str, fields: Fields) -> None:
+    def __init__(self, header: str, fields: Fields, columns: Mapping[str, str] = COLUMNS) -> None:
         super().__init__(fields)
-        columns = [cell.strip() for cell in _cells(header)]
-        twice = [name for name in columns if columns.count(name) > 1]
+        given = [cell.strip() for cell in _cells(header)]
+        twice = [name for name in given if given.count(name) > 1]
         if twice:
             raise ValueError(f"the header has the column {shown(twice[0])} twice; name each column once")
-        names = [name for name in columns if name in _STREAM]
-        if len(names) > 1:
-            raise ValueError("the header has both `stream` and `series`; leave one out")
-        self._width = len(columns)
-        self._stream = columns.index(names[0]) if names else None
-        self._time = columns.index("time") if "time" in columns and not fields.timeless else None
-        if "time" in columns and fields.timeless:
-            warnings.warn(f"{fields.timeless} has no notion of time, so the column `time` is not read", stacklevel=2)
-        self._places = _places([name for name in columns if name not in (*_STREAM, "time", *_UNREAD)], columns, fields)
+        roles = {name: _role(name, fields, columns) for name in given}
+        names = _at_most_one("stream", roles)
+        times = _at_most_one("time", roles)
+        if times and fields.timeless:
+            warnings.warn(
+                f"{fields.timeless} has no notion of time, so the column `{times[0]}` is not read", stacklevel=2
+            )
+        self._width = len(given)
+        self._stream = given.index(names[0]) if names else None
+        self._time = given.index(times[0]) if times and not fields.timeless else None
+        self._places = _places([name for name in given if roles[name] == "channel"], given, fields)
         named = fields.values not in ((), ("0",))
         answers = [f"prediction {name}" for name in fields.values] if named else ["prediction"]
         shares = [f"probability {label}" for label in fields.labels]
@@ -90,19 +94,38 @@ class CsvLines(LineFormat):
         return _line([*empty, f"line {number}: {words}"])
 
 
+def _role(name: str, fields: Fields, columns: Mapping[str, str]) -> str:
+    """What a column is."""
+    if name in fields.channels:
+        return "channel"
+    if name == "stream":
+        return "stream"
+    return columns.get(name) or columns.get(name.lower(), "channel")
+
+
+def _at_most_one(role: str, roles: Mapping[str, str]) -> list[str]:
+    """The column of that role, if there is one."""
+    names = [name for name, one in roles.items() if one == role]
+    if role == "time" and "time" in names:
+        return ["time"]
+    if len(names) > 1:
+        raise ValueError(f"the header has both `{names[0]}` and `{names[1]}` for the {role}; leave one out")
+    return names
+
+
 def _places(given: list[str], columns: list[str], fields: Fields) -> list[int]:
     """Places of the channels among the columns."""
     known = fields.channels
-    for name in given if known else ():
-        if name not in known:
-            raise ValueError(f"the header has the column {shown(name)}, which is no channel; {nearest(name, known)}")
     missing = [name for name in known if name not in given]
     if missing:
         raise ValueError(
             f"the header lacks the channel {missing[0]!r}; CSV begins with a line that names its columns, the channels "
             f"{', '.join(known)} and, if need be, stream and time"
         )
-    if len(given) != fields.n_channels:
+    others = [name for name in given if known and name not in known]
+    if others:
+        warnings.warn(f"not read, as the model has no such channel: {', '.join(map(shown, others))}", stacklevel=3)
+    elif len(given) != fields.n_channels:
         raise ValueError(
             f"the header must name {fields.n_channels} channels beside stream and time, got {len(given)}; CSV begins "
             "with a line that names its columns"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from seqkit.checks import check_choice, check_positive_int
-from seqkit.streaming.csv_lines import CsvLines
+from seqkit.streaming.csv_lines import COLUMNS, CsvLines
 from seqkit.streaming.engine import Array
 from seqkit.streaming.lines import Fields, JsonLines, LineFormat, Sample
 from seqkit.streaming.pool import StreamId, StreamPool
@@ -38,6 +38,7 @@ class LinePool:
         streams: Streams kept at most; of more, the one whose last sample is oldest is forgotten.
         channels: Names of the channels, where they have names.
         targets: Names of the predicted values, where they have names.
+        columns: What columns of a table are by name: "stream", "time" or "unread".
         on_forget: Called with the name of a stream that is forgotten; None for the one without a name.
 
     Attributes:
@@ -65,6 +66,7 @@ class LinePool:
         streams: int = 10_000,
         channels: tuple[str, ...] = (),
         targets: tuple[str, ...] = (),
+        columns: Mapping[str, str] = COLUMNS,
         on_forget: Callable[[StreamId | None], object] | None = None,
     ) -> None:
         self.pool = pool
@@ -75,6 +77,7 @@ class LinePool:
         self._format: LineFormat | None = None
         self._every = check_positive_int("every", every)
         self._streams = check_positive_int("streams", streams)
+        self._columns = columns
         self._on_forget = on_forget
         self._recent: dict[StreamId, None] = {}  # the one whose last sample is oldest comes first
         self._skip = 0
@@ -172,7 +175,7 @@ class LinePool:
         start = (first or b"").lstrip()[:1]
         if self._form == "json" or (self._form == "auto" and start in (b"", b"{", b"[")):
             return JsonLines(self.fields), None
-        table = CsvLines(_text(first), self.fields)
+        table = CsvLines(_text(first), self.fields, self._columns)
         return table, table.header
 
     def _cannot_join(self, sample: Sample) -> bool:

@@ -144,7 +144,7 @@ MISTAKES = [
     (["RUN", "--snapshot", "."], "is a folder; name a file"),
     (["RUN", "--snapshot", "text"], "damaged"),
     (["text"], "neither the folder of a run nor a file"),
-    (["RUN", "--format", "csv"], "which is no channel"),
+    (["RUN", "--format", "csv"], "lacks the channel"),
 ]
 
 
@@ -159,6 +159,28 @@ def test_a_mistake_ends_with_one_sentence_and_status_2(stream, finished, tmp_pat
     assert (status, out) == (2, "")
     assert sentence in err
     assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("gaps", ["keep", "ignore"])
+def test_the_table_of_a_training_is_read_as_it_was_read_there(stream, tmp_path, gaps):
+    from seqkit.runs import predict, train
+
+    rng = np.random.default_rng(0)
+    rows = [
+        f"{i},{7 * k + k * k % 5},{rng.normal():.3f},{'wet' if k % 2 else 'dry'},{'ab'[i % 2]}"
+        for i in range(8)
+        for k in range(9)
+    ]
+    table = tmp_path / "wards.csv"
+    table.write_text("\n".join(["patient,Timestamp,x,floor,diagnosis", *rows]) + "\n")
+    data = {"data.id": "patient", "data.target": "diagnosis", "data.gaps": gaps}
+    sizes = {"epochs": 1, "d_model": 4, "n_layers": 1, "order": 4, "device": "cpu"}
+    run = train(str(table), "s4d", out=tmp_path / "run", progress=False, **data, **sizes).path
+    with pytest.warns(UserWarning, match='no such channel: "floor"'):
+        status, out, err = stream(table, run)
+    assert status == 0, err
+    last = {row["patient"]: float(row["probability a"]) for row in csv.DictReader(out.splitlines())}
+    assert last == pytest.approx({row["series"]: row["probability a"] for row in predict(run, table)}, abs=2e-6)
 
 
 def test_snapshot_goes_on_with_further_input(stream, finished, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from seqkit import S4D, DataInfo, ModelConfig, SequenceModel, StreamPool
 from seqkit.streaming.csv_lines import CsvLines
 from seqkit.streaming.line_pool import LinePool
-from seqkit.streaming.lines import Fields, JsonLines
+from seqkit.streaming.lines import Fields, JsonLines, Sample
 from seqkit.streaming.pipe import LineReader, Schedule, run_pipe
 
 INFO = DataInfo("toy", "classification", n_channels=2, classes=("rest", "run"), sample_rate=10.0, channels=("x", "y"))
@@ -358,10 +358,9 @@ def test_marks_of_missing_values_are_those_of_tables(mark):
     ("header", "words"),
     [
         ("x", "lacks the channel 'y'"),
-        ("x,y,z", '"z", which is no channel'),
         ("x,y,x", 'the column "x" twice'),
         ("stream,series,x,y", "both `stream` and `series`"),
-        ("1.5,2.5", '"1.5", which is no channel'),
+        ("1.5,2.5", "lacks the channel 'x'"),
         (b"x,\xff", "not UTF-8"),
         (None, "too long"),
     ],
@@ -379,6 +378,21 @@ def test_the_table_of_a_training_is_read_by_a_model_without_a_notion_of_time():
     plain = opened("gru").take([b"series,x,y", b"a,1,2", b"a,3,4"])
     assert got == b"".join(plain).decode().splitlines()
     assert all(row.endswith(",") for row in got[1:])  # no error
+
+
+def test_columns_are_what_the_training_called_them():
+    columns = {"patient": "stream", "timestamp": "time", "ward": "unread"}
+    fields = Fields(2, 1e38, channels=("x", "series"))  # a channel may have the name that is usual for something else
+    form = CsvLines("ward,series,Timestamp,patient,x", fields, columns)
+    assert form.sample("a,1,0.5,anna,2") == Sample("anna", [[2.0, 1.0]], [0.5], False)
+    with pytest.raises(ValueError, match="both `patient` and `stream` for the stream"):
+        CsvLines("patient,stream,x,series", fields, columns)
+
+
+def test_columns_that_are_no_channels_are_left_unread_with_a_note():
+    with pytest.warns(UserWarning, match='no such channel: "note", "z"'):
+        form = CsvLines("x,note,y,z", Fields(2, 1e38, channels=("x", "y")))
+    assert form.sample("1,warm,2,3").rows == [[1.0, 2.0]]
 
 
 def test_channels_without_names_are_taken_in_their_order():
