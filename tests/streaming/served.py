@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -97,13 +98,17 @@ def wait_until_ready(address: str, process: subprocess.Popen | None = None, seco
 
 
 def start_process(run: Path, store: Path, *options: str, environment: Mapping[str, str] | None = None) -> Any:
-    """`seqkit serve` on a free port: the process and its address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "seqkit", "serve", str(run), "--store", str(store), "--port", str(port), *options]
+    """`seqkit serve` on a free port of its own choice: the process and the address that it says."""
+    command = [sys.executable, "-m", "seqkit", "serve", str(run), "--store", str(store), "--port", "0", *options]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})}
     )
-    address = f"127.0.0.1:{port}"
-    wait_until_ready(address, process)
-    return process, address
+    said = ""
+    while (found := re.search(r"http://(127\.0\.0\.1:\d+)/", said)) is None:
+        line = process.stderr.readline()
+        said += line
+        if not line:
+            process.communicate()
+            raise AssertionError(f"the server ended: {said}")
+    wait_until_ready(found[1], process)
+    return process, found[1]

@@ -53,14 +53,18 @@ def pushes() -> list[dict[str, Any]]:
 
 
 def send(address: str, messages: list[dict[str, Any]], at: int | None = None, then: Any = None) -> int:
-    """Sends messages without waiting for answers; returns how many were acknowledged before the server was gone."""
+    """Sends messages without waiting for answers; returns how many were acknowledged before the server was gone.
+
+    Where it is to be gone after one, only some more than that are sent, so it cannot have answered all before.
+    """
     acknowledged = 0
+    sent = messages if at is None else messages[: at + 100]
     try:
         with connect(f"ws://{address}/v1/ws") as link:
-            writer = threading.Thread(target=quietly, args=(link, messages))
+            writer = threading.Thread(target=quietly, args=(link, sent))
             writer.start()
             for k in range(len(messages)):
-                answer = json.loads(link.recv(timeout=30))
+                answer = json.loads(link.recv(timeout=60))
                 assert answer["status"] == 200, answer
                 acknowledged += 1
                 if k == at:
@@ -80,7 +84,7 @@ def quietly(link: Any, messages: list[dict[str, Any]]) -> None:
 
 
 def finals(address: str) -> list[bytes]:
-    with httpx.Client(base_url=f"http://{address}") as client:
+    with httpx.Client(base_url=f"http://{address}", timeout=60) as client:
         return [client.get(f"/v1/streams/{s}/snapshot").content for s in range(STREAMS)]
 
 
@@ -92,19 +96,19 @@ def test_killed_and_gone_on_with_equals_undisturbed_and_sigterm_stores(run: Path
         expected = finals(address)
     finally:
         process.terminate()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=60) == 0
         process.communicate()
 
     small = ("--resident", "5", "--store-every", "9")
     process, address = served.start_process(run, tmp_path / "killed.db", *small)
     acknowledged = send(address, messages, 150, process.kill)
-    assert process.wait(timeout=30) == -signal.SIGKILL
+    assert process.wait(timeout=60) == -signal.SIGKILL
     process.communicate()
     assert 150 < acknowledged < len(messages)
 
     process, address = served.start_process(run, tmp_path / "killed.db", *small)
     try:
-        with httpx.Client(base_url=f"http://{address}") as client:
+        with httpx.Client(base_url=f"http://{address}", timeout=60) as client:
             for s in range(STREAMS):
                 mine = [m for m in messages[:acknowledged] if m["stream"] == str(s)]
                 assert client.get(f"/v1/streams/{s}").json()["count"] >= mine[-1]["count"] + len(mine[-1]["values"])
@@ -113,7 +117,7 @@ def test_killed_and_gone_on_with_equals_undisturbed_and_sigterm_stores(run: Path
         assert finals(address) == expected
     finally:
         process.terminate()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=60) == 0
         process.communicate()
 
 
@@ -148,7 +152,7 @@ class Browser:
             if "DevTools listening on" in line:
                 port = line.split(":")[2].split("/")[0]
                 break
-        targets = httpx.get(f"http://127.0.0.1:{port}/json/list", timeout=20).json()
+        targets = httpx.get(f"http://127.0.0.1:{port}/json/list", timeout=60).json()
         [page] = [target for target in targets if target["type"] == "page"]
         self.link = stack.enter_context(connect(page["webSocketDebuggerUrl"], max_size=None))
         self.said: list[str] = []
@@ -161,7 +165,7 @@ class Browser:
         self.number += 1
         self.link.send(json.dumps({"id": self.number, "method": method, "params": parameters}))
         while True:
-            message = json.loads(self.link.recv(timeout=30))
+            message = json.loads(self.link.recv(timeout=60))
             if message.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
                 self.said.append(json.dumps(message["params"]))
             if message.get("id") == self.number:
@@ -171,7 +175,7 @@ class Browser:
         return self.ask("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
     def until(self, expression: str) -> None:
-        for _ in range(200):
+        for _ in range(1200):
             if self.value(expression):
                 return
             served.time.sleep(0.05)
@@ -179,7 +183,7 @@ class Browser:
 
     def end(self) -> None:
         self.process.terminate()
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=60)
 
 
 @pytest.fixture
