@@ -6,13 +6,16 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from seqkit.cli.options import Json
 from seqkit.cli.show import as_json, table
 from seqkit.version import __version__
+
+if TYPE_CHECKING:
+    from seqkit.extensions import Plugin
 
 __all__ = ["doctor"]
 
@@ -44,6 +47,7 @@ def doctor(
     """Say what is installed, what hardware is seen, and what to mend: for a look and for bug reports."""
     import torch
 
+    from seqkit.extensions import find_plugins
     from seqkit.kernels.backend import VARIABLE
     from seqkit.kernels.explain import paths
 
@@ -61,6 +65,7 @@ def doctor(
         "compiled loops": _numba(packages["numba"]),
         "Triton kernels": _triton(),
     }
+    plugins = find_plugins()
     operators = [one._asdict() for device in ("cpu", *(["cuda"] * torch.cuda.is_available())) for one in paths(device)]
     advice = [
         f"{name} is missing: pip install 'seqkit[{extra}]'"
@@ -69,11 +74,21 @@ def doctor(
     ]
     if root and not Path(root).is_dir():
         advice.append(f"SEQKIT_DATA is {root}, which is no folder: correct it or unset it")
+    advice += [plugin.error for plugin in plugins if plugin.error]
     advice += sorted({one["reason"] for one in operators if one["backend"] is None})
     if json_:
-        as_json({**facts, "packages": packages, "operators": operators, "advice": advice})
+        as_json(
+            {
+                **facts,
+                "packages": packages,
+                "plugins": [one._asdict() for one in plugins],
+                "operators": operators,
+                "advice": advice,
+            }
+        )
         return
     rows = [*facts.items(), *((name, found or "not installed") for name, found in packages.items())]
+    rows += [(f"plugin {one.package}", _plugin(one)) for one in plugins] or [("plugins", "none installed")]
     table("seqkit doctor", ["", ""], rows)
     table(
         "operators, for float32 tensors", ["", "on", '"auto" takes', "cannot serve"], [_row(one) for one in operators]
@@ -104,6 +119,11 @@ def _triton() -> str:
     if interpreting():
         return "under the interpreter, slowly (TRITON_INTERPRET)"
     return "on CUDA devices" if torch.cuda.is_available() else "none: no CUDA device, and the interpreter is off"
+
+
+def _plugin(plugin: Plugin) -> str:
+    """What a package that registers names brought."""
+    return f"{plugin.version}: {', '.join(plugin.registers) or ('not loaded' if plugin.error else 'registers nothing')}"
 
 
 def _row(one: dict[str, Any]) -> tuple[str, str, str, str]:

@@ -2,13 +2,15 @@
 
 from seqkit.extensions.code import import_code
 from seqkit.extensions.origins import Origin, claim, origin_of
-from seqkit.extensions.plugins import ExtensionWarning, load_plugins, look_up
+from seqkit.extensions.plugins import ExtensionWarning, Plugin, find_plugins, load_plugins, look_up
 from seqkit.extensions.records import import_options, records_of, require
 
 __all__ = [
     "ExtensionWarning",
     "Origin",
+    "Plugin",
     "claim",
+    "find_plugins",
     "import_code",
     "import_options",
     "load_plugins",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["Origin", "claim", "file_origin", "importing", "origin_of"]
+__all__ = ["Origin", "claim", "file_origin", "importing", "origin_of", "registered_by"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,16 @@ def origin_of(what: str, name: str) -> Origin | None:
         True
     """
     return _CLAIMS.get((what, name))
+
+
+def registered_by(origin: Origin) -> list[str]:
+    """Kind and name of everything that came from there, such as "mixer bells".
+
+    Example:
+        >>> registered_by(Origin("module", "no.such.module"))
+        []
+    """
+    return [f"{what} {name}" for (what, name), one in _CLAIMS.items() if one == origin]
 
 
 @contextmanager

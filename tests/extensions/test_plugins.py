@@ -1,5 +1,6 @@
 """Installed packages register by entry points: late, once, and one that fails is a warning."""
 
+import json
 import os
 import subprocess
 import sys
@@ -71,6 +72,21 @@ def test_packages_are_asked_late_and_one_that_fails_is_a_warning(tmp_path):
     assert (
         done.stderr.count("ExtensionWarning: the package seqkit-broken could not be loaded (ModuleNotFoundError: ") == 1
     )
+
+
+def test_the_doctor_names_packages_and_what_they_registered(tmp_path):
+    install(tmp_path, "seqkit-called", "seqkit_called:register", CALLED)
+    install(tmp_path, "seqkit-broken", "seqkit_broken", "import no_such_package_of_mine\n")
+    surroundings = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    words = [sys.executable, "-m", "seqkit", "doctor", "--json"]
+    done = subprocess.run(words, env=surroundings, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    broken, called = found["plugins"]
+    assert called == {"package": "seqkit-called", "version": "1.0", "registers": ["model from_called"], "error": ""}
+    assert (broken["package"], broken["registers"]) == ("seqkit-broken", [])
+    assert "No module named 'no_such_package_of_mine'" in broken["error"]
+    assert broken["error"] in found["advice"]
+    assert done.stderr == ""
 
 
 def test_the_command_line_shows_a_warning_as_a_line(capsys):
