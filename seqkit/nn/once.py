@@ -45,7 +45,7 @@ class _Held:
         leaf = computed
         if computed.requires_grad:
             leaf = computed.detach().requires_grad_()
-            leaf.register_hook(self._check_open)
+            leaf.register_hook(self._check_open)  # type: ignore[no-untyped-call]
         self.kernels[key] = _Kernel(computed, leaf, weights, [weight._version for weight in weights])
         return leaf
 

@@ -172,7 +172,8 @@ def test_weights_that_were_let_go_lend_their_kernel_to_no_others() -> None:
 
     def shifted(k: int) -> Tensor:  # the second call's weights often lie where the first one's lay
         weights = {key: value + 0.01 * k for key, value in mixer.named_parameters()}
-        return torch.func.functional_call(mixer, weights, (u,))
+        y: Tensor = torch.func.functional_call(mixer, weights, (u,))
+        return y
 
     expected = [shifted(k) for k in range(30)]
     with kernels_once():
@@ -224,7 +225,8 @@ def test_transforms_compute_their_own() -> None:
     mixer, u = made("s4d"), torch.randn(1, 9, 4, dtype=torch.float64)
 
     def loss(weights: dict[str, Tensor]) -> Tensor:
-        return torch.func.functional_call(mixer, weights, (u,)).square().sum()
+        y: Tensor = torch.func.functional_call(mixer, weights, (u,))
+        return y.square().sum()
 
     weights = {key: weight.detach() for key, weight in mixer.named_parameters()}
     expected = torch.func.grad(loss)(weights)
