@@ -16,7 +16,7 @@ from seqkit.datasets.download import fetch
 from seqkit.datasets.sampling import Sampling
 from seqkit.datasets.series import Array, SeriesSet
 from seqkit.datasets.source import Source, data_root, file_or_folder, first_file, pick_part
-from seqkit.files import write_whole
+from seqkit.files import is_of_disk, write_whole
 
 __all__ = ["CharacterTrajectories"]
 
@@ -195,6 +195,8 @@ def _open(path: Path) -> dict[str, Array]:
             f"{path} is a MATLAB file of version 7.3, which scipy does not read; save it with -v7"
         ) from None
     except Exception as error:  # a damaged file fails inside scipy in about ten ways
+        if is_of_disk(error):
+            raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path} is damaged or not a MATLAB file ({reason}); fetch it again") from None
     return {name: value for name, value in content.items() if not name.startswith("__")}

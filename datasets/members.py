@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import gzip
 import stat
 import tarfile
@@ -12,6 +11,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
+
+from seqkit.files import is_of_disk
 
 __all__ = ["Member", "damaged", "list_members"]
 
@@ -86,10 +87,8 @@ def _reading(archive: Path) -> Iterator[None]:
     """Around every call into zipfile, tarfile and gzip, which fail on damaged files in about twenty ways."""
     try:
         yield
-    except MemoryError:
-        raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # the disk's own trouble
+        if isinstance(error, MemoryError) or is_of_disk(error):
             raise
         reason = (str(error) or ("it ends too soon" if isinstance(error, EOFError) else repr(error))).splitlines()[0]
         raise damaged(archive, reason) from None

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from seqkit.datasets.series import Array
+from seqkit.files import is_of_disk
 
 __all__ = ["read_pickled_batch"]
 
@@ -35,6 +36,8 @@ def read_pickled_batch(path: Path, *, width: int) -> tuple[Array, Array]:
     except _RefusedError as error:
         raise ValueError(f"{path} is refused: it is a pickle that asks for {error}, which no batch needs") from None
     except Exception as error:  # a damaged pickle fails in a dozen ways
+        if is_of_disk(error):
+            raise
         raise ValueError(f"{path} is damaged or no pickled batch ({type(error).__name__}); fetch it again") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, not a batch with data and labels; fetch it again")

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and telling a damaged file from a disk that fails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["write_whole"]
+__all__ = ["is_of_disk", "write_whole"]
 
 # The system says what is wrong; that no room is left there too, as on a disc that is only read, means nothing then.
 _NOT_FOR_ROOM = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
@@ -55,6 +55,21 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with contextlib.suppress(OSError):  # what went wrong before matters more
             part.unlink(missing_ok=True)
+
+
+def is_of_disk(error: BaseException) -> bool:
+    """Whether what failed in reading a file is the disk or a permission, so that the file itself may be good.
+
+    An invalid argument speaks of the file: one that is damaged sends its reader to places that no file has.
+
+    Args:
+        error: What a reader raised.
+
+    Example:
+        >>> is_of_disk(OSError(errno.EIO, "Input/output error")), is_of_disk(EOFError())
+        (True, False)
+    """
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
 
 
 def _create(path: Path) -> int:

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from seqkit.distributed.pipeline import Pipeline
-from seqkit.files import write_whole
+from seqkit.files import is_of_disk, write_whole
 
 __all__ = ["has_checkpoint", "load_checkpoint", "save_checkpoint"]
 
@@ -84,7 +84,7 @@ def load_checkpoint(folder: str | Path, pipeline: Pipeline) -> dict[str, Any]:
         This rank's `state`.
 
     Raises:
-        FileNotFoundError: there is no checkpoint of this rank.
+        OSError: there is no checkpoint of this rank, or the system does not give it.
         ValueError: it is damaged or of another configuration.
         PeerError: another rank failed.
 
@@ -115,6 +115,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # a damaged file fails inside torch in about ten ways
+        if isinstance(error, MemoryError) or is_of_disk(error):
+            raise
         raise ValueError(f"{path} is damaged; delete the folder of checkpoints to train from the start") from error
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from seqkit.files import is_of_disk
 from seqkit.tasks.callbacks import History
 
 __all__ = ["read_checkpoint"]
@@ -21,6 +22,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises:
         ValueError: the file is damaged, truncated or not a checkpoint of a run.
+        OSError: the system does not give it.
 
     Example:
         >>> import tempfile
@@ -40,6 +42,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             checkpoint["callbacks"][history.state_key]
         ) == set(history.state_dict())
     except Exception as error:  # a damaged file fails inside torch in about ten ways
+        if isinstance(error, MemoryError) or is_of_disk(error):
+            raise
         raise _damaged(path) from error
     if not whole:
         raise _damaged(path)

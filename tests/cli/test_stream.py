@@ -215,7 +215,9 @@ def test_kill_in_the_middle_then_resume_equals_an_undisturbed_run(stream, finish
     given, kept = lines_file(tmp_path / "in", 4_000), tmp_path / "states"
     options = [finished, "--every", every, "--snapshot", kept, "--snapshot-every", "50"]
     with given.open("rb") as source, (tmp_path / "one").open("wb") as sink:
-        process = start(*options, stdin=source, stdout=sink)
+        process = start(*options, stdout=sink)
+        process.stdin.writelines(source.readlines()[:2_000])
+        process.stdin.flush()  # and stays open, so that the process cannot end before it is killed
         while (tmp_path / "one").stat().st_size < 40_000 // every:
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.005)
@@ -311,7 +313,7 @@ def test_a_second_signal_does_not_wait_for_a_reader(finished, tmp_path):
     process = start(finished, "--snapshot", kept, "--snapshot-every", "100000")
     fill(process)
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
+    time.sleep(2)  # two signals that come before the first is noticed would be one
     assert process.poll() is None  # it waits until the answers at hand are read
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 143

@@ -1,6 +1,7 @@
 """A run from training to prediction, as a user of the Python interface meets it."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -277,6 +278,20 @@ def test_damaged_checkpoint_is_refused_in_one_sentence(small_run, tmp_path, dama
         junk = {"truncated": data[: len(data) // 2], "foreign": b"not a checkpoint", "pickle": b"\x80\x81junk"}
         checkpoint.write_bytes(junk[damage])
     with pytest.raises(ValueError, match="damaged or not a checkpoint"):
+        train(out=folder, resume=True, progress=False)
+
+
+def test_a_disk_that_fails_does_not_call_the_checkpoint_damaged(small_run, tmp_path, monkeypatch):
+    """Who is told to delete it would lose a training that goes on after the disk is back."""
+    folder = tmp_path / "unread"
+    shutil.copytree(small_run.path, folder)
+    (folder / "summary.json").unlink()
+
+    def fails(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(torch, "load", fails)
+    with pytest.raises(OSError, match="Input/output error"):
         train(out=folder, resume=True, progress=False)
 
 
