@@ -74,7 +74,12 @@ def _csv(path: Path, text: Container[str]) -> dict[str, Array]:
         raise ValueError(f"{path} is not a CSV file of text in UTF-8 ({error}); save it anew as one") from None
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
-        raise ValueError(f"{path} has two columns named {twice[0]!r}; rename one")
+        mend = (
+            "put a line with the columns' names before its first row"
+            if twice[0] and is_number(twice[0])
+            else "rename one"
+        )
+        raise ValueError(f"{path} has two columns named {twice[0]!r}; {mend}")
     if not fields:
         raise ValueError(f"{path} has no rows below its header")
     columns = {name: fields[k :: len(header)] for k, name in enumerate(header)}

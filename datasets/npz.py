@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from seqkit.batch import TaskKind
-from seqkit.checks import check_keys
+from seqkit.checks import nearest
 from seqkit.datasets.npzlarge import in_place, rows_in_place
 from seqkit.datasets.series import Array, SeriesSet
 from seqkit.datasets.table import few_whole_numbers
@@ -38,7 +38,15 @@ def read_npz(path: Path, task: TaskKind | None = None, *, use_target: bool = Tru
     """
     arrays = _open(path)
     known = [f"{name}{suffix}" for name in _ARRAYS for suffix in _SUFFIXES]
-    check_keys(str(path), arrays, [*known, "sample_rate"])
+    for name in arrays:
+        if name not in known and name != "sample_rate":
+            close = nearest(name, [*known, "sample_rate"])
+            hint = (
+                close
+                if close.startswith("did")
+                else "save samples as X and targets as y, as numpy.savez(path, X=..., y=...) does"
+            )
+            raise ValueError(f"{path} has an array {name!r}, which nothing reads; {hint}")
     rate = float(arrays["sample_rate"]) if "sample_rate" in arrays else None
     parts = {}
     for suffix in _SUFFIXES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ __all__ = [
     "check_keys",
     "check_lengths",
     "check_not_negative",
+    "check_path",
     "check_positive",
     "check_positive_int",
     "check_shape",
@@ -167,6 +169,21 @@ def check_unit_interval(name: str, value: float, *, open_end: bool = True) -> fl
     if not inside:
         raise ValueError(f"`{name}` must lie between 0 and 1{' (1 excluded)' if open_end else ''}, got {value!r}")
     return value
+
+
+def check_path(name: str, value: object, advice: str) -> None:
+    """Refuses arrays and frames where the name or path of data belongs.
+
+    Raises:
+        ValueError: the value is neither text nor a path.
+
+    Example:
+        >>> check_path("data", "walks.csv", "save the arrays first")
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        shape = getattr(value, "shape", None)
+        of_shape = "" if shape is None else f" of shape {tuple(shape)}"
+        raise ValueError(f"`{name}` must be a name or a path, got {type(value).__name__}{of_shape}; {advice}")
 
 
 def check_shape(name: str, value: Tensor, shape: Sequence[int | str], advice: str = "") -> None:

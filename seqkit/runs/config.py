@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from seqkit.checks import IMPORT_FIRST, check_keys, check_positive_int, nearest
+from seqkit.checks import IMPORT_FIRST, check_keys, check_path, check_positive_int, nearest
 from seqkit.datasets.registry import is_source, source_names, source_options
 from seqkit.datasets.splits import check_share, check_validation
 from seqkit.datasets.variation import Variation
@@ -161,6 +161,7 @@ class RunConfig:
         require(given.get(IMPORTS), str(file), _KNOWN)
         sections = {name: _section(given, name) for name in ("data", "model", "training")}
         if data is not None:
+            check_path("data", data, "save arrays by numpy.savez(path, X=..., y=...), or fit an estimator to them")
             sections["data"].pop("path", None)
             sections["data"].update(_name_or_path(str(data)))
         if model is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from seqkit.batch import DataInfo
 from seqkit.datasets.module import SeriesDataModule
 from seqkit.datasets.windows import Windows
@@ -72,14 +74,14 @@ def describe_data(module: SeriesDataModule) -> str:
         >>> module = SeriesDataModule(get_source("japanese_vowels"))
         >>> module.setup()
         >>> describe_data(module)
-        'japanese_vowels: 216 train, 54 val, 370 test series; 12 channels; 9 classes; 156.25 Hz'
+        'japanese_vowels: 216 train, 54 val, 370 test series of 7 to 29 samples; 12 channels; 9 classes; 156.25 Hz'
     """
     info, parts = module.info, [f"{len(series)} {part}" for part, series in module.sets.items()]
     channels = f"{info.n_channels} channel{'s' if info.n_channels > 1 else ''}"
     if info.channels:
         channels += f" ({', '.join(info.channels[:8])}{', ...' if len(info.channels) > 8 else ''})"
     rows = module.sets["train"].values
-    what, target = "series", _target(info)
+    what, target = f"series of {_lengths(module)}", _target(info)
     if isinstance(rows, Windows):
         what, target = f"windows of {rows.size} samples", _forecast(rows, module)
     words = [channels, target]
@@ -92,6 +94,11 @@ def describe_data(module: SeriesDataModule) -> str:
         words.append(f"values are missing in {' and '.join(gaps)} but not in training: the last observed one is held")
     if any(series.timestamps is not None for series in module.sets.values()):
         words.append("uneven times, so each sample is a step of its own and training is slower")
+    elif info.sample_rate is None and not isinstance(rows, Windows):
+        words += [
+            f"{name} rises from sample to sample in every series: if it is the time, say data.time={name}"
+            for name in _rising(module)
+        ]
     return f"{info.name}: {', '.join(parts)} {what}; {'; '.join(words)}"
 
 
@@ -103,6 +110,22 @@ def _rate(rate: float) -> str:
         return f"{rate:g} Hz"
     count = f"{step / seconds:.4g}"
     return f"a sample every {unit}" if count == "1" else f"a sample every {count} {unit}s"
+
+
+def _lengths(module: SeriesDataModule) -> str:
+    """How long the series of all parts are."""
+    every = [series.lengths for series in module.sets.values()]
+    least, most = min(int(one.min()) for one in every), max(int(one.max()) for one in every)
+    what = "frame" if module.frame > 1 else "sample"
+    return f"{least} to {most} {what}s" if least < most else f"{most} {what}{'s' if most > 1 else ''}"
+
+
+def _rising(module: SeriesDataModule) -> list[str]:
+    """Channels with names that rise in all of the first training series: times that were taken for a channel."""
+    some = [np.asarray(rows) for rows, _ in zip(module.sets["train"].values, range(50), strict=False)]
+    long = [rows for rows in some if len(rows) > 1]
+    names = module.info.channels if long and module.frame == 1 else ()
+    return [name for k, name in enumerate(names) if all((np.diff(rows[:, k]) > 0).all() for rows in long)]
 
 
 def _target(info: DataInfo) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from seqkit.checks import check_choice, check_positive, check_positive_int
+from seqkit.checks import check_choice, check_path, check_positive, check_positive_int
 from seqkit.datasets.batching import loader
 from seqkit.datasets.frames import frame_series
 from seqkit.datasets.registry import is_source
@@ -57,6 +57,8 @@ def evaluate(
         {'accuracy': 0.995, 'loss': 0.02}
     """
     check_positive_int("subsample", subsample)
+    if data is not None:
+        check_path("data", data, "save arrays by numpy.savez(path, X=..., y=...)")
     if sample_rate is not None:
         check_positive("sample_rate", sample_rate)
     if split is not None:

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from seqkit.checks import check_choice, check_positive
+from seqkit.checks import check_choice, check_path, check_positive
 from seqkit.datasets.batching import loader
 from seqkit.datasets.frames import frame_series
 from seqkit.datasets.series import SeriesSet
@@ -66,6 +66,9 @@ def predict(
         >>> rows = seqkit.predict("runs/vowels", "new.ts", "answers.csv")  # doctest: +SKIP
     """
     check_choice("split", split, SPLITS)
+    check_path(
+        "data", data, "save arrays by numpy.savez(path, X=...), or give seqkit.load(run).predict a tensor (B, L, C)"
+    )
     if sample_rate is not None:
         check_positive("sample_rate", sample_rate)
     if output is not None:

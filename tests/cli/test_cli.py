@@ -53,7 +53,7 @@ def test_train_json_is_the_last_line(monkeypatch, capfd, data, tmp_path):
     assert result["split"] == "test"
     assert 0 <= result["metrics"]["accuracy"] <= 1
     assert "epoch 2/2" in err
-    assert "mine.csv: 26 train, 6 val, 8 test series; 2 channels (x, y); 2 classes; 50 Hz" in err
+    assert "mine.csv: 26 train, 6 val, 8 test series of 10 to 19 samples; 2 channels (x, y); 2 classes; 50 Hz" in err
     assert yaml.safe_load((tmp_path / "r" / "config.yaml").read_text())["training"]["epochs"] == 2
 
 

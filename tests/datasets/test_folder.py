@@ -118,6 +118,13 @@ def test_a_task_can_be_forced(tmp_path: Path) -> None:
         load(csv(tmp_path), task="regression")
 
 
+def test_a_table_without_names_is_told_from_one_with_a_name_twice(tmp_path: Path) -> None:
+    path = tmp_path / "bare.csv"
+    path.write_text("0.5,1.5,0.5,walk\n0.1,0.2,0.3,run\n")
+    with pytest.raises(ValueError, match=r"two columns named '0.5'; put a line with the columns' names before"):
+        Folder(path).info()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "options", "words"),
     [
@@ -262,7 +269,8 @@ def test_parts_in_one_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"x": X}, "has no key 'x'; did you mean X"),
+        ({"x": X}, "an array 'x', which nothing reads; did you mean X"),
+        ({"data": X}, "an array 'data', which nothing reads; save samples as X and targets as y"),
         ({"y": [1]}, "needs either X or values with lengths"),
         ({"X": X, "values": X}, "needs either X or values"),
         ({"values": X[0]}, "no lengths, the number of samples"),

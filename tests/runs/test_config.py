@@ -1,13 +1,38 @@
 """The configuration: where values come from, and what a wrong key or value says."""
 
+from functools import partial
+
+import numpy as np
 import pytest
 import yaml
 
+import seqkit
 from seqkit.runs import RunConfig, parse_settings
+from seqkit.runs.data import build_data_module, describe_data
 
 
 def build(**settings):
     return RunConfig.build("japanese_vowels", "s4d", settings=settings)
+
+
+@pytest.mark.parametrize("use", [seqkit.train, partial(seqkit.predict, "run"), partial(seqkit.evaluate, "run")])
+def test_arrays_where_a_path_belongs_are_told_where_to_go(use):
+    with pytest.raises(
+        ValueError, match=r"`data` must be a name or a path, got ndarray of shape \(3, 4\); save arrays"
+    ):
+        use(np.zeros((3, 4)))
+
+
+def test_a_channel_that_rises_like_a_time_is_named(tmp_path):
+    rows = [f"{i},{k / 9},{(-1) ** k * k},{k % 4},{'ab'[i % 2]}" for i in range(20) for k in range(5 + i % 3)]
+    path = tmp_path / "ecg.csv"
+    path.write_text("\n".join(["series,t,x,y,target", *rows]) + "\n")
+    said = describe_data(build_data_module(RunConfig.build(path)))
+    assert "series of 5 to 7 samples; 3 channels (t, x, y)" in said
+    assert said.endswith("; t rises from sample to sample in every series: if it is the time, say data.time=t")
+    told = describe_data(build_data_module(RunConfig.build(path, settings={"time": "t"})))
+    assert "2 channels (x, y)" in told
+    assert "rises from" not in told
 
 
 def test_later_sources_win(tmp_path):

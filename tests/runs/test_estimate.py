@@ -15,7 +15,7 @@ def test_steps_parts_and_words(waves_file):
     result = estimate(config(waves_file, d_model=8))
     assert result.n_series == {"train": 38, "val": 10, "test": 12}
     assert result.steps == 3 * 4
-    assert result.data.endswith("38 train, 10 val, 12 test series; 2 channels; 3 classes; 10 Hz")
+    assert result.data.endswith("38 train, 10 val, 12 test series of 20 to 39 samples; 2 channels; 3 classes; 10 Hz")
     assert result.seconds == result.steps * result.seconds_per_step > 0
 
 
