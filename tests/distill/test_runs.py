@@ -14,11 +14,13 @@ from seqkit.datasets.windows import Windows
 from seqkit.distill import FoldStore
 from seqkit.models import load_model
 from seqkit.runs import RunConfig, predict, train, train_distilled
-from seqkit.runs import distill_run as module
+from seqkit.runs import distill_steps as module
+from seqkit.runs.data import build_data_module
 from seqkit.runs.distill_choice import read_trials, write_trials
 from seqkit.runs.distill_data import series_folds, truth_of
 from seqkit.runs.distill_teacher import PanelTeacher, RunTeacher, as_panel, check_run
 from seqkit.runs.folders import clear
+from seqkit.runs.holding import held
 from seqkit.streaming import Stream
 from seqkit.tasks.run_folder import RunFolder
 
@@ -109,7 +111,7 @@ def test_a_run_that_saw_these_series_teaches_as_it_is_in_sample(table, tmp_path)
     found = distilled(table, tmp_path / "student", teacher=[str(teacher.path)], method="plain")
     said = FoldStore(found.path / "seen").load()
     config = RunConfig.from_file(teacher.path / "config.yaml")
-    data = module.build_data_module(config)
+    data = build_data_module(config)
     model = load_model(teacher.path)
     for i in (0, 5):
         wanted = model.predict(torch.from_numpy(data.sets["train"].values[i])[None])[0].numpy()
@@ -239,6 +241,22 @@ def test_a_folder_is_overwritten_only_when_asked_for(whole, table, tmp_path):
     (copy / "distill.json").write_text("{")
     with pytest.raises(ValueError, match=r"distill\.json is damaged"):
         train_distilled(out=copy, resume=True, progress=False)
+
+
+def test_a_folder_that_another_process_writes_is_refused_and_left_alone(whole, table, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in whole.path.rglob("*")}
+    with held(whole.path), pytest.raises(FileExistsError, match="another process is writing to"):
+        distilled(table, whole.path, compare=True, c="auto", overwrite=True)
+    assert {path: path.stat().st_mtime_ns for path in whole.path.rglob("*")} == before
+    begun = tmp_path / "begun"
+    shutil.copytree(whole.path, begun)
+    (begun / "summary.json").unlink()
+    with held(begun), pytest.raises(FileExistsError, match="another process is writing to"):
+        train_distilled(out=begun, resume=True, progress=False)
+    assert not (begun / "summary.json").exists()
+    with held(tmp_path / "new"), pytest.raises(FileExistsError, match="another process"):
+        distilled(table, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_resumed_run_keeps_its_settings_and_says_so(whole):
