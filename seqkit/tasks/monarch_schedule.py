@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.strategies import ParallelStrategy
 from torch import nn
 
 from seqkit.checks import check_choice
@@ -14,6 +17,7 @@ from seqkit.structured import StructuredLinear, densify, input_moments, replace_
 from seqkit.structured.replace import Select
 from seqkit.tasks.callbacks import History
 from seqkit.tasks.optimizer_swap import adopt_parameters, optimizers_of
+from seqkit.tasks.swap_checks import CheckpointFollower, check_averaging
 
 __all__ = ["MonarchSchedule"]
 
@@ -31,12 +35,14 @@ class MonarchSchedule(L.Callback):
     factors does not follow from those of its entries. Parameters that stay, biases among them, keep their moments.
 
     A resumed or tested checkpoint finds the layers that it was written with. `History` starts its choice of the best
-    epoch anew at the replacement, since weights from before it have no place in the model.
+    epoch anew at the replacement, since weights from before it have no place in the model. A schedule that meets
+    another model, as in the next fold of a cross-validation, begins anew. A training that ends before the replacement
+    warns.
 
     Args:
         to: "structured" or "dense", what the layers become.
-        at: When: a share of the training's optimizer steps, 0 <= at < 1, or a whole number of steps. 0, which only
-            `to="structured"` may have, replaces before the optimizers are made.
+        at: When: a share of the training's optimizer steps, 0 <= at < 1, before the last at the latest, or a whole
+            number of steps. 0, which only `to="structured"` may have, replaces before the optimizers are made.
         structure: Name of a registered family.
         select: Which layers, by name and layer; None for those that the structure makes smaller (to structured, or at
             the start) and for all structured ones (to dense).
@@ -46,8 +52,8 @@ class MonarchSchedule(L.Callback):
 
     Raises:
         ValueError: a direction or time that cannot be, or data for one that has no use for them; when training starts,
-            several processes with a replacement after the start, a share of a training without end, or no layer to
-            replace.
+            a strategy of several processes with a replacement after the start, a callback that averages weights over
+            the replacement, a share of a training without end, or no layer to replace.
 
     Source:
         Dao et al. 2022, Monarch (arXiv:2204.00595), section 3.3 (reverse sparsification in the last tenth of the steps
@@ -85,32 +91,37 @@ class MonarchSchedule(L.Callback):
         self.options = options
         self.replaced: list[str] = []
         self._step: float = math.inf
+        self._module: weakref.ref[nn.Module] | None = None
 
     @property
     def state_key(self) -> str:
         """Tells several schedules of one training apart."""
         return f"{type(self).__name__}(to={self.to}, at={self.at}, structure={self.structure})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the module out of copies and files."""
+        return {**self.__dict__, "_module": None}
+
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Makes the layers what training begins with, and what a checkpoint has before it is loaded."""
+        self._meet(pl_module)
         if stage == "fit" and not self.replaced:
-            if self.to == "structured" and self.at == 0:
+            early = self.to == "structured" and self.at == 0
+            begins = self.to == "dense" and not holds_structured(pl_module)
+            check_averaging(trainer, self, at_start=early, in_setup=early or begins)
+            if early:
                 self.replaced = self._make_structured(pl_module, fresh=False)
-            elif self.to == "dense" and not holds_structured(pl_module):
+            elif begins:
                 self._make_structured(pl_module, fresh=True)
-        load = pl_module.on_load_checkpoint
-
-        def follow(checkpoint: dict[str, Any]) -> None:
-            """Stands before the module's own hook, the last that runs before weights are loaded."""
-            pl_module.__dict__.pop("on_load_checkpoint", None)
-            self.follow(pl_module, checkpoint)
-            load(checkpoint)
-
-        object.__setattr__(pl_module, "on_load_checkpoint", follow)
+        CheckpointFollower.attach(pl_module, self.follow)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Takes the hook away where no checkpoint was loaded."""
-        pl_module.__dict__.pop("on_load_checkpoint", None)
+        CheckpointFollower.detach(pl_module)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """The same where training breaks off, which Lightning ends without `teardown`."""
+        CheckpointFollower.detach(pl_module)
 
     def follow(self, module: nn.Module, checkpoint: dict[str, Any]) -> None:
         """Gives the layers the form that they have in a checkpoint; one without this schedule changes nothing.
@@ -120,6 +131,7 @@ class MonarchSchedule(L.Callback):
         state = checkpoint.get("callbacks", {}).get(self.state_key)
         if state is None:
             return
+        self._meet(module)
         before, self.replaced = self.replaced, list(state["replaced"])
         if self.to == "dense":
             if self.replaced:
@@ -135,10 +147,10 @@ class MonarchSchedule(L.Callback):
         """Turns a share into a number of steps."""
         if self.replaced:
             return
-        if trainer.world_size > 1:
+        if trainer.world_size > 1 or isinstance(trainer.strategy, ParallelStrategy):
             raise ValueError(
-                f"`at` must be 0 in a training of several processes, got {self.at!r} with {trainer.world_size}; their "
-                "gradients are tied to the parameters at the start"
+                f"`at` must be 0 under {type(trainer.strategy).__name__}, got {self.at!r}; the gradients of several "
+                "processes, or of one that is run as such, are tied to the parameters at the start"
             )
         if isinstance(self.at, int):
             self._step = self.at
@@ -146,7 +158,7 @@ class MonarchSchedule(L.Callback):
         total = trainer.estimated_stepping_batches
         if math.isinf(total):
             raise ValueError(f"`at` must be a number of steps where training has no end, got {self.at!r}")
-        self._step = round(self.at * total)
+        self._step = min(round(self.at * total), max(int(total) - 1, 0))
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -163,6 +175,15 @@ class MonarchSchedule(L.Callback):
             if isinstance(callback, History):
                 callback.forget_best()
 
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Says so where the time of the replacement never came."""
+        if not self.replaced:
+            warnings.warn(
+                f"training ended at step {trainer.global_step}, and no layer has become {self.to}, which was to be at "
+                f"step {self._step:.0f}; give a smaller `at`, or train on",
+                stacklevel=2,
+            )
+
     def state_dict(self) -> dict[str, Any]:
         """The layers replaced so far."""
         return {"replaced": self.replaced}
@@ -170,6 +191,12 @@ class MonarchSchedule(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes what `state_dict` gave."""
         self.replaced = list(state_dict["replaced"])
+
+    def _meet(self, module: nn.Module) -> None:
+        """Forgets what was replaced in another model."""
+        if self._module is not None and self._module() is not module:
+            self.replaced = []
+        self._module = weakref.ref(module)
 
     def _make_structured(self, module: nn.Module, *, fresh: bool) -> list[str]:
         moments = None

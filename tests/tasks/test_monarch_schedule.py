@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -188,6 +192,7 @@ def test_a_checkpoint_is_tested_in_its_own_form(to, make_trainer, tmp_path):
     assert losses(Tested()) != losses(module)  # without a checkpoint nothing is replaced
 
 
+@pytest.mark.filterwarnings("ignore:training ended at step")
 def test_goes_back_to_a_checkpoint_from_before(make_trainer, tmp_path):
     module, schedule = Plain(), MonarchSchedule("structured", at=4)
     trainer = make_trainer(max_steps=2, callbacks=[schedule])
@@ -232,6 +237,61 @@ def test_accumulated_gradients_are_not_cut(make_trainer):
     assert all(seen["no strangers"] for seen in watch.seen)
 
 
+@pytest.mark.parametrize(("to", "at"), [("structured", 0), ("structured", 3), ("dense", 3)])
+def test_another_model_is_replaced_too(to, at, make_trainer, tmp_path):
+    schedule, modules = MonarchSchedule(to, at=at), [Plain(), Plain()]
+    for module in modules:
+        trainer = make_trainer(max_epochs=1, callbacks=[schedule])
+        trainer.fit(module, rows())
+        trainer.save_checkpoint(tmp_path / "last.ckpt")
+    assert type(modules[0].net[0]) is (StructuredLinear if to == "structured" else nn.Linear)
+    assert type(modules[1].net[0]) is type(modules[0].net[0])
+    other, checkpoint = Plain(), torch.load(tmp_path / "last.ckpt", weights_only=True)
+    schedule.follow(other, checkpoint)
+    other.load_state_dict(checkpoint["state_dict"])
+
+
+def test_a_module_can_be_saved_and_copied_in_training_and_after_it_broke_off(make_trainer):
+    class Hooked(Plain):
+        def on_load_checkpoint(self, checkpoint):
+            checkpoint["seen"] = True
+
+    globals()["Hooked"] = Hooked  # where pickle looks for it
+    Hooked.__qualname__ = "Hooked"
+
+    class Break(L.Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            for other in (pickle.loads(pickle.dumps(module)), copy.deepcopy(module)):
+                checkpoint = {"callbacks": {schedule.state_key: {"replaced": ["net.0"]}}}
+                other.on_load_checkpoint(checkpoint)
+                assert checkpoint["seen"]
+                assert type(other.net[0]) is nn.Linear
+            raise KeyError("broken off")
+
+    module, schedule = Hooked(), MonarchSchedule("structured", at=1)
+    with pytest.raises(KeyError):
+        make_trainer(callbacks=[schedule, Break()]).fit(module, rows())
+    assert "on_load_checkpoint" not in vars(module)
+    assert pickle.loads(pickle.dumps(schedule)).replaced == []
+
+
+def test_the_last_share_still_replaces(make_trainer):
+    module = Plain()
+    make_trainer(max_epochs=1, callbacks=[MonarchSchedule("dense", at=0.99)]).fit(module, rows())
+    assert type(module.net[0]) is nn.Linear
+    with pytest.raises(UserWarning, match="ended at step 6, and no layer has become dense, which was to be at step 7"):
+        make_trainer(max_epochs=1, callbacks=[MonarchSchedule("dense", at=7)]).fit(Plain(), rows())
+
+
+@pytest.mark.parametrize("average", [StochasticWeightAveraging(0.1), WeightAveraging()])
+def test_weights_are_not_averaged_over_a_replacement(average, make_trainer):
+    with pytest.raises(ValueError, match=f"must not hold {type(average).__name__} where MonarchSchedule replaces"):
+        make_trainer(callbacks=[average, MonarchSchedule("dense", at=2)]).fit(Plain(), rows())
+    with pytest.raises(ValueError, match=f"must hold MonarchSchedule before {type(average).__name__}"):
+        make_trainer(callbacks=[average, MonarchSchedule("structured")]).fit(Plain(), rows())
+    make_trainer(max_epochs=2, callbacks=[MonarchSchedule("structured"), average]).fit(Plain(), rows())
+
+
 def test_what_cannot_be_is_said(make_trainer):
     with pytest.raises(ValueError, match="`to` must be one of structured, dense, got 'sparse'"):
         MonarchSchedule("sparse")
@@ -242,6 +302,8 @@ def test_what_cannot_be_is_said(make_trainer):
         MonarchSchedule("dense")
     with pytest.raises(ValueError, match=r"`at` must be a number of steps where training has no end, got 0.5"):
         make_trainer(max_epochs=-1, callbacks=[MonarchSchedule("structured", at=0.5)]).fit(Plain(), rows())
+    with pytest.raises(ValueError, match=r"`at` must be 0 under DDPStrategy, got 0.5"):
+        MonarchSchedule("structured", at=0.5).on_train_start(make_trainer(strategy="ddp", devices=1), Plain())
     with pytest.raises(ValueError, match="has no key 'blocks'"):
         make_trainer(callbacks=[MonarchSchedule("structured", blocks=3)]).fit(Plain(), rows())
 
