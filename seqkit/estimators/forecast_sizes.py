@@ -11,6 +11,7 @@ import numpy as np
 from seqkit.checks import check_positive, check_positive_int, check_unit_interval
 from seqkit.datasets.naive import season_of
 from seqkit.estimators.past import Past
+from seqkit.estimators.plain import plain
 from seqkit.estimators.sizes import AUTO
 from seqkit.estimators.times import times_of
 from seqkit.models import ModelConfig
@@ -91,6 +92,7 @@ def choose_forecast_sizes(
     Raises:
         ValueError: an unknown mixer or option, or a value out of range.
     """
+    given, options = plain(given), plain(options or {})
     preset = get_preset(mixer, "mixer")
     many = n_windows >= 2000
     batch = 16 if n_windows < 200 else 32
@@ -109,7 +111,7 @@ def choose_forecast_sizes(
     low, high = step_size_range(window)
     rule |= {"dt_min": low, "dt_max": high}
     allowed = model_options(mixer)
-    if takes_length(mixer) and {**allowed, **(options or {})}.get("measure", "legt") in ("legt", "fourier"):
+    if takes_length(mixer) and {**allowed, **options}.get("measure", "legt") in ("legt", "fourier"):
         rule["window"] = float(window)  # other measures have no edge that would have to lie somewhere
     sizes = ("d_model", "n_layers", "dropout")
     own = {**preset.sizes, **preset.options}
@@ -120,7 +122,7 @@ def choose_forecast_sizes(
     model = {key: chosen.pop(key) for key in list(chosen) if key in (*sizes, "order")}
     training = {f.name: rule[f.name] for f in fields(ForecastSizes) if f.name in rule and f.name not in ("window",)}
     return ForecastSizes(
-        model=ModelConfig.preset(mixer, **{**fitting, **(options or {}), **model}),
+        model=ModelConfig.preset(mixer, **{**fitting, **options, **model}),
         window=window,
         horizon=horizon,
         **{**training, **chosen},
@@ -144,7 +146,7 @@ def choose_season(pasts: Sequence[Past], season: int | str | None) -> int | None
     if season == AUTO:
         longest = max(pasts, key=lambda past: past.length)
         return season_of(times_of(longest.index).rate) or _repeats(longest.y)
-    return None if season is None else check_positive_int("season", season)  # type: ignore[arg-type]
+    return None if season is None else check_positive_int("season", plain(season))
 
 
 def choose_window(pasts: Sequence[Past], horizon: int, window: int | str, season: int | None) -> int:
@@ -168,7 +170,7 @@ def choose_window(pasts: Sequence[Past], horizon: int, window: int | str, season
     """
     longest = max(pasts, key=lambda past: past.length)
     if window != AUTO:
-        size = check_positive_int("window", window)  # type: ignore[arg-type]  # what it checks
+        size = check_positive_int("window", plain(window))
         return size if longest.length - horizon - size >= 1 else 0
     wanted = max(16, 2 * (season or 0), 2 * horizon)
     room = (longest.length - horizon) // 2

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from seqkit.checks import check_positive, check_positive_int, check_unit_interval
+from seqkit.estimators.plain import plain
 from seqkit.models import ModelConfig
 from seqkit.models.config import get_preset, model_options, takes_length
 from seqkit.runs.steps import step_size_range
@@ -105,10 +106,11 @@ def choose_sizes(shape: DataShape, mixer: str, given: dict[str, Any], options: d
         >>> sizes.model.d_model, sizes.model.n_layers, sizes.validation
         (64, 1, 0.0)
     """
+    given, options = plain(given), plain(options or {})
     allowed = model_options(mixer)
     preset = get_preset(mixer)
-    rule = _rule(shape, _is_bank(shape, mixer, given, options or {}))
-    measure = {**allowed, **preset.options, **(options or {})}.get("measure", "legt")
+    rule = _rule(shape, _is_bank(shape, mixer, given, options))
+    measure = {**allowed, **preset.options, **options}.get("measure", "legt")
     if takes_length(mixer) and measure in ("legt", "fourier"):
         rule["window"] = max(shape.length, 1.0)  # other measures have no edge that would have to lie somewhere
     fitting = {key: value for key, value in rule.items() if key in allowed or key in _MODEL_SIZES}
@@ -120,7 +122,7 @@ def choose_sizes(shape: DataShape, mixer: str, given: dict[str, Any], options: d
     training = {key: value for key, value in rule.items() if key in _TRAINING_SIZES} | chosen
     if not training["validation"] and "patience" not in chosen:
         training["patience"] = None
-    return Sizes(model=ModelConfig.preset(mixer, **{**fitting, **(options or {}), **model}), **training)
+    return Sizes(model=ModelConfig.preset(mixer, **{**fitting, **options, **model}), **training)
 
 
 SHORT = 50

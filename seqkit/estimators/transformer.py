@@ -14,6 +14,7 @@ from seqkit.estimators.base import SklearnBridge
 from seqkit.estimators.engines import check_engine
 from seqkit.estimators.memory_rows import read_rows, take_in
 from seqkit.estimators.panel import PANEL_MTYPES, panel_to_series
+from seqkit.estimators.plain import plain
 from seqkit.estimators.shapes import as_given, channels_of, frames_of, indices_of, is_single, keys_of
 from seqkit.estimators.sizes import AUTO
 from seqkit.estimators.times import times_of
@@ -129,7 +130,7 @@ class HiPPOTransformer(SklearnBridge, BaseTransformer):  # type: ignore[misc] # 
 
     def _fit(self, X: Any, y: Any = None) -> HiPPOTransformer:
         check_choice("output", self.output, OUTPUTS)
-        check_positive_int("every", self.every)
+        check_positive_int("every", plain(self.every))
         if self.sample_rate is not None:
             check_positive("sample_rate", self.sample_rate)
         series = self._series(X)
@@ -160,7 +161,7 @@ class HiPPOTransformer(SklearnBridge, BaseTransformer):  # type: ignore[misc] # 
 
         course = self.output == "course"
         series = self._series(X, self.every if course else 1)
-        taken = take_in(self.memory_, series, self._unit, self.every if course else None)
+        taken = take_in(self.memory_, series, self._unit, plain(self.every) if course else None)
         names = channels_of(X)
         if set(names) == set(self._channels):  # then they were found by name
             names = self._channels
@@ -236,13 +237,15 @@ class HiPPOTransformer(SklearnBridge, BaseTransformer):  # type: ignore[misc] # 
         return series
 
     def _memory(self, series: SeriesSet) -> HiPPOMemory:
-        window: Any = self.window
+        window: Any = plain(self.window)
         if isinstance(window, str):
             check_choice("window", window, (AUTO,))
             typical = float(np.median(series.lengths))
             # A fading memory reaches back over about five of its windows.
             window = {"legt": typical, "fourier": typical, "lagt": typical / 5}.get(str(self.measure))
-        return HiPPOMemory(self.order, self.measure, window=window, rule=self.rule, discretization=self.discretization)
+        return HiPPOMemory(
+            plain(self.order), self.measure, window=window, rule=self.rule, discretization=self.discretization
+        )
 
     def _ends(self, index: Any, n_rows: int) -> Array:
         """Time of each row in training samples, the series' start at 0."""
