@@ -9,27 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from seqkit.checks import check_choice, check_positive_int
 from seqkit.distill.artifact import OutOfFoldTargets
 from seqkit.distill.choose import C_GRID, smallest_within_one_error
-from seqkit.distill.estimators import (
-    as_values,
-    average_probabilities,
-    check_student,
-    fresh,
-    one_hot,
-    predict_values,
-    says_classes,
-)
+from seqkit.distill.estimators import check_student, fresh, predict_values, says_classes
+from seqkit.distill.fitting import corrected_targets, fit_student, student_probabilities, truth_of
 from seqkit.distill.folds import Folds, in_sample_fold, k_folds
-from seqkit.distill.links import get_link
-from seqkit.distill.take import count_samples, take
+from seqkit.distill.held_out import held_out_losses
+from seqkit.distill.take import count_samples
 from seqkit.distill.target import CorrectedTarget
 from seqkit.distill.teacher import CrossFitTeacher
 
-__all__ = ["METHODS", "Distilled", "check_method", "corrected_targets", "distill"]
+__all__ = ["METHODS", "Distilled", "check_method", "distill"]
 
 Array = np.ndarray[Any, Any]
 
@@ -74,7 +66,7 @@ class Distilled:
         """
         if not self.classes:
             raise ValueError("the student predicts values and no classes; use predict")
-        return _probabilities(self.student, X, self.classes, self.link)
+        return student_probabilities(self.student, X, self.classes, self.link)
 
     def predict(self, X: Any) -> Array:
         """Labels as text, or values (n, k)."""
@@ -161,9 +153,9 @@ def distill(
     wanted = target or CorrectedTarget(gamma="scalar" if classifies else "fast")
     if method == "labels":
         classes = tuple(str(one) for one in np.unique(y)) if classifies else ()
-        truth = _truth(y, classes)
+        truth = truth_of(y, classes)
         # With gamma 1 on the identity link a target is the label; other links cannot take a label.
-        fitted = _fit(fresh(student, [seed]), X, truth, classes)
+        fitted = fit_student(fresh(student, [seed]), X, truth, classes)
         return Distilled(fitted, method, classes)
     if c == "auto" and method in ("corrected", "both") and wanted.gamma != "orthogonal":
         count = folds.n_folds if isinstance(folds, Folds) else folds
@@ -178,7 +170,7 @@ def distill(
             "that predicts values"
         )
     said = teachers.targets(X, y, ids=ids, folder=folder, progress=progress)
-    truth = _truth(y, said.classes)
+    truth = truth_of(y, said.classes)
     if method in ("plain", "crossfit"):
         wanted = replace(wanted, gamma="none")
     elif wanted.gamma == "none":
@@ -193,13 +185,15 @@ def distill(
             folds if isinstance(folds, Folds) else k_folds(ids or n, folds, labels=y if classifies else None, seed=seed)
         )
         place = None if folder is None else Path(folder)
-        losses = _losses(teachers, student, (X, y, truth), parts, min(held_out, parts.n_folds), wanted, place, ids)
+        losses = held_out_losses(
+            teachers, student, (X, y, truth), parts, min(held_out, parts.n_folds), wanted, place, ids
+        )
         weight = smallest_within_one_error(losses)
         tried = dict(zip(C_GRID, losses.mean(axis=1).tolist(), strict=True))
     else:
         weight = c  # type: ignore[assignment] # the target refuses what is no number
     wanted = wanted if wanted.gamma in ("none", "orthogonal") else replace(wanted, c=weight)
-    fitted = _fit(fresh(student, [seed]), X, corrected_targets(said, truth, wanted), said.classes)
+    fitted = fit_student(fresh(student, [seed]), X, corrected_targets(said, truth, wanted), said.classes)
     return Distilled(fitted, method, said.classes, wanted.link, weight, said, tried)
 
 
@@ -220,113 +214,3 @@ def check_method(method: str, *, force: bool = False) -> str:
             "them; choose method both, or force it"
         )
     return method
-
-
-def corrected_targets(
-    said: OutOfFoldTargets, truth: Array, target: CorrectedTarget, places: Array | None = None
-) -> Array:
-    """Targets of samples, (n, k), in float64; a sample that no teacher labelled gets its label.
-
-    Args:
-        said: What the teachers said.
-        truth: Labels as 0 and 1, or values, (n, k).
-        target: Link and correction.
-        places: Places of the samples; None for all.
-
-    Raises:
-        ValueError: samples without a teacher on a link that takes no label.
-
-    Example:
-        >>> from seqkit.distill import in_sample_fold
-        >>> said = OutOfFoldTargets(("a",), in_sample_fold(1), np.full((1, 2), 0.5, np.float32), ("x", "y"))
-        >>> corrected_targets(said, np.array([[1.0, 0.0]]), CorrectedTarget(gamma="scalar", c=0.25)).tolist()
-        [[0.75, 0.25]]
-    """
-    every = slice(None) if places is None else places
-    taught, truth = said.taught[every], np.asarray(truth, dtype=np.float64)[every]
-    if not taught.all() and get_link(target.link).needs_probabilities:
-        raise ValueError(
-            f"{int((~taught).sum())} samples have no teacher and get their labels, which the {target.link} link cannot "
-            "take; use the identity link"
-        )
-    out, v = truth.copy(), None if said.v is None else said.v.astype(np.float64)[every][taught]
-    out[taught] = target(said.values.astype(np.float64)[every][taught], truth[taught], v)
-    return out
-
-
-def _truth(y: Array, classes: Sequence[str]) -> Array:
-    return one_hot(y, classes).astype(np.float64) if classes else as_values(y)
-
-
-def _losses(
-    teachers: CrossFitTeacher,
-    student: Any,
-    data: tuple[Any, Array, Array],
-    folds: Folds,
-    held_out: int,
-    target: CorrectedTarget,
-    folder: Path | None,
-    ids: Sequence[Hashable] | None,
-) -> Array:
-    """Squared error, of classes the Brier score, of students of each c on labels that no teacher of theirs saw.
-
-    The fold teachers themselves would not do: each saw the labels of all folds but one, and a teacher that remembers
-    carries them over to the samples beside them.
-    """
-    X, y, truth = data
-    found = []
-    for k in range(held_out):
-        inner = _without(folds, k)
-        said = CrossFitTeacher(
-            teachers.estimators, inner, n_members=teachers.n_members, task=teachers.task, seed=teachers.seed
-        ).targets(X, y, ids=ids, folder=None if folder is None else folder / f"without-{k:03d}")
-        train, mine = folds.train[k], folds.members(k)
-        learned, unseen, rows = take(X, train), take(X, mine), []
-        for c in C_GRID:
-            goals = corrected_targets(said, truth, replace(target, c=c), train)
-            fitted = _fit(fresh(student, [teachers.seed, k]), learned, goals, said.classes)
-            guess = (
-                _probabilities(fitted, unseen, said.classes, target.link)
-                if said.classes
-                else predict_values(fitted, unseen)
-            )
-            rows.append(((guess - truth[mine]) ** 2).sum(axis=1))
-        found.append(np.stack(rows))
-    return np.concatenate(found, axis=1)
-
-
-def _without(folds: Folds, k: int) -> Folds:
-    """The other folds, whose teachers see nothing of fold k either."""
-    others = [j for j in range(folds.n_folds) if j != k]
-    fold = np.full(len(folds), -1, dtype=np.int64)
-    for place, j in enumerate(others):
-        # Within the embargo of fold k nobody is labelled, since nobody there is trained on.
-        fold[np.intersect1d(folds.members(j), folds.train[k])] = place
-    return Folds(fold, tuple(np.intersect1d(folds.train[j], folds.train[k]) for j in others))
-
-
-def _fit(student: Any, X: Any, goals: Array, classes: Sequence[str]) -> Any:
-    if not (classes and hasattr(student, "predict_proba")):
-        # Of two classes one says all, and some students take a single value only.
-        column = goals[:, -1] if goals.shape[1] == 1 or len(classes) == 2 else goals
-        student.fit(X, column)
-        return student
-    if (goals < 0).any() or (abs(goals.sum(axis=1) - 1) > 1e-5).any():
-        raise ValueError(
-            "a student that classifies needs targets that are probabilities; use the identity link and gamma 'scalar', "
-            "or a student that predicts values"
-        )
-    rows, labels = np.nonzero(goals > 0)
-    student.fit(take(X, rows), np.array(classes)[labels], sample_weight=goals[rows, labels])
-    return student
-
-
-def _probabilities(student: Any, X: Any, classes: Sequence[str], link: str) -> Array:
-    if hasattr(student, "predict_proba"):
-        return average_probabilities([student], X, classes)
-    scores = predict_values(student, X)
-    p = get_link(link).inverse(torch.from_numpy(scores)).numpy().clip(0, 1)
-    if p.shape[1] == 1:
-        return np.concatenate([1 - p, p], axis=1)
-    total = p.sum(axis=1, keepdims=True)
-    return np.where(total > 0, p / np.where(total > 0, total, 1), 1 / len(classes))

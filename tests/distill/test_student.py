@@ -24,7 +24,7 @@ from seqkit.distill import (
     smallest_within_one_error,
     time_folds,
 )
-from seqkit.distill.student import _without
+from seqkit.distill.held_out import without_fold
 
 
 def sigmoid(x):
@@ -240,7 +240,7 @@ def test_the_weight_is_chosen_by_labels_that_no_teacher_of_the_trial_saw(tmp_pat
 
 def test_of_blocks_in_time_a_trial_keeps_its_embargo():
     folds = time_folds(range(60), 4, lookback=3, horizon=2)
-    inner = _without(folds, 1)
+    inner = without_fold(folds, 1)
     held = folds.members(1)
     for k, seen in enumerate(inner.train):
         for others in (held, inner.members(k)):
