@@ -136,7 +136,8 @@ def fit(matrix: Tensor, name: str, options: dict[str, Any], weights: Tensor | No
     given: dict[str, Any] = {"covariance": weights} if takes and weights is not None else {}
     found = project(matrix, name, **options, **given)
     with torch.no_grad():
-        norm = size(matrix.detach(), weights)
-        difference = size(found.dense() - matrix, weights)
+        wide = wide_of(matrix)  # squares of float16 or float32 overflow, and vanish, early
+        norm = size(matrix.detach().to(wide), weights)
+        difference = size(found.dense().to(wide) - matrix.to(wide), weights)
     error = float(difference / norm) if norm > 0 else float(difference)
     return Fit(name, options, error, found.n_parameters, found.density, found.flops, found)

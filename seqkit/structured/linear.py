@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from seqkit.structured.matrix import StructuredMatrix
 from seqkit.structured.parameters import draw, parameter
@@ -85,7 +86,7 @@ class StructuredLinear(nn.Module):
             A new layer on the same device, of the same dtype, in the same mode; `linear` is not changed.
 
         Raises:
-            ValueError: not an `nn.Linear`, or a weight that is not finite.
+            ValueError: not an `nn.Linear`, a lazy one, or a weight that is not finite.
 
         Example:
             >>> layer = StructuredLinear.from_linear(nn.Linear(8, 8), "low_rank", rank=8)
@@ -94,6 +95,8 @@ class StructuredLinear(nn.Module):
         """
         if not isinstance(linear, nn.Linear):
             raise ValueError(f"`linear` must be an nn.Linear, got {type(linear).__name__}")
+        if is_lazy(linear.weight):
+            raise ValueError("`linear` must know its sizes, got a lazy layer; run it once before")
         layer = cls.__new__(cls)
         nn.Module.__init__(layer)
         layer.structure, layer.options = structure, split_options(structure, options)[0]

@@ -14,6 +14,9 @@ from seqkit.checks import check_finite, check_keys, check_positive_int, check_sh
 
 __all__ = ["StructuredMatrix"]
 
+LARGEST = 1e100
+"""Fits multiply entries several times in double precision."""
+
 
 class StructuredMatrix(nn.Module, ABC):
     """Abstract matrix W (out, in) of few parameters that maps rows: y = x Wᵀ, as the weight of `nn.Linear` does.
@@ -169,13 +172,22 @@ def autocast_dtype(value: Tensor) -> torch.dtype | None:
 
 
 def check_matrix(matrix: Tensor) -> None:
-    """Refuses what is no dense matrix of finite floating or complex numbers."""
+    """Refuses what is no dense matrix of finite floating or complex numbers, or too large to be squared."""
+    if not isinstance(matrix, Tensor) or matrix.layout != torch.strided or matrix.is_meta:
+        what = type(matrix).__name__ if not isinstance(matrix, Tensor) else f"{matrix.layout} on {matrix.device}"
+        raise ValueError(
+            f"`matrix` must be a dense tensor with its numbers, got {what}; torch.as_tensor makes one of an array, "
+            ".to_dense() of a sparse one"
+        )
     check_shape("matrix", matrix, ("out", "in"))
     if matrix.numel() == 0:
         raise ValueError(f"`matrix` must have at least one row and one column, got shape {tuple(matrix.shape)}")
     if not (matrix.is_floating_point() or matrix.is_complex()):
         raise ValueError(f"`matrix` must hold floating or complex numbers, got {matrix.dtype}; convert it with .to")
     check_finite("matrix", matrix, "no structured matrix is near to it")
+    largest = float(matrix.detach().abs().max())
+    if largest > LARGEST:
+        raise ValueError(f"`matrix` must hold no numbers above {LARGEST:.0e}, got {largest:.3g}; divide it by its norm")
 
 
 def fit_options(cls: type[StructuredMatrix]) -> dict[str, Any]:

@@ -217,6 +217,6 @@ def pair_of(n_blocks: int | Sequence[int] | None) -> tuple[tuple[int, ...] | Non
         return None, None
     if isinstance(n_blocks, int):
         return (n_blocks,), (n_blocks,)
-    if len(n_blocks) != 2:
+    if not isinstance(n_blocks, Sequence) or len(n_blocks) != 2:
         raise ValueError(f"`n_blocks` must be a number, a pair (input, output) or None, got {n_blocks!r}")
     return (n_blocks[0],), (n_blocks[1],)

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
+from seqkit.checks import check_finite
 from seqkit.structured.linear import StructuredLinear
 from seqkit.structured.matrix import fit_options
 from seqkit.structured.moments import Moments, input_moments
@@ -40,8 +42,9 @@ def replace_linear(
     Args:
         model: Module whose layers are replaced; it must not itself be the layer.
         structure: Name of a registered family.
-        select: Which layers; None for those that the structure makes smaller. Layers of a class derived from
-            `nn.Linear`, whose owners read their weight, and layers that share their weight with another module are
+        select: Which layers, by any of the names that a layer has; None for those that the structure makes smaller.
+            Layers of a class derived from `nn.Linear`, whose owners read their weight, layers that share their weight
+            with another module, and those whose weight or bias is computed (parametrized, normalised, pruned) are
             never taken.
         fresh: Whether to draw the new weights, as for training from the start, instead of taking the nearest to the
             old ones. Where a family's nearest is far off, its rows are also smaller: drawing keeps their size.
@@ -50,11 +53,11 @@ def replace_linear(
         **options: Options of the family and of its fit.
 
     Returns:
-        Names of the replaced layers.
+        Names of the replaced layers, of each its first.
 
     Raises:
         ValueError: an unknown family or option, no layer to replace, a weight that is not finite, or data that do not
-            reach a layer, or that a family has no use for.
+            reach a layer, or that a family has no use for. The model is then unchanged.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 1))
@@ -65,19 +68,25 @@ def replace_linear(
     """
     shape, _ = split_options(structure, options)
     chosen = select or (lambda name, layer: saves(layer, structure, shape))
-    wanted = [(name, layer) for name, layer in free_layers(model) if chosen(name, layer)]
+    free, aliases = free_layers(model), names_of_layers(model)
+    wanted = [(name, layer) for name, layer in free if any(chosen(alias, layer) for alias in aliases[id(layer)])]
     if not wanted:
+        why = refusal(free, structure, shape)
         raise ValueError(
             f"`model` must hold an nn.Linear layer to replace, got {type(model).__name__} with none that "
-            f"{'is selected' if select else f'{structure!r} makes smaller'}; give `select` or other options"
+            f"{'is selected' if select else f'{structure!r} makes smaller'}{why}; give `select` or other options"
         )
+    for name, layer in () if fresh else wanted:
+        check_weight(f"{name}.weight", layer.weight)
+    owners = owners_of(model)
     moments = moments_of(model, structure, [name for name, _ in wanted], data, fresh)
     made: dict[int, nn.Module] = {}
     shifts: list[tuple[Tensor, Tensor]] = []
     for name, layer in wanted:
         known = moments.get(name)
-        made[id(layer)] = new = new_layer(layer, structure, fresh, options | covariance(layer, known))
-        if known is not None and layer.bias is not None:
+        own_bias = layer.bias is not None and owners[id(layer.bias)] == 1  # which may take up a mean
+        made[id(layer)] = new = new_layer(layer, structure, fresh, options | covariance(known, own_bias))
+        if known is not None and own_bias:
             shifts.append((layer.bias, (layer.weight - new.weight).detach() @ known.mean.to(layer.weight)))
     for bias, shift in shifts:  # once every layer is made, so that a failure changes nothing
         bias.data += shift
@@ -100,10 +109,12 @@ def densify(model: nn.Module, *, select: Select | None = None) -> list[str]:
         >>> densify(model), type(model[0]).__name__
         (['0'], 'Linear')
     """
+    aliases = names_of_layers(model)
     wanted = [
         (name, layer)
         for name, layer in model.named_modules()
-        if name and isinstance(layer, StructuredLinear) and (select is None or select(name, layer))
+        if name and isinstance(layer, StructuredLinear)
+        if select is None or any(select(alias, layer) for alias in aliases[id(layer)])
     ]
     made: dict[int, nn.Module] = {}
     for _, layer in wanted:
@@ -141,23 +152,63 @@ def moments_of(
     return moments
 
 
-def covariance(layer: nn.Linear, moments: Moments | None) -> dict[str, Tensor]:
-    """How the fit weighs errors: where there is a bias it takes up the error at the mean."""
+def covariance(moments: Moments | None, own_bias: bool) -> dict[str, Tensor]:
+    """How the fit weighs errors: a bias that is the layer's own takes up the error at the mean."""
     if moments is None:
         return {}
-    return {"covariance": moments.second if layer.bias is None else moments.covariance}
+    return {"covariance": moments.covariance if own_bias else moments.second}
 
 
 def free_layers(model: nn.Module) -> list[tuple[str, nn.Linear]]:
-    """Linear layers whose weight is theirs alone."""
-    owners: Counter[int] = Counter()
-    for module in model.modules():
-        owners.update(id(parameter) for parameter in module.parameters(recurse=False))
+    """Linear layers that nothing keeps from being replaced."""
+    owners = owners_of(model)
     return [
         (name, layer)
         for name, layer in model.named_modules()
-        if name and type(layer) is nn.Linear and owners[id(layer.weight)] == 1
+        if name and isinstance(layer, nn.Linear) and reason_to_stay(layer, owners) is None
     ]
+
+
+def reason_to_stay(layer: nn.Linear, owners: Counter[int]) -> str | None:
+    """Why a linear layer cannot be replaced, or None."""
+    if parametrize.is_parametrized(layer) or not {"weight", "bias"} <= set(layer._parameters):
+        return "its weight or bias is computed from others"
+    if type(layer) is not nn.Linear:
+        return f"its owner may read its weight, as it is a {type(layer).__name__}"
+    return "its weight is shared" if owners[id(layer.weight)] > 1 else None
+
+
+def owners_of(model: nn.Module) -> Counter[int]:
+    """How many modules hold each parameter."""
+    owners: Counter[int] = Counter()
+    for module in model.modules():
+        owners.update(id(parameter) for parameter in module.parameters(recurse=False))
+    return owners
+
+
+def names_of_layers(model: nn.Module) -> dict[int, list[str]]:
+    """All names of each module, which has several where it stands in several places."""
+    names: dict[int, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        names.setdefault(id(module), []).append(name)
+    return names
+
+
+def check_weight(name: str, weight: Tensor) -> None:
+    """Refuses weights that no matrix is near to."""
+    if weight.is_meta:
+        raise ValueError(f"`{name}` must hold numbers, got the device meta; load them first, or draw with fresh=True")
+    check_finite(name, weight.detach(), "no structured matrix is near to it")
+
+
+def refusal(layers: Sequence[tuple[str, nn.Linear]], structure: str, shape: dict[str, Any]) -> str:
+    """What the family says to the first layer, in brackets, if it refuses its sizes or options."""
+    for _, layer in layers[:1]:
+        try:
+            get_structure(structure)(layer.in_features, layer.out_features, **shape, device="meta")
+        except ValueError as error:
+            return f" ({error})"
+    return ""
 
 
 def saves(layer: nn.Module, structure: str, shape: dict[str, Any]) -> bool:

@@ -6,12 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
-from seqkit.checks import check_finite
 from seqkit.structured.budget import choices, smallest_share
 from seqkit.structured.moments import Moments
 from seqkit.structured.registry import structure_class
-from seqkit.structured.replace import Select, free_layers, moments_of, replace_linear
+from seqkit.structured.replace import (
+    Select,
+    check_weight,
+    free_layers,
+    moments_of,
+    names_of_layers,
+    owners_of,
+    reason_to_stay,
+    replace_linear,
+)
 
 __all__ = ["SparseLayer", "Sparsified", "sparsify"]
 
@@ -78,16 +87,18 @@ def sparsify(
 
     Each layer gets a budget in proportion to its dense cost, and the family's options that spend it best: for
     `pixelfly` a quarter on the low rank and the rest on the largest mask. Only `nn.Linear` layers are touched:
-    embeddings, norms and convolutions stay what they are, and so do layers of derived classes or with shared weights.
+    embeddings, norms and convolutions stay what they are, and so do layers of derived classes, with shared weights, or
+    whose weight or bias is computed.
 
     Args:
         model: Module whose layers are replaced; it must not itself be the layer.
         budget: Share of each layer's dense cost, between 0 and 1.
         structure: Name of a registered family.
-        skip: Layers that stay dense: names of layers or of modules with all inside, or a function of name and layer. If
-            None, output layers: those inside a module named head, heads, classifier or lm_head, or where there is
-            none, the last linear layer; and layers with fewer than 32 rows or columns, such as encoders of few
-            channels, which have little to give and much to lose. An empty list skips none.
+        skip: Layers that stay dense: names of layers or of modules with all inside, or a function of name and layer; of
+            a layer that stands in several places any of its names counts. If None, output layers: those inside a module
+            named head, heads, classifier or lm_head, or where there is none, the last linear layer; and layers with
+            fewer than 32 rows or columns, such as encoders of few channels, which have little to give and much to lose.
+            An empty list skips none.
         fresh: Whether to draw new weights, for a training from the start, instead of taking those nearest to the old.
         data: What the model reads, as for `replace_linear`: new weights are then nearest where inputs are. Of a trained
             model this keeps far more than its weights alone do.
@@ -97,8 +108,8 @@ def sparsify(
 
     Raises:
         ValueError: a budget outside 0 to 1 or too small for every layer, no layer to replace, a name to skip that the
-            model does not have, an unknown family, a weight that is not finite, or data that do not reach a layer. The
-            model is then unchanged.
+            model does not have, lazy layers, an unknown family, a weight that is not finite, or data that do not reach
+            a layer. The model is then unchanged.
 
     Source: Chen et al. 2021, Pixelated Butterfly (arXiv:2112.00029), the rule of thumb for budgets.
 
@@ -115,10 +126,13 @@ def sparsify(
     if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 < budget < 1:
         raise ValueError(f"`budget` must be a share above 0 and below 1, got {budget!r}")
     structure_class(structure)
+    unknown = next((name for name, parameter in model.named_parameters() if is_lazy(parameter)), None)
+    if unknown is not None:
+        raise ValueError(f"`model` must know all its sizes, got the lazy {unknown}; run the model once before")
     kept = skipped(model, skip)
-    layers = dict(free_layers(model))
+    layers, owners = dict(free_layers(model)), owners_of(model)
     kept |= {
-        name: "its owner reads its weight, or it is shared"
+        name: reason_to_stay(layer, owners) or ""
         for name, layer in model.named_modules()
         if name and isinstance(layer, nn.Linear) and name not in layers and name not in kept
     }
@@ -137,8 +151,8 @@ def sparsify(
             f"`budget` must be at least {least:.3g} for {structure!r} to serve one of the {len(wanted)} layers, got "
             f"{budget!r}; raise it"
         )
-    for name in chosen:
-        check_finite(f"{name}.weight", wanted[name].weight.detach(), "no structured matrix is near to it")
+    for name in () if fresh else chosen:
+        check_weight(f"{name}.weight", wanted[name].weight)
     moments = moments_of(model, structure, list(chosen), data, fresh)
     return replaced(model, structure, chosen, kept, fresh, moments)
 
@@ -169,15 +183,21 @@ def replaced(
 def skipped(model: nn.Module, skip: Select | Sequence[str] | None) -> dict[str, str]:
     """Names of the linear layers that are to stay dense, and why."""
     linear = {name: layer for name, layer in model.named_modules() if name and isinstance(layer, nn.Linear)}
+    names = names_of_layers(model)
+    aliases = {name: names[id(layer)] for name, layer in linear.items()}
     if skip is None:
-        heads = [name for name in linear if HEADS & set(name.split("."))]
+        heads = [name for name in linear if any(HEADS & set(alias.split(".")) for alias in aliases[name])]
         narrow = [name for name, one in linear.items() if min(one.in_features, one.out_features) < NARROW]
         words = f"narrower than {NARROW}"
         return dict.fromkeys(narrow, words) | dict.fromkeys(heads or list(linear)[-1:], "output layer")
     if callable(skip):
-        return {name: "skipped" for name, layer in linear.items() if skip(name, layer)}
+        return {name: "skipped" for name, layer in linear.items() if any(skip(alias, layer) for alias in aliases[name])}
     skip = [skip] if isinstance(skip, str) else skip
-    unknown = set(skip) - {name for name, _ in model.named_modules()}
+    unknown = set(skip) - {alias for all_names in names.values() for alias in all_names}
     if unknown:
         raise ValueError(f"`skip` must name modules of the model, got {min(unknown)!r}, which it does not have")
-    return {name: "skipped" for name in linear if any(f"{name}.".startswith(f"{prefix}.") for prefix in skip)}
+    return {
+        name: "skipped"
+        for name in linear
+        if any(f"{alias}.".startswith(f"{prefix}.") for alias in aliases[name] for prefix in skip)
+    }

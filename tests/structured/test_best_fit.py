@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from seqkit.structured import Monarch, best_fit
+from seqkit.structured import Monarch, best_fit, project
 
 QUICK = ["dense", "low_rank", "monarch"]
 
@@ -81,3 +82,30 @@ def test_errors_count_where_inputs_are() -> None:
         assert fit.error == pytest.approx(float(near.detach()), abs=0.02)
     with pytest.raises(ValueError, match=r"`covariance` must have shape \(16, 16\)"):
         best_fit(matrix, 0.6, structures=names, covariance=torch.eye(3))
+
+
+@pytest.mark.parametrize(("scale", "dtype"), [(1e30, torch.float32), (1e-30, torch.float32), (1e4, torch.float16)])
+def test_errors_of_large_and_small_numbers(scale: float, dtype: torch.dtype) -> None:
+    target = gaussian(16, 16)
+    plain = {str(one.options): one.error for one in best_fit(target, 0.9, structures=["low_rank"])}
+    for one in best_fit((scale * target).to(dtype), 0.9, structures=["low_rank"]):
+        assert one.error == pytest.approx(plain[str(one.options)], rel=2e-3)
+
+
+def test_descent_on_rotations_finds_the_scale_of_any_matrix() -> None:
+    target = gaussian(8, 8)
+    want = project(target, "orthogonal_kaleidoscope", starts=1, steps=40).dense()
+    for scale in (1e-6, 1e6):
+        found = project(scale * target, "orthogonal_kaleidoscope", starts=1, steps=40).dense()
+        assert torch.allclose(found / scale, want, atol=1e-6)
+
+
+def test_what_is_no_dense_matrix_is_refused() -> None:
+    for matrix, words in (
+        (np.eye(4), "must be a dense tensor with its numbers, got ndarray; torch.as_tensor makes one"),
+        (torch.eye(4).to_sparse(), "must be a dense tensor with its numbers, got torch.sparse_coo on cpu"),
+        (torch.eye(4, device="meta"), "got torch.strided on meta"),
+        (1e200 * gaussian(4, 4), r"`matrix` must hold no numbers above 1e\+100, got"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            best_fit(matrix, 0.5)  # type: ignore[arg-type]

@@ -82,6 +82,20 @@ def test_the_bias_takes_up_the_mean() -> None:
     assert torch.allclose(model.first(X).mean(0), want, rtol=1e-10)
 
 
+def test_a_bias_of_two_layers_takes_up_no_mean() -> None:
+    torch.manual_seed(0)
+    layers, X = [nn.Linear(64, 64).double() for _ in range(2)], rows()
+    layers[1].bias = layers[0].bias
+    alone = nn.Sequential(nn.Linear(64, 64, bias=False)).double()
+    alone[0].weight = nn.Parameter(layers[0].weight.detach().clone())
+    model, bias = nn.Sequential(*layers), layers[0].bias.detach().clone()
+    for each in (model, alone):
+        replace_linear(each, "low_rank", data=[X], rank=4)
+    assert model[0].bias is model[1].bias
+    assert torch.equal(model[0].bias, bias)
+    assert torch.allclose(model[0].weight, alone[0].weight, rtol=1e-10)  # so the fit keeps the mean itself
+
+
 def test_sparsify_with_data_keeps_a_model_of_this_toolkit() -> None:
     info = DataInfo("pulse", "classification", n_channels=3, classes=("rest", "run"), sample_rate=100.0)
     config = ModelConfig.preset("s4d", d_model=64, n_layers=2, order=4)

@@ -83,3 +83,32 @@ def test_what_cannot_be_replaced_is_said() -> None:
         replace_linear(network(), "monarch", select=lambda name, layer: True, blocks=3)
     with pytest.raises(ValueError, match="did you mean monarch"):
         replace_linear(network(), "monarhc")
+
+
+def test_a_layer_with_several_names_is_chosen_by_any() -> None:
+    layer = nn.Linear(64, 64)
+    model = nn.ModuleDict({"a": layer, "b": nn.Sequential(layer)})
+    assert replace_linear(model, select=lambda name, _: name == "b.0") == ["a"]
+    assert model["b"][0] is model["a"]
+    assert densify(model, select=lambda name, _: name == "b.0") == ["a"]
+    assert type(model["b"][0]) is nn.Linear
+
+
+def test_a_sentence_says_why_and_where() -> None:
+    for options, words in (
+        ({"structure": "low_rank", "rank": 0}, r"'low_rank' makes smaller \(`rank` must be a whole number"),
+        (
+            {"n_blocks": 2.0},
+            r"makes smaller \(`n_blocks` must be a number, a pair \(input, output\) or None, got 2.0\)",
+        ),
+    ):
+        with pytest.raises(ValueError, match=words):
+            replace_linear(network(), **options)
+    model = network()
+    model[2][0].weight.data[1, 2] = torch.inf
+    with pytest.raises(ValueError, match=r"`2.0.weight` has 1 NaN or infinite values, the first at \(1, 2\)"):
+        replace_linear(model)
+    assert type(model[0]) is nn.Linear
+    assert replace_linear(model, fresh=True) == ["0", "2.0"]
+    with pytest.raises(ValueError, match="`linear` must know its sizes, got a lazy layer"):
+        StructuredLinear.from_linear(nn.LazyLinear(3))

@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from seqkit.batch import DataInfo
 from seqkit.models import ModelConfig, SequenceModel
@@ -97,8 +98,49 @@ def test_what_is_skipped_stays() -> None:
     model = nn.TransformerEncoderLayer(64, 2, 128, batch_first=True)
     report = sparsify(model, skip=[])
     assert [layer.name for layer in report.layers] == ["linear1", "linear2"]
-    assert report.kept == {"self_attn.out_proj": "its owner reads its weight, or it is shared"}
+    why = "its owner may read its weight, as it is a NonDynamicallyQuantizableLinear"
+    assert report.kept == {"self_attn.out_proj": why}
     assert model(torch.randn(2, 3, 64)).shape == (2, 3, 64)
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.spectral_norm,
+        lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+        lambda layer: prune.l1_unstructured(layer, "bias", 0.5),
+    ],
+)
+def test_computed_weights_and_biases_stay(compute) -> None:
+    model = nn.Sequential(*network()[1:])
+    compute(model[0])
+    report = sparsify(model, 0.5)
+    assert report.kept == {"0": "its weight or bias is computed from others", "4": "output layer"}
+    model(torch.randn(3, 64)).square().mean().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_a_layer_with_several_names_is_skipped_by_any() -> None:
+    def shared() -> nn.ModuleDict:
+        block = nn.Sequential(nn.Linear(64, 64))
+        return nn.ModuleDict({"first": block, "mid": nn.Linear(64, 64), "again": nn.Sequential(block), "heads": block})
+
+    for skip in (["again.0.0"], ["again"], lambda name, layer: name.startswith("again"), None):
+        report = sparsify(shared(), 0.5, skip=skip)  # type: ignore[arg-type]
+        assert list(report.kept) == ["first.0"]
+        assert [layer.name for layer in report.layers] == ["mid"]
+
+
+def test_models_without_numbers_or_sizes() -> None:
+    with torch.device("meta"):
+        model = network()
+    with pytest.raises(ValueError, match=r"`1.weight` must hold numbers, got the device meta"):
+        sparsify(model)
+    assert sparsify(model, fresh=True).density <= 0.2501
+    assert all(parameter.is_meta for parameter in model.parameters())
+    with pytest.raises(ValueError, match=r"`model` must know all its sizes, got the lazy 0.weight; run the model once"):
+        sparsify(nn.Sequential(nn.LazyLinear(64), nn.Linear(64, 64)), skip=[])
 
 
 def test_a_model_of_this_toolkit_keeps_its_head_and_trains() -> None:

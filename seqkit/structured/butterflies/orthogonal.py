@@ -83,17 +83,18 @@ class OrthogonalKaleidoscope(StructuredMatrix):
     def assign(self, matrix: Tensor, steps: int = 300, starts: int = 4) -> None:
         """Descends from `starts` random rotations of the matrix's norm, and keeps the best."""
         check_positive_int("starts", starts)
-        size = float(matrix.square().sum())
-        if size == 0:
+        norm = torch.linalg.norm(matrix)
+        if norm == 0:
             self.scale.zero_()
             return
+        matrix = matrix / norm  # so that the scale is found as fast as the angles, whatever it is
         eye = torch.eye(self.in_features, dtype=matrix.dtype, device=matrix.device)
 
         def dense(values: Sequence[Tensor]) -> Tensor:
             return values[1] * multiply(eye, rotations(values[0]), self.out_features).mT
 
         generator = torch.Generator(matrix.device).manual_seed(0)  # the same fit for the same matrix
-        gain = matrix.new_tensor((size * 2 * self.angles.shape[3] / matrix.numel()) ** 0.5)
+        gain = matrix.new_tensor((2 * self.angles.shape[3] / matrix.numel()) ** 0.5)
 
         def first_values() -> Iterator[list[Tensor]]:
             for _ in range(starts):
@@ -104,7 +105,8 @@ class OrthogonalKaleidoscope(StructuredMatrix):
         # For fixed angles the best scale is a projection: never worse than no matrix at all.
         turned = dense([angles, torch.ones_like(scale)])
         self.angles.copy_(angles)
-        self.scale.copy_((turned * matrix).sum() / turned.square().sum().clamp(min=torch.finfo(turned.dtype).tiny))
+        best = (turned * matrix).sum() / turned.square().sum().clamp(min=torch.finfo(turned.dtype).tiny)
+        self.scale.copy_(norm * best)
 
     @property
     def flops(self) -> int:
