@@ -20,7 +20,8 @@ __all__ = ["train"]
 
 def train(
     settings: Annotated[
-        list[str] | None, typer.Argument(help="Settings key=value, such as epochs=20 or model.order=32.")
+        list[str] | None,
+        typer.Argument(help="Settings key=value, such as epochs=20 or model.order=32; --dry-run shows them all."),
     ] = None,
     data: Data = None,
     model: Annotated[

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from seqkit.checks import check_keys
+from seqkit.datasets.registry import is_source
 
 __all__ = ["FORMAT", "IMPORTS", "SECTIONS", "check_format", "parse_settings", "read_yaml"]
 
@@ -36,7 +37,9 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
     for pair in pairs:
         key, sign, text = pair.partition("=")
         if not sign or not key:
-            raise ValueError(f"settings are written key=value, got {pair!r}; for example epochs=20")
+            known = is_source(pair) or Path(pair).exists()
+            hint = f"data are named by --data {pair}" if known else "for example epochs=20"
+            raise ValueError(f"settings are written key=value, got {pair!r}; {hint}")
         settings[key.strip()] = _value(text)
     return settings
 

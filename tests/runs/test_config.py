@@ -23,6 +23,12 @@ def test_arrays_where_a_path_belongs_are_told_where_to_go(use):
         use(np.zeros((3, 4)))
 
 
+@pytest.mark.parametrize(("word", "hint"), [("digits", "--data digits"), ("20", "for example epochs=20")])
+def test_a_word_that_is_no_setting_is_told_what_it_should_be(word, hint):
+    with pytest.raises(ValueError, match=f"settings are written key=value, got '{word}'; .*{hint}"):
+        parse_settings(["order=8", word])
+
+
 def test_a_channel_that_rises_like_a_time_is_named(tmp_path):
     rows = [f"{i},{k / 9},{(-1) ** k * k},{k % 4},{'ab'[i % 2]}" for i in range(20) for k in range(5 + i % 3)]
     path = tmp_path / "ecg.csv"
