@@ -15,7 +15,7 @@ from seqkit.longconv.filter import ImplicitFilter
 from seqkit.longconv.history import MonarchState, is_even, newest
 from seqkit.longconv.lags import even_taps, n_even_taps
 from seqkit.longconv.short import FINEST, KEPT, ShortFilter
-from seqkit.nn.mixer import Mixer, State, mask_past_end, register_mixer, sample_steps
+from seqkit.nn.mixer import Mixer, State, check_step_rate, mask_past_end, register_mixer, sample_steps
 from seqkit.nn.once import kernel_once
 
 __all__ = ["MonarchMixer"]
@@ -132,6 +132,7 @@ class MonarchMixer(Mixer):
         """
         check_shape("u_t", u_t, ("B", self.d_model), f"d_model is {self.d_model}")
         self._check_streams()
+        check_step_rate("rate", rate, len(u_t))
         past, steps = MonarchState(*state), torch.as_tensor(rate, dtype=torch.float64, device=u_t.device)
         first = float(steps.flatten()[0])
         if bool((steps == first).all()) and is_even(past, first):

@@ -25,6 +25,7 @@ from seqkit.nn import (
     last_of,
     mask_past_end,
 )
+from seqkit.nn.mixer import check_step_rate
 
 __all__ = ["ModelState", "SequenceModel"]
 
@@ -212,7 +213,8 @@ class SequenceModel(nn.Module):
             targets), and the new state.
 
         Raises:
-            ValueError: wrong number of channels, or a sample rate that the model cannot use.
+            ValueError: wrong number of channels, a sample rate that the model cannot use or that is no finite number
+                above 0.
         """
         check_shape("values", values, ("B", self.info.n_channels), self._channel_advice())
         held = self.input_norm(values)
@@ -221,6 +223,7 @@ class SequenceModel(nn.Module):
             held = hold_step(held, observed, state.held)
         rate: float | Tensor
         if isinstance(sample_rate, Tensor):
+            check_step_rate("sample_rate", sample_rate, len(values))
             rate = (self.info.sample_rate or 1.0) / sample_rate
         else:
             rate = self.rate(sample_rate)

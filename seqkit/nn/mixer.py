@@ -15,6 +15,7 @@ from seqkit.registry import Registry
 __all__ = [
     "Mixer",
     "State",
+    "check_step_rate",
     "get_mixer",
     "mask_past_end",
     "mixer_names",
@@ -88,6 +89,9 @@ class Mixer(nn.Module, ABC):
 
         Returns:
             Output sample (B, D) and the new state.
+
+        Raises:
+            ValueError: `rate` is no finite number above 0 (as one per stream on a CPU alone), or not one per stream.
         """
 
     @abstractmethod
@@ -134,6 +138,39 @@ class Mixer(nn.Module, ABC):
                 f"{type(self).__name__} has no notion of the sampling step, so it takes neither a rate other than 1 "
                 "nor timestamps; resample the series to the training rate or use a state-space mixer"
             )
+
+
+def check_step_rate(name: str, rate: float | Tensor, batch_size: int) -> None:
+    """Refuses for `step` what is no finite number above 0, or not one for each stream.
+
+    Values on an accelerator are not looked at: that would stall its queue, and the step could not be captured.
+
+    Args:
+        name: What it is called.
+        rate: One number, or one per stream, (B,).
+        batch_size: Streams B.
+
+    Raises:
+        ValueError: another shape, or a value that is NaN, infinite, 0 or negative.
+
+    Example:
+        >>> check_step_rate("rate", torch.tensor([1.0, -2.0]), batch_size=2)
+        Traceback (most recent call last):
+        ValueError: `rate` must be finite numbers above 0, got -2.0 for stream 1
+    """
+    if not isinstance(rate, Tensor):
+        check_positive(name, rate)
+        return
+    if rate.dim() > 0 and rate.shape != (batch_size,):
+        raise ValueError(f"`{name}` must be one number or one per stream, ({batch_size},), got {tuple(rate.shape)}")
+    if rate.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    good = (rate > 0) & rate.isfinite()
+    if not bool(good.all()):
+        place = int((~good.reshape(-1)).nonzero()[0])
+        raise ValueError(
+            f"`{name}` must be finite numbers above 0, got {float(rate.reshape(-1)[place])} for stream {place}"
+        )
 
 
 def mask_past_end(x: Tensor, lengths: Tensor | None) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from seqkit.checks import check_positive, check_positive_int, check_shape
 from seqkit.kernels.long_conv import long_conv
-from seqkit.nn.mixer import Mixer, State, mask_past_end, sample_steps, scan_by_step
+from seqkit.nn.mixer import Mixer, State, check_step_rate, mask_past_end, sample_steps, scan_by_step
 from seqkit.nn.once import kernel_once
 from seqkit.ssm.dense import dense_final_state, dense_response, newest_first
 
@@ -101,6 +101,7 @@ class StateSpaceMixer(Mixer):
     def step(self, u_t: Tensor, state: State, *, rate: float | Tensor = 1.0) -> tuple[Tensor, SSMState]:
         """Maps one sample (B, D); see `Mixer.step`."""
         check_shape("u_t", u_t, ("B", self.d_model), f"d_model is {self.d_model}")
+        check_step_rate("rate", rate, len(u_t))
         with torch.autocast(u_t.device.type, enabled=False):
             u = u_t.to(self.log_dt.dtype)
             y, x = self._advance(u, state[0], self._dt(rate))

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seqkit.checks import check_positive, check_positive_int, check_shape
-from seqkit.nn.mixer import Mixer, State, mask_past_end, sample_steps
+from seqkit.checks import check_positive_int, check_shape
+from seqkit.nn.mixer import Mixer, State, check_step_rate, mask_past_end, sample_steps
 from seqkit.ssm.cell_memory import Advance, CellMemory, LegSCell
 
 __all__ = ["MemoryRNN", "MemoryRNNState"]
@@ -103,8 +103,7 @@ class MemoryRNN(Mixer):
     def step(self, u_t: Tensor, state: State, *, rate: float | Tensor = 1.0) -> tuple[Tensor, MemoryRNNState]:
         """Maps one sample (B, D); see `Mixer.step`."""
         check_shape("u_t", u_t, ("B", self.d_model), f"d_model is {self.d_model}")
-        if not isinstance(rate, Tensor):
-            check_positive("rate", rate)
+        check_step_rate("rate", rate, len(u_t))
         steps = torch.as_tensor(rate, dtype=torch.float64, device=u_t.device).reshape(-1, 1)
         y, new = self._run(u_t[:, None], state, steps, None)
         return y[:, 0], new

@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import math
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,12 @@ def test_bad_input_has_one_sentence(case):
         mixer(u[:, :0])
     with pytest.raises(ValueError, match="rate"):
         mixer(u, rate=0.0)
+    if case in STREAMING:
+        one = torch.ones(B, dtype=torch.float64)
+        wrong = (0.0, -1.0, math.nan, math.inf, one.index_fill(0, torch.tensor(1), math.nan), -one, one[1:])
+        for rate in wrong if mixer.uses_rate else wrong[:2]:
+            with pytest.raises(ValueError, match=r"`rate` must be|a rate other than 1"):
+                mixer.step(u[:, 0], mixer.initial_state(B), rate=rate)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -154,6 +154,8 @@ def test_data_without_a_sample_rate_count_as_one_hertz():
     assert model.rate(0.5) == 2.0
     with pytest.raises(ValueError, match="`sample_rate` must be a finite number above 0, got -5"):
         model.rate(-5)
+    with pytest.raises(ValueError, match=r"`sample_rate` must be finite numbers above 0, got 0\.0 for stream 1"):
+        model.step(torch.zeros(2, 1), model.initial_state(2), sample_rate=torch.tensor([1.0, 0.0]))
 
 
 def test_a_baseline_refuses_what_it_cannot_use(build):

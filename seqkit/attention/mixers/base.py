@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from seqkit.attention.mixers.positions import rotary_frequencies, rotary_turns, rotate, turned_on
 from seqkit.checks import check_choice, check_positive_int, check_shape, check_unit_interval
-from seqkit.nn.mixer import Mixer, State, mask_past_end
+from seqkit.nn.mixer import Mixer, State, check_step_rate, mask_past_end
 
 __all__ = ["POSITIONS", "AttentionMixer"]
 
@@ -112,6 +112,7 @@ class AttentionMixer(Mixer):
         check_shape("u_t", u_t, ("B", self.d_model), f"d_model is {self.d_model}")
         self._check_streams()
         self.check_rate(rate)
+        check_step_rate("rate", rate, len(u_t))
         turns = state[0]
         if self.positions == "rotary":
             turns = turned_on(turns, rate, rotary_frequencies(self.head_size, u_t.device))
