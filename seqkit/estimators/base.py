@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from seqkit.checks import check_positive
+from seqkit.datasets.rows import Array
 
-__all__ = ["SklearnBridge", "TellsRate", "is_true", "seed_of", "threads"]
+__all__ = ["SklearnBridge", "TellsRate", "TellsRateOfShares", "is_true", "seed_of", "threads"]
 
 KEPT = ("_parent_callback_ctx", "_skl_callbacks")
 """What scikit-learn 1.9 hangs on an estimator before `fit` and takes off afterwards."""
@@ -58,19 +59,39 @@ class SklearnBridge:
 
 
 class TellsRate:
-    """Lets `predict` and its kin take `sample_rate`: samples per second of the series to predict, without an index.
+    """`predict` with `sample_rate`: samples per second of the series to predict, where their index does not say it.
 
-    A class calls `super(Class, self.told(sample_rate)).predict(X)`, and its `_predict` reads `told_rate`.
+    Comes before the base class of sktime, whose `predict` it calls on an estimator that knows the rate as `told_rate`.
 
     Example:
-        >>> class Mine(TellsRate):
-        ...     def predict(self, X, sample_rate=None):
-        ...         return self.told(sample_rate).told_rate
+        >>> class Base:
+        ...     def predict(self, X):
+        ...         return self.told_rate
+        >>> class Mine(TellsRate, Base):
+        ...     pass
         >>> Mine().predict(None, sample_rate=50.0), Mine().predict(None)
         (50.0, None)
     """
 
     told_rate: float | None = None
+
+    def predict(self, X: Any, sample_rate: float | None = None) -> Array:
+        """Labels or values of series.
+
+        Args:
+            X: A panel, as for `fit`; longer or shorter series are fine.
+            sample_rate: Samples per second where the index does not say it (Hz); None for that of the training series.
+
+        Returns:
+            Labels, or values in the unit of the target, (n,).
+
+        Raises:
+            NotFittedError: `fit` was not called yet.
+            ValueError: another number of channels, a rate that contradicts the index, or uneven times for a mixer that
+                has no notion of time.
+        """
+        out: Array = super(TellsRate, self.told(sample_rate)).predict(X)  # type: ignore[misc]
+        return out
 
     def told(self, sample_rate: float | None) -> Self:
         """This estimator, or one that shares all its parts and knows another rate.
@@ -86,6 +107,29 @@ class TellsRate:
         for name in ("classifiers_", "regressors_"):  # sktime's table of one estimator for each column of the target
             if name in out.__dict__:
                 setattr(out, name, getattr(self, name).map(lambda one: one.told(sample_rate)))
+        return out
+
+
+class TellsRateOfShares(TellsRate):
+    """`TellsRate` of a classifier: `predict_proba` takes the rate too.
+
+    Example:
+        >>> class Base:
+        ...     def predict_proba(self, X):
+        ...         return self.told_rate
+        >>> class Mine(TellsRateOfShares, Base):
+        ...     pass
+        >>> Mine().predict_proba(None, sample_rate=50.0)
+        50.0
+    """
+
+    def predict_proba(self, X: Any, sample_rate: float | None = None) -> Array:
+        """Probabilities of the classes; arguments and errors as `predict`.
+
+        Returns:
+            Probabilities, (n, K), in the order of `classes_`.
+        """
+        out: Array = super(TellsRate, self.told(sample_rate)).predict_proba(X)  # type: ignore[misc]
         return out
 
 

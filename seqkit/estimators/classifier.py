@@ -10,6 +10,7 @@ from sktime.classification.base import BaseClassifier
 
 from seqkit.checks import check_not_negative
 from seqkit.datasets.rows import Array
+from seqkit.estimators.base import TellsRateOfShares
 from seqkit.estimators.learner import ModelEstimator
 from seqkit.estimators.panel import PANEL_MTYPES
 from seqkit.estimators.sizes import AUTO
@@ -17,7 +18,7 @@ from seqkit.estimators.sizes import AUTO
 __all__ = ["LSSLClassifier"]
 
 
-class LSSLClassifier(ModelEstimator, BaseClassifier):  # type: ignore[misc] # sktime has no types
+class LSSLClassifier(TellsRateOfShares, ModelEstimator, BaseClassifier):  # type: ignore[misc] # sktime has no types
     """Classifies series with a linear state-space layer, or any other mixer of the toolkit.
 
         series -> standardise -> linear encoder -> residual blocks -> pooling over time -> class probabilities
@@ -154,32 +155,6 @@ class LSSLClassifier(ModelEstimator, BaseClassifier):  # type: ignore[misc] # sk
         self.random_state = random_state
         self.verbose = verbose
         super().__init__()
-
-    def predict(self, X: Any, sample_rate: float | None = None) -> Array:
-        """Labels of series.
-
-        Args:
-            X: A panel, as for `fit`; longer or shorter series are fine.
-            sample_rate: Samples per second where the index does not say it (Hz); None for that of the training series.
-
-        Returns:
-            Labels, (n,).
-
-        Raises:
-            ValueError: another number of channels, a rate that contradicts the index, or uneven times for a mixer that
-                has no notion of time.
-        """
-        out: Array = super(LSSLClassifier, self.told(sample_rate)).predict(X)
-        return out
-
-    def predict_proba(self, X: Any, sample_rate: float | None = None) -> Array:
-        """Probabilities of the classes; arguments and errors as `predict`.
-
-        Returns:
-            Probabilities, (n, K), in the order of `classes_`.
-        """
-        out: Array = super(LSSLClassifier, self.told(sample_rate)).predict_proba(X)
-        return out
 
     def _fit(self, X: Any, y: Array) -> LSSLClassifier:
         names = tuple(str(label) for label in self.classes_)

@@ -16,9 +16,10 @@ from seqkit.estimators.feature_engine import FeatureEngine, FeatureStream
 from seqkit.estimators.feature_map import FeatureMap, prepare
 from seqkit.estimators.filters import feature_names, statistics
 from seqkit.estimators.frame_check import ChecksFrames
-from seqkit.estimators.panel import panel_to_series
+from seqkit.estimators.input_check import ChecksInput
+from seqkit.estimators.plain import plain
 from seqkit.estimators.ridge import Ridge, fit_ridge
-from seqkit.estimators.shapes import channels_of
+from seqkit.estimators.trained import Trained, read_new, read_training
 from seqkit.streaming import Engine
 
 __all__ = ["ALPHAS", "FeatureEstimator"]
@@ -27,7 +28,7 @@ ALPHAS = tuple(float(alpha) for alpha in np.logspace(-3, 4, 12))
 """Penalties that are tried unless others are given."""
 
 
-class FeatureEstimator(SklearnBridge, TellsRate, ChecksFrames):
+class FeatureEstimator(SklearnBridge, TellsRate, ChecksFrames, ChecksInput):
     """Fits a ridge model to features of a panel; comes before a base class of sktime.
 
     Example:
@@ -38,18 +39,18 @@ class FeatureEstimator(SklearnBridge, TellsRate, ChecksFrames):
 
     map_: FeatureMap
     ridge_: Ridge
+    _trained: Trained
     _logs = False  # whether signed logarithms are features too
 
     def _learn(self, X: Any, targets: Array, weight: Array | None) -> None:
         """Fits map and model to targets (n, K)."""
         own: Any = self
         began = time.perf_counter()
-        n_filters = check_positive_int("n_filters", own.n_filters)
-        n_thresholds = check_positive_int("n_thresholds", own.n_thresholds)
+        n_filters = check_positive_int("n_filters", plain(own.n_filters))
+        n_thresholds = check_positive_int("n_thresholds", plain(own.n_thresholds))
         alphas = _checked(own.alphas)
         seed = seed_of(own.random_state)
-        series = panel_to_series(X, sample_rate=own.sample_rate, told=True)
-        self._channels = channels_of(X)
+        series, self._trained = read_training(X, None, own.sample_rate)
         with threads(own.n_jobs):
             self.map_, features = prepare(
                 series, n_filters, n_thresholds, self._n_statistics(n_thresholds), seed, logs=self._logs
@@ -76,10 +77,7 @@ class FeatureEstimator(SklearnBridge, TellsRate, ChecksFrames):
 
     def _features(self, X: Any) -> Array:
         own: Any = self
-        told = self.told_rate
-        series = panel_to_series(
-            X, sample_rate=told or self.map_.sample_rate, told=told is not None, channels=self.__dict__.get("_channels")
-        )
+        series = read_new(X, self._trained, self.told_rate)
         with threads(own.n_jobs):
             return self.map_.features(series)
 

@@ -11,6 +11,7 @@ from sktime.regression.base import BaseRegressor
 
 from seqkit.checks import check_not_negative
 from seqkit.datasets.rows import Array
+from seqkit.estimators.base import TellsRateOfShares
 from seqkit.estimators.feature_learner import FeatureEstimator
 from seqkit.estimators.panel import PANEL_MTYPES
 from seqkit.estimators.ridge import probabilities, temperature_of
@@ -33,7 +34,7 @@ TAGS: dict[str, Any] = {
 }
 
 
-class HiPPOFeaturesClassifier(FeatureEstimator, BaseClassifier):  # type: ignore[misc] # sktime has no types
+class HiPPOFeaturesClassifier(TellsRateOfShares, FeatureEstimator, BaseClassifier):  # type: ignore[misc] # untyped
     """Classifies series by a ridge model on pooled outputs of fixed random state-space filters.
 
         series -> standardise -> F random filters -> shares of time above T thresholds, maximum -> ridge model
@@ -108,31 +109,6 @@ class HiPPOFeaturesClassifier(FeatureEstimator, BaseClassifier):  # type: ignore
         self.n_jobs = n_jobs
         self.verbose = verbose
         super().__init__()
-
-    def predict(self, X: Any, sample_rate: float | None = None) -> Array:
-        """Labels of series.
-
-        Args:
-            X: A panel, as for `fit`; longer or shorter series are fine.
-            sample_rate: Samples per second where the index does not say it (Hz); None for that of the training series.
-
-        Returns:
-            Labels, (n,).
-
-        Raises:
-            ValueError: another number of channels, or a rate that contradicts the index.
-        """
-        out: Array = super(HiPPOFeaturesClassifier, self.told(sample_rate)).predict(X)
-        return out
-
-    def predict_proba(self, X: Any, sample_rate: float | None = None) -> Array:
-        """Probabilities of the classes; arguments and errors as `predict`.
-
-        Returns:
-            Probabilities, (n, K), in the order of `classes_`.
-        """
-        out: Array = super(HiPPOFeaturesClassifier, self.told(sample_rate)).predict_proba(X)
-        return out
 
     def _fit(self, X: Any, y: Array) -> HiPPOFeaturesClassifier:
         codes = np.searchsorted(self.classes_, y)
@@ -226,22 +202,6 @@ class HiPPOFeaturesRegressor(FeatureEstimator, BaseRegressor):  # type: ignore[m
         self.n_jobs = n_jobs
         self.verbose = verbose
         super().__init__()
-
-    def predict(self, X: Any, sample_rate: float | None = None) -> Array:
-        """Values of series.
-
-        Args:
-            X: A panel, as for `fit`; longer or shorter series are fine.
-            sample_rate: Samples per second where the index does not say it (Hz); None for that of the training series.
-
-        Returns:
-            Values, (n,).
-
-        Raises:
-            ValueError: another number of channels, or a rate that contradicts the index.
-        """
-        out: Array = super(HiPPOFeaturesRegressor, self.told(sample_rate)).predict(X)
-        return out
 
     def _fit(self, X: Any, y: Array) -> HiPPOFeaturesRegressor:
         self._learn(X, np.asarray(y, dtype=np.float64)[:, None], None)

@@ -17,6 +17,7 @@ from seqkit.estimators.forecast_sizes import MOST_WINDOWS, ForecastSizes, choose
 from seqkit.estimators.forecast_trial import independent, spread_of_folds, try_forecasts
 from seqkit.estimators.forecast_windows import Origins, Scaling, WindowSet, cut_in_time, rolling_cuts
 from seqkit.estimators.linear import PENALTIES, Linear, fit_linear, no_linear
+from seqkit.estimators.packing import pack_model, unpack_model
 from seqkit.estimators.past import Past
 from seqkit.estimators.spread import Spread, spread_of, units
 from seqkit.models import SequenceModel
@@ -90,6 +91,15 @@ class DirectForecast:
         """Distance of a quantile from the forecasts, (m, H, T), in units of `y` as it was given."""
         unit = units(windows, self.spread.unit, self.spread.season)
         return np.asarray(unit[:, None] * self.spread.quantile(alpha))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Plain values instead of the network's module."""
+        return {**vars(self), "network": None if self.network is None else pack_model(self.network)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Builds the network anew."""
+        network = None if state["network"] is None else unpack_model(state["network"], "the saved LSSLForecaster")
+        vars(self).update({**state, "network": network})
 
 
 def learn_forecast(

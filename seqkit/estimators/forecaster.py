@@ -20,7 +20,8 @@ from seqkit.estimators.forecast_learning import continue_forecast, learn_forecas
 from seqkit.estimators.forecast_manner import ForecastManner
 from seqkit.estimators.forecast_sizes import choose_season, choose_window
 from seqkit.estimators.forecast_windows import Scaling
-from seqkit.estimators.past import Past, pasts_of
+from seqkit.estimators.past import Past, check_known, pasts_of
+from seqkit.estimators.plain import plain
 from seqkit.estimators.sizes import AUTO
 from seqkit.estimators.steps_ahead import steps_from, times_from
 from seqkit.streaming.snapshot import Progress, pack
@@ -204,6 +205,7 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
     def _fit(self, y: Any, X: Any, fh: Any) -> LSSLForecaster:
         began = time.monotonic()
         pasts = pasts_of(y, X)
+        self._check_overlap(X, y)
         self._set_end(pasts, y)
         horizon = self._check(fh)
         season = choose_season(pasts, self.season)
@@ -232,7 +234,7 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
         began = time.monotonic()
         y, X = as_fitted(y, self._frames[0].columns, "`y`"), self._known(X)
         y, X = (joined(old, new) for old, new in zip(self._frames, (y, X), strict=True))
-        self._pasts, self._frames = pasts_of(y, X), (y, X)
+        self._pasts, self._frames = pasts_of(y, X, before=self._pasts), (y, X)
         self._set_end(self._pasts, y)
         for past in self._pasts:
             self._scalings.setdefault(past.key, Scaling.of(past, past.length))
@@ -304,13 +306,17 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
 
         parts, keys = [], []
         X = self._known(X)
+        lacking = X is not None
         for past in self._pasts:
             # Of a single series sktime knows the end, and its step where one sample does not tell it.
             end = past.index[-1:] if past.key else self._cutoff
             steps, scaling = steps_from(fh, end), self._scalings[past.key]
+            lacking = lacking and int(steps.max()) > 0 and not past.has_ahead(X, self.model_.sizes.horizon)
             values = values_at(self.model_, past, scaling, X, steps, alphas)
             parts.append(pd.DataFrame(values, index=times_from(fh, end)))
             keys.append(past.key)
+        if lacking:
+            warnings.warn("`X` has no row at the times of the horizon, so the last values known are held", stacklevel=6)
         columns = self._frames[0].columns
         if alphas != [None]:
             columns = pd.MultiIndex.from_tuples([(name, alpha) for name in self._names() for alpha in alphas])
@@ -328,7 +334,16 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
             return None
         if self._frames[1] is None:
             raise ValueError("`X` must be left out, as the model was fitted without it; fit with `X` to use it")
+        check_known(X, self._frames[0])
         return as_fitted(X, self._frames[1].columns, "`X`")
+
+    def _check_overlap(self, X: Any, y: Any) -> None:
+        """Refuses what is known beside where none of it belongs to a sample."""
+        if X is None:
+            return
+        check_known(X, y)
+        if not X.index.isin(y.index).any():
+            raise ValueError("`X` must have rows at times of `y`, got none; give it the index of `y`")
 
     def _set_end(self, pasts: list[Past], y: Any) -> None:
         """Tells sktime where a single series ends, and its step: an update may bring older samples, or gaps."""
@@ -348,7 +363,7 @@ class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # skt
             if not callable(one):
                 raise ValueError(f"`callbacks` must be functions of the metrics, got {one!r}")
         if self.horizon is not None:
-            return check_positive_int("horizon", self.horizon)
+            return check_positive_int("horizon", plain(self.horizon))
         return max(1, int(steps_from(fh, self._cutoff).max()))
 
     def _manner(self, began: float) -> ForecastManner:

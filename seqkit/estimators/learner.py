@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
-import torch
 
 from seqkit.batch import DataInfo
 from seqkit.datasets.batching import loader
@@ -17,11 +16,12 @@ from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.targets import info_of
 from seqkit.estimators.base import SklearnBridge, TellsRate, seed_of, threads
 from seqkit.estimators.engines import OneClassEngine
+from seqkit.estimators.input_check import ChecksInput
 from seqkit.estimators.learning import Manner, check_spacing, copied, learn, scale_scores
-from seqkit.estimators.panel import panel_to_series
-from seqkit.estimators.shapes import channels_of
+from seqkit.estimators.packing import pack_model, unpack_model
 from seqkit.estimators.sizes import AUTO, DataShape, choose_sizes
-from seqkit.models import ModelConfig, SequenceModel
+from seqkit.estimators.trained import Trained, read_new, read_training
+from seqkit.models import SequenceModel
 from seqkit.models.config import get_preset
 from seqkit.runs.inference import new_gaps, pick_device, run_model, told_rate
 from seqkit.streaming import Engine, Stream, as_engine
@@ -40,7 +40,7 @@ VALUES_AT_ONCE = 2**22
 MODELS = ("model_", "_previous")
 
 
-class ModelEstimator(SklearnBridge, TellsRate):
+class ModelEstimator(SklearnBridge, TellsRate, ChecksInput):
     """Fits a `SequenceModel` to a panel; comes before a base class of sktime, which brings `fit` and `predict`.
 
     Example:
@@ -50,6 +50,7 @@ class ModelEstimator(SklearnBridge, TellsRate):
     """
 
     model_: SequenceModel
+    _trained: Trained | None = None
 
     def reset(self) -> Self:
         """Back to the state after construction; with `warm_start` the model is kept to go on from."""
@@ -58,10 +59,10 @@ class ModelEstimator(SklearnBridge, TellsRate):
             previous = copied(self.model_)
             if self.model_.info.classes:
                 scale_scores(previous, self.__dict__["temperature_"])  # training goes on from scores as they were
-        channels = self.__dict__.get("_channels")
+        trained = self._trained
         super().reset()
         if previous is not None and self.__dict__["warm_start"]:
-            self._previous, self._channels = previous, channels
+            self._previous, self._trained = previous, trained
         return self
 
     def _train(self, X: Any, y: Any, classes: tuple[str, ...], class_weight: list[float] | None) -> None:
@@ -72,8 +73,7 @@ class ModelEstimator(SklearnBridge, TellsRate):
         pick_device(own.device)
         if not isinstance(own.warm_start, bool):
             raise ValueError(f"`warm_start` must be true or false, got {own.warm_start!r}")
-        series = panel_to_series(X, y, sample_rate=own.sample_rate, told=True, channels=self.__dict__.get("_channels"))
-        self.__dict__.setdefault("_channels", channels_of(X))
+        series, self._trained = read_training(X, y, own.sample_rate, self._trained)
         manner = Manner(
             seed=seed_of(own.random_state),
             time_limit=own.time_limit,
@@ -104,19 +104,14 @@ class ModelEstimator(SklearnBridge, TellsRate):
         """Scores or values of the model for a panel, (n, n_outputs), float64."""
         own: Any = self
         model = self.model_
-        told = self.told_rate
-        series = panel_to_series(
-            X,
-            sample_rate=told or model.info.sample_rate,
-            told=told is not None,
-            channels=self.__dict__.get("_channels"),
-        )
+        assert self._trained is not None  # sktime asks whether it is fitted
+        series = read_new(X, self._trained, self.told_rate)
         check_spacing(model, series)
         rate, notes = told_rate(model, series, sample_rate=None)
         if series.timestamps is not None:
             rate = None  # as in a stream, the first sample counts as one training step
         for note in (*notes, *new_gaps(model, series)):
-            warnings.warn(note, stacklevel=4)
+            warnings.warn(note, stacklevel=5)
         longest = int(series.lengths.max())
         batch_size = int(np.clip(VALUES_AT_ONCE // (longest * model.config.d_model), 1, 256))
         batches = loader(series, model.info, batch_size=batch_size, with_target=False)
@@ -155,7 +150,7 @@ class ModelEstimator(SklearnBridge, TellsRate):
         state = dict(self.__dict__)
         for name in MODELS:
             if name in state:
-                state[name] = _packed(state[name])
+                state[name] = pack_model(state[name])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -163,7 +158,7 @@ class ModelEstimator(SklearnBridge, TellsRate):
         self.__dict__.update(state)
         for name in MODELS:
             if name in state:
-                self.__dict__[name] = _unpacked(state[name])
+                self.__dict__[name] = unpack_model(state[name], f"the saved {type(self).__name__}")
 
 
 def _info(series: SeriesSet, classes: tuple[str, ...]) -> DataInfo:
@@ -190,14 +185,3 @@ def _check_goes_on(previous: SequenceModel, info: DataInfo, own: Any) -> None:
                 f"with `warm_start` the {what} must stay as in the fit before, {before}, got {now}; set "
                 "warm_start=False to begin anew"
             )
-
-
-def _packed(model: SequenceModel) -> dict[str, Any]:
-    weights = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
-    return {"config": model.config.to_dict(), "info": asdict(model.info), "weights": weights}
-
-
-def _unpacked(packed: dict[str, Any]) -> SequenceModel:
-    model = SequenceModel.from_config(ModelConfig.from_dict(packed["config"]), DataInfo(**packed["info"]), seed=0)
-    model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in packed["weights"].items()})
-    return model.eval()

@@ -13,7 +13,7 @@ from seqkit.datasets.series import SeriesSet, Target
 from seqkit.estimators.columns import in_order
 from seqkit.estimators.times import IndexTimes, times_of
 
-__all__ = ["PANEL_MTYPES", "panel_to_series"]
+__all__ = ["PANEL_MTYPES", "panel_to_series", "read_panel"]
 
 PANEL_MTYPES = ["df-list", "numpy3D", "pd-multiindex", "nested_univ"]
 """Inner types of the estimators: each is read as it is, as sktime's conversion to numpy3D drops the time index. What
@@ -66,21 +66,50 @@ def panel_to_series(
         >>> panel_to_series(np.zeros((2, 3, 50))).n_channels
         3
     """
+    options: dict[str, Any] = {"origin": origin, "min_length": min_length, "told": told, "channels": channels}
+    return read_panel(X, y, sample_rate=sample_rate, **options)[0]
+
+
+def read_panel(
+    X: Any,
+    y: Target = None,
+    *,
+    sample_rate: float | None = None,
+    count_rate: float | None = None,
+    origin: str = "`X`",
+    min_length: int = 1,
+    told: bool = False,
+    channels: Sequence[Any] | None = None,
+) -> tuple[SeriesSet, bool]:
+    """As `panel_to_series`, and whether the index only counts samples, so that it says nothing of seconds.
+
+    Args:
+        X: The panel.
+        y: Labels or values.
+        sample_rate: Samples per second where the index says nothing (Hz).
+        count_rate: Whole numbers of an index per second, where that is not `sample_rate`.
+        origin: Name of the panel in errors.
+        min_length: Samples that a series has at least.
+        told: Whether the user gave `sample_rate` for these very series.
+        channels: Names of the channels in training.
+    """
     if sample_rate is not None:
         check_positive("sample_rate", sample_rate)
     parts = _parts(X, origin, channels)
     for i, (values, _) in enumerate(parts):
         if len(values) < min_length:
             raise ValueError(f"series {i} of {origin} has {len(values)} samples; {min_length} are needed at least")
-    times = [times_of(index, sample_rate) for _, index in parts]
-    if told and sample_rate is not None and not all(one.counted for one in times):
+    times = [times_of(index, sample_rate, count_rate) for _, index in parts]
+    counted = all(one.counted for one in times)
+    if told and sample_rate is not None and not counted:
         raise ValueError(
             f"the index of {origin} says when each sample was taken, so it takes no sample_rate; leave it out"
         )
     rate, seconds = _common(times, [len(one) for one, _ in parts])
-    return SeriesSet(
+    series = SeriesSet(
         values=[values for values, _ in parts], target=y, timestamps=seconds, sample_rate=rate, origin=origin
     )
+    return series, counted
 
 
 def _parts(X: Any, origin: str, channels: Sequence[Any] | None) -> list[tuple[Array, Any]]:
@@ -127,8 +156,8 @@ def _frame(frame: Any, origin: str) -> Array:
     values = frame.to_numpy()
     if values.dtype.kind in "fiub":  # one type of numpy's: reading the type of each column takes ten times as long
         return _numbers(values, origin)
-    if frame.dtypes.map(lambda dtype: dtype.kind in "fiub").all():
-        return _numbers(_plain(frame), origin)
+    if frame.dtypes.map(lambda dtype: dtype.kind in "fiub").all():  # of several types, or of pandas' own
+        return _numbers(np.asarray(frame.to_numpy(dtype=np.float64, na_value=np.nan)), origin)
     return _numbers(values, origin)  # names what is no number
 
 

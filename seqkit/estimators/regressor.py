@@ -137,23 +137,6 @@ class LSSLRegressor(ModelEstimator, BaseRegressor):  # type: ignore[misc] # skti
         self.verbose = verbose
         super().__init__()
 
-    def predict(self, X: Any, sample_rate: float | None = None) -> Array:
-        """Values of series.
-
-        Args:
-            X: A panel, as for `fit`; longer or shorter series are fine.
-            sample_rate: Samples per second where the index does not say it (Hz); None for that of the training series.
-
-        Returns:
-            Values, (n,), in the unit of the target.
-
-        Raises:
-            ValueError: another number of channels, a rate that contradicts the index, or uneven times for a mixer that
-                has no notion of time.
-        """
-        out: Array = super(LSSLRegressor, self.told(sample_rate)).predict(X)
-        return out
-
     def _fit(self, X: Any, y: Array) -> LSSLRegressor:
         self._train(X, np.asarray(y, dtype=np.float64), (), None)
         return self

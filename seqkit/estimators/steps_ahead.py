@@ -42,7 +42,14 @@ def times_from(fh: Any, end: Any) -> Any:
 
 def _with_step(fh: Any, end: Any) -> Any:
     """The horizon with the step of the series, where it has none: of an index with gaps sktime finds no step."""
+    import pandas as pd  # noqa: PLC0415 - the index is one of its own, so it is there
+
+    values, relative = fh.to_pandas(), fh.is_relative
     freq = getattr(end, "freq", None)
-    if freq is None or fh.freq is not None:
+    if relative and isinstance(values, pd.TimedeltaIndex):
+        if not isinstance(end, pd.DatetimeIndex):
+            raise ValueError(f"`fh` must count steps where the series has no dates, got durations such as {values[0]}")
+        values, relative = end[0] + values, False
+    elif freq is None or fh.freq is not None:
         return fh
-    return type(fh)(fh.to_pandas(), is_relative=fh.is_relative, freq=freq)
+    return type(fh)(values, is_relative=relative, freq=freq)

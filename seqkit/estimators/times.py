@@ -29,16 +29,17 @@ class IndexTimes(NamedTuple):
     counted: bool = True
 
 
-def times_of(index: Any, sample_rate: float | None = None) -> IndexTimes:
+def times_of(index: Any, sample_rate: float | None = None, count_rate: float | None = None) -> IndexTimes:
     """Reads a pandas index.
 
-    Dates, durations and periods are seconds, fractions too. Whole numbers count samples of `sample_rate`: 0, 1, 2 says
+    Dates, durations and periods are seconds, fractions too. Whole numbers count samples: 0, 1, 2 says
     no more than that the samples follow each other, and 0, 1, 3 that one is left out. Months and other periods of the
     calendar count as equally long.
 
     Args:
         index: Index of one series, or None.
-        sample_rate: Samples per second that a whole number of the index counts (Hz); one if None.
+        sample_rate: Samples per second where the index says nothing (Hz).
+        count_rate: Whole numbers of the index per second; `sample_rate` if None, and one if that is None too.
 
     Raises:
         ValueError: an index that is no time, such as one of names.
@@ -52,7 +53,7 @@ def times_of(index: Any, sample_rate: float | None = None) -> IndexTimes:
     """
     if index is None or len(index) < 2:
         return IndexTimes(sample_rate)
-    seconds = _seconds(index, sample_rate)
+    seconds = _seconds(index, count_rate or sample_rate)
     if seconds is None:
         return IndexTimes(sample_rate)
     counted = np.asarray(index).dtype.kind in "iu"
@@ -64,14 +65,14 @@ def times_of(index: Any, sample_rate: float | None = None) -> IndexTimes:
     return IndexTimes(1 / middle if middle > 0 else None, seconds, counted)
 
 
-def _seconds(index: Any, sample_rate: float | None) -> Array | None:
+def _seconds(index: Any, count_rate: float | None) -> Array | None:
     """Time of each sample since the first; None where the index only counts them."""
     import pandas as pd  # noqa: PLC0415 - the index is one of its own, so it is there
 
     if isinstance(index, pd.RangeIndex) and index.step == 1:
         return None
     if isinstance(index, pd.DatetimeIndex) and _calendar(index) is not None:
-        index = index.to_period(_calendar(index))
+        index = index.tz_localize(None).to_period(_calendar(index))
     if isinstance(index, pd.PeriodIndex):
         return np.asarray((index.asi8 - index.asi8[0]) * _seconds_of_period(index.freq), dtype=np.float64)
     if isinstance(index, (pd.DatetimeIndex, pd.TimedeltaIndex)):
@@ -80,7 +81,7 @@ def _seconds(index: Any, sample_rate: float | None) -> Array | None:
     values = np.asarray(index)
     if values.dtype.kind in "iu":
         counts = (values - values[0]).astype(np.float64)
-        return None if np.array_equal(counts, np.arange(len(counts))) else counts / (sample_rate or 1.0)
+        return None if np.array_equal(counts, np.arange(len(counts))) else counts / (count_rate or 1.0)
     if values.dtype.kind == "f":
         return np.asarray(values - values[0], dtype=np.float64)
     raise ValueError(

@@ -255,8 +255,11 @@ BAD = {
     "objects": (lambda X: X.astype(object).astype(str).astype(object), "must hold numbers"),
     "infinite": (lambda X: np.where(X > 0.9, np.inf, X), "infinite value"),
     "no value at all": (lambda X: np.where(np.arange(len(X))[:, None, None] == 1, np.nan, X), "no value at all"),
-    "no time": (lambda X: [one.set_axis(list("abcdefghijklmnopqrst")) for one in frames(X)], "index|Panel|mtype"),
-    "four axes": (lambda X: X[None], "mtype|Panel"),
+    "no time": (
+        lambda X: [one.set_axis(list("abcdefghijklmnopqrst")) for one in frames(X)],
+        "must be dates, durations, periods or whole numbers",
+    ),
+    "four axes": (lambda X: X[None], r"must have shape \(series, channels, samples\)"),
 }
 
 

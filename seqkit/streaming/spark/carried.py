@@ -10,6 +10,8 @@ from typing import Any
 
 from pyspark import cloudpickle
 
+from seqkit.extensions import import_code
+from seqkit.extensions.code import given_code
 from seqkit.models import SequenceModel, load_model
 from seqkit.streaming.engine import Engine
 from seqkit.streaming.engines import as_engine
@@ -31,6 +33,7 @@ class Carried:
         digest: Tells one from another.
         content: The model or whatever is streamed, pickled.
         options: Keyword arguments of `as_engine`.
+        code: Files and modules that the driver was told to import; a worker imports them by the same names.
 
     Example:
         >>> from seqkit import S4D
@@ -42,6 +45,7 @@ class Carried:
     digest: str
     content: bytes = field(repr=False, compare=False)
     options: tuple[tuple[str, Any], ...] = ()
+    code: tuple[str, ...] = ()
 
 
 def carry(what: Any, **options: Any) -> Carried:
@@ -68,17 +72,30 @@ def carry(what: Any, **options: Any) -> Carried:
         raise TypeError(
             f"a {type(what).__name__} cannot be sent to Spark's workers ({error}); give a run folder or a model"
         ) from error
-    return Carried(hashlib.sha256(content).hexdigest(), content, tuple(sorted(options.items())))
+    code = tuple(origin.name for origin in given_code())
+    return Carried(hashlib.sha256(content).hexdigest(), content, tuple(sorted(options.items())), code)
 
 
 @lru_cache(maxsize=KEPT)
 def engine_of(carried: Carried) -> Engine:
     """The engine, made on first use: a worker goes through many micro-batches, and loading takes longer than one."""
-    return as_engine(cloudpickle.loads(carried.content), **dict(carried.options))
+    return as_engine(_content(carried), **dict(carried.options))
 
 
 @lru_cache(maxsize=KEPT)
 def model_of(carried: Carried) -> SequenceModel:
     """The model, made on first use."""
-    model: SequenceModel = cloudpickle.loads(carried.content)
+    model: SequenceModel = _content(carried)
     return model.eval()
+
+
+def _content(carried: Carried) -> Any:
+    """What was sent, once the code that it needs is there."""
+    for name in carried.code:
+        try:
+            import_code(name)
+        except (FileNotFoundError, ImportError) as error:
+            raise type(error)(
+                f"the driver imported {name}, which this worker cannot ({error}); put it there on every worker"
+            ) from error
+    return cloudpickle.loads(carried.content)
