@@ -13,15 +13,14 @@ import numpy as np
 from seqkit.distill.take import count_samples
 
 __all__ = [
-    "as_values",
     "average_probabilities",
     "check_estimators",
     "check_student",
     "described",
     "fresh",
-    "one_hot",
     "predict_values",
     "says_classes",
+    "weight_argument",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -99,8 +98,7 @@ KNeighborsClassifier; take another, or one that predicts values
         return
     if not classifies:
         raise ValueError(f"`student` must predict values as its teachers do, got the classifier {name}; take another")
-    takes = inspect.signature(student.fit).parameters.values()
-    if not any(one.name == "sample_weight" or one.kind == one.VAR_KEYWORD for one in takes):
+    if weight_argument(student) is None:
         raise ValueError(
             f"`student` must take `sample_weight` in fit to learn from probabilities as a classifier, got {name}; take "
             "another, or one that predicts values"
@@ -109,6 +107,28 @@ KNeighborsClassifier; take another, or one that predicts values
         raise ValueError(
             f"`student` must have predict_proba as a classifier, got {name}; take one that predicts values"
         )
+
+
+def weight_argument(student: Any) -> str | None:
+    """Name by which `fit` takes weights of samples: of a pipeline, its last step's; None where it takes none.
+
+    Example:
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.tree import DecisionTreeClassifier
+        >>> weight_argument(make_pipeline(DecisionTreeClassifier()))
+        'decisiontreeclassifier__sample_weight'
+    """
+    takes = inspect.signature(student.fit).parameters.values()
+    if any(one.name == "sample_weight" for one in takes):
+        return "sample_weight"
+    if not any(one.kind == one.VAR_KEYWORD for one in takes):
+        return None
+    steps = getattr(student, "steps", None)
+    if not steps:
+        return "sample_weight"
+    name, last = steps[-1]
+    inner = weight_argument(last) if hasattr(last, "fit") else None
+    return None if inner is None else f"{name}__{inner}"
 
 
 def says_classes(estimator: Any) -> bool:
@@ -127,28 +147,6 @@ def _calls_itself_classifier(estimator: Any) -> bool:
     if kind is None and hasattr(estimator, "__sklearn_tags__") and not isinstance(estimator, type):
         kind = estimator.__sklearn_tags__().estimator_type
     return bool(kind == "classifier")
-
-
-def as_values(y: Array) -> Array:
-    """Values to predict, (n, k), float64.
-
-    Raises:
-        ValueError: text, NaN or infinite values.
-
-    Example:
-        >>> as_values(np.array([1, 2])).tolist()
-        [[1.0], [2.0]]
-    """
-    try:
-        values = y.astype(np.float64).reshape(len(y), -1)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"`y` must be numbers for estimators that predict values, got {str(y.flat[0])!r}; teach classes with "
-            "estimators that have predict_proba"
-        ) from None
-    if not np.isfinite(values).all():
-        raise ValueError("`y` must be finite, got NaN or infinite values; leave these samples out")
-    return values
 
 
 def fresh(estimator: Any, seed: Sequence[int]) -> Any:
@@ -241,16 +239,6 @@ def predict_values(estimator: Any, X: Any, width: int | None = None) -> Array:
         each = "" if width is None else f"{width} value{'s' if width > 1 else ''} for "
         raise ValueError(f"{type(estimator).__name__} must predict {each}each of {n} samples, got shape {given.shape}")
     return given.reshape(n, -1)
-
-
-def one_hot(y: Any, classes: Sequence[str]) -> Array:
-    """Labels as 0 and 1, (n, k), float32.
-
-    Example:
-        >>> one_hot(["b", "a"], ["a", "b"]).tolist()
-        [[0.0, 1.0], [1.0, 0.0]]
-    """
-    return np.asarray(np.asarray(y).astype(str)[:, None] == np.asarray(classes)[None], dtype=np.float32)
 
 
 def _check_probabilities(name: str, given: Array, n: int, known: Sequence[str], place: dict[str, int]) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from seqkit.distill.artifact import OutOfFoldTargets
-from seqkit.distill.estimators import as_values, average_probabilities, one_hot, predict_values
+from seqkit.distill.estimators import average_probabilities, predict_values, weight_argument
+from seqkit.distill.labels import as_values, one_hot
 from seqkit.distill.links import get_link
 from seqkit.distill.take import take
 from seqkit.distill.target import CorrectedTarget
@@ -85,7 +86,8 @@ def fit_student(student: Any, X: Any, goals: Array, classes: Sequence[str]) -> A
             "or a student that predicts values"
         )
     rows, labels = np.nonzero(goals > 0)
-    student.fit(take(X, rows), np.array(classes)[labels], sample_weight=goals[rows, labels])
+    name = weight_argument(student) or "sample_weight"
+    student.fit(take(X, rows), np.array(classes)[labels], **{name: goals[rows, labels]})
     return student
 
 

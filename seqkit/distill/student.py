@@ -17,6 +17,7 @@ from seqkit.distill.estimators import check_student, fresh, predict_values, says
 from seqkit.distill.fitting import corrected_targets, fit_student, student_probabilities, truth_of
 from seqkit.distill.folds import Folds, in_sample_fold, k_folds
 from seqkit.distill.held_out import held_out_losses
+from seqkit.distill.labels import label_names
 from seqkit.distill.take import count_samples
 from seqkit.distill.target import CorrectedTarget
 from seqkit.distill.teacher import CrossFitTeacher
@@ -99,7 +100,8 @@ def distill(
     Args:
         teacher: One estimator or a list; see `CrossFitTeacher`.
         student: An estimator that predicts values and takes a target (n,) or (n, k), such as a small forest of
-            regression trees; or a classifier whose `fit` takes `sample_weight`, which needs the identity link.
+            regression trees; or a classifier whose `fit` takes `sample_weight` (of a pipeline, its last step's), which
+            needs the identity link.
         X: Samples.
         y: Labels or values.
         method: "labels" (no teacher), "plain" (the teacher saw every label), "crossfit", "corrected" (plain with
@@ -152,7 +154,7 @@ def distill(
         raise ValueError(f"`y` must hold a target for each of {n} samples, got {len(y) if y.ndim else y}")
     wanted = target or CorrectedTarget(gamma="scalar" if classifies else "fast")
     if method == "labels":
-        classes = tuple(str(one) for one in np.unique(y)) if classifies else ()
+        classes = label_names(y) if classifies else ()
         truth = truth_of(y, classes)
         # With gamma 1 on the identity link a target is the label; other links cannot take a label.
         fitted = fit_student(fresh(student, [seed]), X, truth, classes)

@@ -11,7 +11,6 @@ import numpy as np
 from seqkit.checks import check_positive_int
 from seqkit.distill.artifact import FoldStore, OutOfFoldTargets, fingerprint
 from seqkit.distill.estimators import (
-    as_values,
     average_probabilities,
     check_estimators,
     described,
@@ -20,6 +19,7 @@ from seqkit.distill.estimators import (
     says_classes,
 )
 from seqkit.distill.folds import Folds, k_folds
+from seqkit.distill.labels import as_values, label_names
 from seqkit.distill.take import count_samples, take
 
 __all__ = ["CrossFitTeacher"]
@@ -105,9 +105,9 @@ class CrossFitTeacher:
             progress: Called with the number of folds done and in all, before each that is fitted and at the end.
 
         Raises:
-            ValueError: numbers of samples that differ, labels where teachers predict values, a teacher that would see
-                one class only, targets of a folder that are damaged or of something else, or
-                an estimator that says something unusable.
+            ValueError: numbers of samples that differ, a missing label, labels where teachers predict values, a teacher
+                that would see one class only, targets of a folder that are damaged or of something else, or an
+                estimator that says something unusable.
         """
         y = np.asarray(y)
         n = count_samples(X)
@@ -120,7 +120,7 @@ class CrossFitTeacher:
             raise ValueError(f"`ids` must name each of {n} samples, got {len(names)} names")
         classifies = self.classifies
         labels = y if classifies else as_values(y)
-        self.classes_ = tuple(str(one) for one in np.unique(y)) if classifies else ()
+        self.classes_ = label_names(y) if classifies else ()
         self._width = None if classifies else labels.shape[1]
         folds = self._folds(names, y if classifies else None)
         if len(folds) != n:

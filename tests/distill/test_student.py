@@ -9,7 +9,9 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import KNeighborsRegressor
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from seqkit.distill import (
@@ -257,6 +259,20 @@ def test_the_smallest_weight_within_one_error():
         smallest_within_one_error(losses[:3], (0.0, 0.1, 0.3, 1.0))
     with pytest.raises(ValueError, match="`losses` must be finite"):
         smallest_within_one_error(losses * np.nan, (0.0, 0.1, 0.3, 1.0))
+
+
+def test_a_pipeline_learns_by_its_last_step():
+    """The weights of samples reach the tree: it learns the same as the tree alone, which is blind to scale."""
+    X = np.random.default_rng(0).standard_normal((60, 3))
+    y = np.where(X[:, 0] + 0.5 * X[:, 1] > 0, "a", "b")
+    tree = DecisionTreeClassifier(max_depth=2, random_state=0)
+    scaled = make_pipeline(FunctionTransformer(), tree)
+    found, alone = (
+        distill(GaussianNB(), one, X, y, c=0.3, folds=3) for one in (scaled, DecisionTreeClassifier(max_depth=2))
+    )
+    np.testing.assert_allclose(found.predict_proba(X), alone.predict_proba(X), atol=1e-9)
+    with pytest.raises(ValueError, match="`student` must take `sample_weight` in fit"):
+        distill(GaussianNB(), make_pipeline(FunctionTransformer(), KNeighborsClassifier()), X, y)
 
 
 def test_classifiers_learn_soft_targets_by_weights_and_refuse_what_is_no_probability():
