@@ -14,6 +14,7 @@ from seqkit.datasets.source import PARTS, pick_part
 from seqkit.models import load_model
 from seqkit.runs.config import RunConfig
 from seqkit.runs.data import build_data_module
+from seqkit.runs.folders import config_of
 from seqkit.runs.framing import rate_of_frames
 from seqkit.runs.inference import SPLITS, measure, measure_naive, new_gaps, run_model, told_rate
 from seqkit.runs.result import Evaluation
@@ -65,7 +66,7 @@ def evaluate(
         check_choice("split", split, SPLITS)
     folder = RunFolder(run)
     model = load_model(folder.path)
-    config = RunConfig.from_file(folder.config)
+    config = config_of(folder)
     if subsample > 1 and config.data.frame > 1:
         raise ValueError(
             f"`subsample` must be 1 for a run on frames of {config.data.frame} samples, which would lose whole frames, "

@@ -8,7 +8,7 @@ from pathlib import Path
 from seqkit.runs.config import RunConfig
 from seqkit.tasks.run_folder import RunFolder
 
-__all__ = ["clear", "folder_to_resume", "folder_to_start"]
+__all__ = ["clear", "config_of", "folder_to_resume", "folder_to_start"]
 
 
 def folder_to_start(out: str | Path | None, config: RunConfig, *, overwrite: bool = False) -> RunFolder:
@@ -69,6 +69,24 @@ def folder_to_resume(out: str | Path | None) -> RunFolder:
     if not folder.exists:
         raise FileNotFoundError(f"{folder.path} holds no run to resume (no config.yaml); start it without resuming")
     return folder
+
+
+def config_of(folder: RunFolder) -> RunConfig:
+    """Configuration of a finished run, which says how files are read for it.
+
+    Raises:
+        FileNotFoundError: a model that was saved by itself, without one.
+
+    Example:
+        >>> config_of(RunFolder("runs/vowels")).model.name  # doctest: +SKIP
+        'lssl'
+    """
+    if not folder.config.is_file():
+        raise FileNotFoundError(
+            f"{folder.path} holds a model without a config.yaml, which says how files are read for it; give the "
+            f"folder of a run, or a tensor (B, L, C) to seqkit.load({str(folder.path)!r}).predict"
+        )
+    return RunConfig.from_file(folder.config)
 
 
 def clear(folder: RunFolder) -> None:

@@ -17,7 +17,7 @@ from seqkit.datasets.series import SeriesSet
 from seqkit.datasets.source import PARTS
 from seqkit.files import write_whole
 from seqkit.models import SequenceModel, load_model
-from seqkit.runs.config import RunConfig
+from seqkit.runs.folders import config_of
 from seqkit.runs.framing import rate_of_frames
 from seqkit.runs.inference import SPLITS, new_gaps, run_model, told_rate
 from seqkit.runs.source import build_source
@@ -75,7 +75,7 @@ def predict(
         _check_output(Path(output), Path(data), Path(run))
     folder = RunFolder(run)
     model = load_model(folder.path)
-    config = RunConfig.from_file(folder.config)
+    config = config_of(folder)
     if not Path(data).exists():
         raise FileNotFoundError(f"there is no file or folder {data} to predict for")
     source = build_source(config.data)

@@ -124,6 +124,17 @@ def save(path, values, **more):
     return path
 
 
+@pytest.mark.parametrize("use", [seqkit.predict, seqkit.evaluate])
+def test_a_model_saved_by_itself_is_no_run(use, waves_file, tmp_path):
+    info = seqkit.DataInfo("waves", "classification", n_channels=2, classes=("a", "b"))
+    config = seqkit.ModelConfig.preset("gru", d_model=4, n_layers=1)
+    save_model(seqkit.SequenceModel.from_config(config, info, seed=0), tmp_path / "saved")
+    with pytest.raises(
+        FileNotFoundError, match=r"saved holds a model without a config.yaml.* seqkit.load\(.*\).predict"
+    ):
+        use(tmp_path / "saved", waves_file)
+
+
 def test_bad_series_at_predict_time(small_run, tmp_path):
     rng = np.random.default_rng(0)
     good = [rng.standard_normal((9, 2)).astype(np.float32) for _ in range(3)]
