@@ -94,7 +94,7 @@ def search(
     Raises:
         FileNotFoundError: no such data, configuration or run.
         FileExistsError: `out` is a file, or holds a run already, or files that no run wrote.
-        ValueError: wrong settings, unusable data, or a model without convolutions.
+        ValueError: wrong settings, a warm-up as long as the run, unusable data, or a model without convolutions.
 
     Source: Roberts et al. 2021, XD-operations (arXiv:2103.15798). Differs: weights and operations are two groups of one
         AdamW, the operations without decay, which is two optimizers of Adam on the same loss.
@@ -122,6 +122,11 @@ def search(
             named = model or (None if config is not None else "tcn")
             resolved = RunConfig.build(data, named, settings=settings, file=config)
         chosen = search or SearchConfig()
+        if chosen.warmup_epochs >= resolved.training.epochs:
+            raise ValueError(
+                f"`warmup_epochs` must be below the {resolved.training.epochs} epochs of the run, got "
+                f"{chosen.warmup_epochs}, with which nothing is searched; lower it, or raise epochs"
+            )
         folder = folder_to_start(out, resolved, overwrite=overwrite)
     pick_device(resolved.training.device, resolved.training.precision)
     module = build_data_module(resolved, offline=offline)

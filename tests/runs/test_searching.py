@@ -107,6 +107,13 @@ def test_settings_are_parted_and_checked():
         split_settings({"search.dept": 1})
 
 
+def test_a_warm_up_of_all_epochs_is_refused(waves_file, tmp_path):
+    never = SearchConfig(depth=1, warmup_epochs=2)
+    with pytest.raises(ValueError, match="`warmup_epochs` must be below the 2 epochs of the run"):
+        search(str(waves_file), search=never, out=tmp_path / "run", progress=False, **SMALL)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_model_without_convolutions_is_refused(waves_file, tmp_path):
     with pytest.raises(ValueError, match=r"`model` must hold an nn.Conv1d or nn.Conv2d to replace"):
         search(str(waves_file), "gru", out=tmp_path / "run", progress=False, epochs=1, d_model=4, n_layers=1)
