@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FeatureEngine", "FeatureStream"]
 
+LARGEST = 1e30  # of a standardised value: filters are linear
+
 
 class FeatureEngine(TorchEngine):
     """Streams of a ridge model on random features; outputs are what it says of all samples so far.
@@ -56,6 +58,7 @@ class FeatureEngine(TorchEngine):
         self.classes = classes
         self.output_shape = (len(ridge.intercept),) if classes is None else (len(classes),)
         self.sample_rate = features.sample_rate
+        self.largest = np.minimum(LARGEST * features.scale, LARGEST)
         super().__init__(nn.Module(), dtype=torch.float32, device=torch.device("cpu"))
 
     def features(self, states: Any) -> Array:

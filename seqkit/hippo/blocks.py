@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from seqkit.checks import check_positive_int
 from seqkit.hippo.timeline import Timeline, timeline
-from seqkit.kernels.backend import check_dtypes, check_values, full_precision
+from seqkit.kernels.backend import check_dtypes, check_values, full_precision, unwrapped
 
 __all__ = ["block_rows", "check_counts", "prepare"]
 
@@ -28,7 +29,7 @@ def prepare(
 
     Raises:
         TypeError: u is neither float32 nor float64.
-        ValueError: no samples, values that count and are not finite, or as in `timeline`.
+        ValueError: no samples, values that count and are not finite or would overflow, or as in `timeline`.
 
     Example:
         >>> zero = torch.zeros(1, dtype=torch.float64)
@@ -44,8 +45,30 @@ def prepare(
     line = timeline(u, elapsed, clock, rate=rate, timestamps=timestamps, lengths=lengths, observed=observed)
     if line.keep is not None:
         u = torch.where(line.keep.unsqueeze(-1), u, torch.zeros((), dtype=u.dtype, device=u.device))
-    check_values({"u": u})
+    _check_size(u)
     return u, line
+
+
+LARGEST = {torch.float32: float(np.float32(1e30)), torch.float64: 1e300}
+"""What coefficients of any order in use can be weighed with and added up."""
+
+
+def _check_size(u: Tensor) -> None:
+    """Refuses samples that are not finite or that a memory would make so, where `check_values` looks at values."""
+    if torch.compiler.is_compiling():
+        return
+    value = unwrapped(u).detach()
+    if type(value) is not Tensor or value.device.type != "cpu" or not value.numel():
+        return
+    # One pass tells of NaN, infinity and size; it is slow along the wrong axis.
+    least, most = torch.aminmax(value if value.is_contiguous() else value.transpose(1, 2))
+    largest = max(-least.item(), most.item())
+    if not largest <= LARGEST[u.dtype]:
+        check_values({"u": value})
+        raise ValueError(
+            f"`u` must be within {LARGEST[u.dtype]:g} in {str(u.dtype).removeprefix('torch.')}, got {largest:g}; scale "
+            "the samples"
+        )
 
 
 def block_rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +16,8 @@ Array: TypeAlias = NDArray[Any]
 
 Named: TypeAlias = dict[str, Tensor]
 """State of one stream: tensors by name, without an axis for streams. Engines of one model read what others wrote."""
+
+SAFE = 1e35  # length of a sample that float32 holds
 
 
 class Engine(ABC):
@@ -34,6 +37,7 @@ class Engine(ABC):
         takes_missing: Whether values may be missing.
         sample_rate: Samples per second of the training data; None where time is counted in samples.
         sample_dtype: Dtype of the samples that `step` and `scan` are given.
+        largest: Largest magnitude of a value, one for each channel, (C,); None for all that are finite.
 
     Example:
         >>> from seqkit import HiPPOMemory
@@ -53,6 +57,12 @@ class Engine(ABC):
     takes_missing: bool = False
     sample_rate: float | None = None
     sample_dtype: np.dtype[Any] = np.dtype(np.float32)
+    largest: Array | None = None
+
+    @cached_property
+    def safe_length(self) -> float:
+        """Length below which a sample is taken whatever its channels hold."""
+        return SAFE if self.largest is None else min(SAFE, float(self.largest.min()))
 
     @property
     @abstractmethod

@@ -27,6 +27,12 @@ BACKENDS = ("auto", "torch", "fused", "graph")
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
+SQUARED = {"float32": 1e15, "float64": 1e150}
+"""Standardised values that a layer can square and add up without overflow."""
+
+ADDED = {"float32": float(np.float32(1e30)), "float64": 1e300}
+"""Values that a memory, which is linear, can add up and weigh."""
+
 
 class ModelEngine(TorchEngine):
     """Streams of a whole model; outputs are probabilities of the classes, or values in the target's units.
@@ -63,6 +69,7 @@ class ModelEngine(TorchEngine):
         self.takes_missing = True
         self.sample_rate = info.sample_rate
         self.classes = np.array(info.classes) if classes is None and info.classes else classes
+        self.largest = np.minimum(SQUARED[dtype] * model.input_norm.std.double().cpu().numpy(), ADDED[dtype])
         super().__init__(model, dtype=kept, device=torch.device(device))
 
     def _description(self) -> str:
@@ -124,6 +131,7 @@ class MixerEngine(TorchEngine):
         self.kind = type(mixer).__name__
         self.n_channels = mixer.d_model
         self.output_shape = (mixer.d_model,)
+        self.largest = np.full(mixer.d_model, SQUARED[dtype])
         self.uses_rate = mixer.uses_rate
         super().__init__(self.mixer, dtype=kept, device=torch.device(device))
 
@@ -179,6 +187,7 @@ class MemoryEngine(TorchEngine):
         self.uses_rate = self.takes_missing = not counts
         self.n_channels = check_positive_int("n_channels", n_channels)
         self.output_shape = (n_channels, memory.order)
+        self.largest = np.full(n_channels, ADDED[dtype])
         self.sample_rate = sample_rate
         super().__init__(self.memory, dtype=kept, device=torch.device(device))
 

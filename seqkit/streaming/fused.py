@@ -95,16 +95,21 @@ class FusedEngine(ModelEngine):
         """A block of samples: a short one sample by sample, a long one by torch's parallel form."""
         if x.shape[1] > self._short:
             return self._by_torch(super().scan, states, rows, x, steps, observed)
-        outputs = [
-            self.step(
-                states,
-                rows,
-                x[:, k],
-                None if steps is None else steps[:, k],
-                None if observed is None else observed[:, k],
-            )
-            for k in range(x.shape[1])
-        ]
+        before = states.copy() if rows is None else states[rows]
+        try:
+            outputs = [
+                self.step(
+                    states,
+                    rows,
+                    x[:, k],
+                    None if steps is None else steps[:, k],
+                    None if observed is None else observed[:, k],
+                )
+                for k in range(x.shape[1])
+            ]
+        except ValueError:  # a layer refuses what it cannot compute with; nothing of the block is taken then
+            states[slice(None) if rows is None else rows] = before
+            raise
         return np.stack(outputs, axis=1) if self.per_sample else outputs[-1]
 
     def read(self, states: Array, row: int) -> Named:  # type: ignore[override]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from threading import RLock
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -29,11 +32,25 @@ __all__ = ["StreamId", "StreamPool"]
 StreamId = str | int
 """Name of a stream in a pool."""
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _alone(method: F) -> F:
+    """Lets one thread at a time into a method of a pool."""
+
+    @wraps(method)
+    def locked(self: StreamPool, *args: Any, **options: Any) -> Any:
+        with self._lock:
+            return method(self, *args, **options)
+
+    return cast("F", locked)
+
 
 class StreamPool:
     """Streams by name, all of one model; a step of many costs far less than as many steps.
 
-    A stream begins with its first sample. None of them sees anything of another.
+    A stream begins with its first sample. None of them sees anything of another. Several threads may use a pool: its
+    methods take turns.
 
     Args:
         what: As for `Stream`.
@@ -75,6 +92,15 @@ class StreamPool:
         self._rows: dict[StreamId, int] = {}
         self._progress: dict[StreamId, Progress] = {}
         self._free = list(range(capacity - 1, -1, -1))
+        self._lock = RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = RLock()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -83,12 +109,14 @@ class StreamPool:
         return stream in self._rows
 
     def __iter__(self) -> Iterator[StreamId]:
-        return iter(self._rows)
+        return iter(self.ids())
 
+    @_alone
     def ids(self) -> list[StreamId]:
         """Names of the streams, oldest first."""
         return list(self._rows)
 
+    @_alone
     def push(self, streams: Sequence[StreamId], x: Any, times: Any = None) -> Array:
         """Takes one sample of each of some streams.
 
@@ -117,12 +145,13 @@ class StreamPool:
             return np.zeros((0, *self.engine.output_shape))
         values, observed, _ = checked_samples("x", table, self.engine)
         steps, newest = self._timing(streams, times)
-        rows = self._rows_of(streams)
-        outputs = self.engine.step(self._states, rows, values, steps, observed)
+        with self._begun(streams) as rows:
+            outputs = self.engine.step(self._states, rows, values, steps, observed)
         for stream, output, time in zip(streams, outputs, newest, strict=True):
             self._progress[stream].advance(1, output, time, timed=times is not None)
         return outputs.copy()
 
+    @_alone
     def push_block(self, stream: StreamId, x: Any, times: Any = None) -> Array:
         """Takes a block of samples of one stream by the parallel form.
 
@@ -143,11 +172,13 @@ class StreamPool:
             raise ValueError(f"`x` must be a block (L, {self.engine.n_channels}), got {np.shape(x)}; call push")
         progress = self._progress.get(stream, Progress())
         steps, newest = timing(self.engine, progress, self.first_step, times, len(values))
-        outputs = scan_one(self.engine, self._states, self._rows_of([stream]), values, steps, observed)
+        with self._begun([stream]) as rows:
+            outputs = scan_one(self.engine, self._states, rows, values, steps, observed)
         last = outputs[-1] if self.engine.per_sample else outputs
         self._progress[stream].advance(len(values), last, newest, timed=times is not None)
         return outputs.copy()
 
+    @_alone
     def open(self, stream: StreamId) -> None:
         """Begins a stream without a sample.
 
@@ -159,6 +190,7 @@ class StreamPool:
             raise ValueError(f"there is a stream {stream!r} already; close it first, or go on with it")
         self._rows_of([stream])
 
+    @_alone
     def close(self, stream: StreamId) -> None:
         """Forgets a stream.
 
@@ -169,6 +201,7 @@ class StreamPool:
         del self._rows[stream], self._progress[stream]
         self._free.append(row)
 
+    @_alone
     def reset(self, streams: Iterable[StreamId] | None = None) -> None:
         """Begins new series in these streams; in all of them if None.
 
@@ -181,6 +214,7 @@ class StreamPool:
             self.engine.reset(self._states, row)
             self._progress[stream] = Progress()
 
+    @_alone
     def fork(self, stream: StreamId, new: StreamId) -> None:
         """Begins a stream `new` that goes on from where another is now.
 
@@ -192,15 +226,18 @@ class StreamPool:
         self.open(new)
         self.load_state_dict(new, state)
 
+    @_alone
     def count(self, stream: StreamId) -> int:
         """Samples of a stream so far; 0 where there is no such stream."""
         return self._progress[stream].count if stream in self._progress else 0
 
+    @_alone
     def time(self, stream: StreamId) -> float | None:
         """Time of a stream's last sample in seconds; None where samples have none."""
         self._row(stream)
         return self._progress[stream].time
 
+    @_alone
     def output(self, stream: StreamId) -> Array:
         """The newest output of a stream.
 
@@ -228,10 +265,12 @@ class StreamPool:
         """Labels in the order of the probabilities; None where outputs are values."""
         return self.engine.classes
 
+    @_alone
     def state_dict(self, stream: StreamId) -> Named:
         """All that a stream is, as named tensors; a `Stream` of the same model can go on from it, and the reverse."""
         return pack(self.engine, self.engine.read(self._states, self._row(stream)), self._progress[stream])
 
+    @_alone
     def load_state_dict(self, stream: StreamId, tensors: Named) -> None:
         """Goes on from what `state_dict` gave, under whatever name.
 
@@ -244,6 +283,7 @@ class StreamPool:
         self.engine.write(self._states, int(row), state)
         self._progress[stream] = progress
 
+    @_alone
     def save(self, path: str | Path, beside: Named | None = None) -> None:
         """Writes all streams to a safetensors file, whole or not at all.
 
@@ -253,6 +293,7 @@ class StreamPool:
         """
         write_snapshot(path, pack_all({stream: self.state_dict(stream) for stream in self._rows}, beside))
 
+    @_alone
     def restore(self, path: str | Path) -> Named:
         """Goes on from what `save` wrote; streams that are here now are forgotten.
 
@@ -295,6 +336,18 @@ class StreamPool:
             self.engine.reset(self._states, row)  # a closed stream's state lies there
             self._rows[stream], self._progress[stream] = row, Progress()
         return np.array([self._rows[stream] for stream in streams])
+
+    @contextmanager
+    def _begun(self, streams: Sequence[StreamId]) -> Iterator[Array]:
+        """Rows of these streams; the new ones are forgotten again where their samples are not taken."""
+        new = [stream for stream in streams if stream not in self._rows]
+        rows = self._rows_of(streams)
+        try:
+            yield rows
+        except BaseException:
+            for stream in new:
+                self.close(stream)
+            raise
 
     def _timing(self, streams: Sequence[StreamId], times: Any) -> tuple[Array | None, list[float | None]]:
         """Steps of one sample of each stream, (n,) or None for 1, and their times."""

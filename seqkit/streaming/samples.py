@@ -11,7 +11,6 @@ from seqkit.streaming.engine import Array, Engine
 
 __all__ = ["as_table", "checked_samples", "in_seconds", "seconds_of", "steps_between"]
 
-SAFE = 1e35  # length of a sample that float32 holds
 LONGEST_STEP = 1e30  # in training steps: times the fastest rate of a layer, float32 still holds it
 
 
@@ -28,8 +27,8 @@ def checked_samples(name: str, given: Any, engine: Engine) -> tuple[Array, Array
         and whether it was one sample.
 
     Raises:
-        ValueError: another number of channels, an empty block, values that are no numbers or infinite, or missing where
-            the engine has no notion of it.
+        ValueError: another number of channels, an empty block, values that are no numbers, infinite or too large for
+            the engine, or missing where it has no notion of it.
 
     Example:
         >>> from seqkit import HiPPOMemory
@@ -39,8 +38,8 @@ def checked_samples(name: str, given: Any, engine: Engine) -> tuple[Array, Array
     """
     channels = engine.n_channels
     values = as_table(name, given)
-    if values.shape == (channels,) and values.dtype.kind == "f" and math.hypot(*values.tolist()) < SAFE:
-        # The usual case, in a fifth of the time: the length tells of NaN, infinity and what overflows.
+    if values.shape == (channels,) and values.dtype.kind == "f" and math.hypot(*values.tolist()) < engine.safe_length:
+        # The usual case, in a fifth of the time: the length tells of NaN, infinity and what is too large.
         return values.astype(engine.sample_dtype, copy=False)[None], None, True
     single = values.ndim < 2
     if values.ndim == 0:
@@ -59,15 +58,30 @@ def checked_samples(name: str, given: Any, engine: Engine) -> tuple[Array, Array
             values = values.astype(engine.sample_dtype)
     # One sum tells of NaN and infinity without a mask; where it overflows, the values are looked at one by one.
     if math.isfinite(values.sum(dtype=np.float64)):
+        _check_size(name, values, engine)
         return values, None, single
     if np.isinf(values).any():
         raise ValueError(f"`{name}` must be finite, got an infinite value; leave it out as missing (NaN)")
+    _check_size(name, values, engine)
     there = ~np.isnan(values)
     if there.all():
         return values, None, single
     if not engine.takes_missing:
         raise ValueError(f"`{name}` holds NaN, and {engine.kind} has no notion of missing values; fill them first")
     return np.where(there, values, values.dtype.type(0)), there, single
+
+
+def _check_size(name: str, values: Array, engine: Engine) -> None:
+    """Refuses values, (L, C), after which the engine's answers would be NaN."""
+    if engine.largest is None:
+        return
+    bad = np.argwhere(np.abs(values) > engine.largest)  # false where one is missing
+    if len(bad):
+        k, c = bad[0].tolist()
+        raise ValueError(
+            f"`{name}` must be within {engine.largest[c]:g} in channel {c} for {engine.kind}, got {values[k, c]:g}, "
+            "from which its numbers would overflow; leave the value out"
+        )
 
 
 def as_table(name: str, given: Any) -> Array:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,11 +97,7 @@ def unpack(engine: Engine, tensors: Named) -> tuple[Named, Progress]:
     Raises:
         ValueError: of another format or another model, or not whole.
     """
-    missing = [name for name in ("format", "fingerprint", "count", "clock") if name not in tensors]
-    if missing:
-        raise ValueError(
-            f"this is not the state of a stream: it lacks {', '.join(missing)}; give what state_dict() made"
-        )
+    _check_form(tensors)
     version = int(tensors["format"][0])
     if version != FORMAT:
         raise ValueError(f"the state has format {version}, this seqkit reads {FORMAT}; use the seqkit that wrote it")
@@ -119,11 +118,44 @@ def unpack(engine: Engine, tensors: Named) -> tuple[Named, Progress]:
             )
     kind, time = tensors["clock"].tolist()
     timed = None if kind == UNKNOWN else kind == TIMED
-    output = tensors["output"].numpy().copy() if "output" in tensors else None
-    if output is not None and output.shape != engine.output_shape:
-        raise ValueError(f"`output` must have shape {engine.output_shape}, got {output.shape}; it is damaged")
-    progress = Progress(int(tensors["count"][0]), time if timed else None, timed, output)
+    count = int(tensors["count"][0])
+    if kind not in (UNKNOWN, UNTIMED, TIMED) or not math.isfinite(time) or count < 0:
+        raise ValueError(f"the state tells of {count} samples and the clock {kind:g}, {time:g}; it is damaged")
+    output = _output(engine, tensors["output"]) if "output" in tensors else None
+    progress = Progress(count, time if timed else None, timed, output)
     return {name: state[name] for name in fresh}, progress
+
+
+_FORM = {
+    "format": (torch.int64, 1),
+    "fingerprint": (torch.uint8, 16),
+    "count": (torch.int64, 1),
+    "clock": (torch.float64, 2),
+}
+
+
+def _check_form(tensors: Named) -> None:
+    """Refuses what lacks the tensors that every state has, or has others under their names."""
+    missing = [name for name in _FORM if name not in tensors]
+    if missing:
+        raise ValueError(
+            f"this is not the state of a stream: it lacks {', '.join(missing)}; give what state_dict() made"
+        )
+    for name, tensor in tensors.items():
+        dtype, length = _FORM.get(name, (None, 0))
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"`{name}` must be a tensor, got a {type(tensor).__name__}; give what state_dict() made")
+        if dtype is not None and (tensor.dtype != dtype or tensor.shape != (length,)):
+            what = f"{tuple(tensor.shape)} of {tensor.dtype}"
+            raise ValueError(f"`{name}` must be ({length},) of {dtype}, got {what}; it is damaged")
+
+
+def _output(engine: Engine, tensor: Tensor) -> Array:
+    """The newest output."""
+    if tensor.shape != engine.output_shape or tensor.dtype not in (torch.float32, torch.float64):
+        what = f"{tuple(tensor.shape)} of {tensor.dtype}"
+        raise ValueError(f"`output` must have shape {engine.output_shape}, got {what}; it is damaged")
+    return np.array(tensor.numpy())
 
 
 def pack_all(states: dict[str | int, Named], beside: Named | None = None) -> Named:
@@ -190,13 +222,15 @@ def unpack_all(tensors: Named) -> dict[str | int, Named]:
 
 
 def to_bytes(tensors: dict[str, Tensor]) -> bytes:
-    """Named tensors as safetensors.
+    """Named tensors as safetensors, with a checksum in their header.
 
     Example:
         >>> from_bytes(to_bytes({"a": torch.ones(2)}))
         {'a': tensor([1., 1.])}
     """
-    return bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+    dense = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    data = bytes(save(dense, metadata={_CHECKSUM: _UNKNOWN}))
+    return data.replace(_field(_UNKNOWN), _field(_checksum(data)), 1)
 
 
 def from_bytes(data: bytes) -> Named:
@@ -210,9 +244,27 @@ def from_bytes(data: bytes) -> Named:
         {'count': tensor([3])}
     """
     try:
-        return dict(load(data))
+        tensors = dict(load(data))
     except (SafetensorError, ValueError, KeyError) as error:
         raise ValueError(f"the snapshot is damaged ({error}); use one that is whole") from error
+    found = _TOLD.search(data[: 8 + int.from_bytes(data[:8], "little")])
+    if found is not None:  # else other software wrote it
+        told = found[1].decode()
+        if told != _checksum(data.replace(_field(told), _field(_UNKNOWN), 1)):
+            raise ValueError("the snapshot is damaged (its checksum is that of other values); use one that is whole")
+    return tensors
+
+
+_CHECKSUM, _UNKNOWN = "crc32", "????????"
+_TOLD = re.compile(rb'"crc32":"([0-9a-f]{8})"')
+
+
+def _field(told: str) -> bytes:
+    return f'"{_CHECKSUM}":"{told}"'.encode()
+
+
+def _checksum(data: bytes) -> str:
+    return f"{zlib.crc32(data):08x}"
 
 
 def write_snapshot(path: str | Path, tensors: dict[str, Tensor]) -> None:

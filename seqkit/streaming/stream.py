@@ -20,7 +20,7 @@ class Stream:
     """One series as it comes in; memory and time a sample do not grow with it.
 
     After any samples, however they were cut into pushes, the answer is the one that the parallel form gives for the
-    series so far.
+    series so far. One thread uses a stream at a time.
 
     Args:
         what: A `SequenceModel`, the path of a finished run, a mixer, a `HiPPOMemory`, or a fitted estimator.

@@ -297,6 +297,32 @@ BAD_TIMES = {
 
 
 @everything
+def test_extreme_values_are_refused_or_leave_the_stream_sound(name):
+    subject = subjects.subject(name)
+    dtype = subject.dtypes[0]
+    u = signal(subject, 4, 0)
+    times = iter(range(1, 99)) if subject.timed else None
+    # A mixer that multiplies its inputs has its own reach; in a model a norm comes before it.
+    for size in (1e6,) if name.startswith("mixer monarch") else (1e14, 1e19, 3e38):
+        stream, pool = opened(subject, dtype), StreamPool(subject.what, dtype=dtype, **subject.options)
+        stream.push(u[:2], None if times is None else [next(times), next(times)])
+        for x in (size * np.sign(u[2]), np.stack([u[2], -size * np.sign(u[3])])):
+            n = len(np.atleast_2d(x))
+            now = None if times is None else [next(times) for _ in range(n)]
+            before = stream.state_dict()
+            try:
+                outputs = stream.push(x, now)
+            except ValueError:
+                assert same(stream.state_dict(), before)
+                with pytest.raises(ValueError):  # noqa: PT011
+                    pool.push_block("new", np.atleast_2d(x), now)
+                assert pool.ids() == []
+            else:
+                assert np.isfinite(outputs).all(), size
+            assert np.isfinite(stream.push(u[2], None if times is None else next(times))).all(), size
+
+
+@everything
 def test_what_cannot_be_taken_leaves_everything_as_it_was(name):
     subject = subjects.subject(name)
     dtype = subject.dtypes[0]

@@ -497,3 +497,21 @@ def test_a_memory_of_the_device_meta_gets_its_matrices(measure):
     with torch.device("meta"):
         built = HiPPOMemory(6, measure, window=None if measure == "legs" else 9.0)
     torch.testing.assert_close(built.to_empty(device="cpu").project(u), memory.project(u))
+
+
+@pytest.mark.parametrize("order", [1, 32, 256])
+def test_samples_near_the_end_of_the_dtype_are_refused_and_smaller_ones_stay_finite(order):
+    alternating = torch.tensor([1.0, -1.0]).repeat(20)[None, :, None]
+    for options in ({"rule": "midpoint"}, {"rule": "exact"}, {"measure": "lagt", "window": 10.0}):
+        memory = HiPPOMemory(order, **options)
+        found = memory.project(1e30 * alternating, every=1)
+        expected = 1e30 * memory.project(alternating.double(), every=1)
+        assert (found - expected).norm() < 1e-4 * expected.norm()
+        for wrong in (3e38, -1e31):
+            with pytest.raises(ValueError, match=r"`u` must be within 1e\+30 in float32, got"):
+                memory(wrong * alternating)
+        state = memory.initial_state(1, 1)
+        with pytest.raises(ValueError, match="within"):
+            memory.step(torch.tensor([[3e38]]), state)
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            memory(alternating * torch.nan)

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from seqkit import S4D, HiPPOMemory
+from seqkit import S4D, DataInfo, HiPPOMemory, ModelConfig, SequenceModel
 from seqkit.streaming import MemoryEngine, MixerEngine, Stream
 from seqkit.streaming.samples import checked_samples
 
@@ -18,10 +19,28 @@ FORMS: dict[str, Any] = {
     "float16": np.array([1.5, 6e4], np.float16),
     "other byte order": np.array([1.5, -2.0], ">f8"),
     "every other": np.arange(4.0)[::2],
-    "large": [1e37, -1e37],
+    "large": [9e14, -9e14],
     "small": [1e-40, 0.0],
     "unsigned": np.array([1, 200], np.uint8),
 }
+
+
+def test_values_from_which_numbers_would_overflow_are_refused() -> None:
+    info = DataInfo("toy", "classification", n_channels=2, classes=("a", "b"))
+    model = SequenceModel.from_config(ModelConfig.preset("gru", d_model=4, n_layers=1), info, seed=0)
+    model.input_norm.set_statistics(torch.zeros(2), torch.tensor([1e-9, 1e9]))
+    stream = Stream(model)
+    assert np.isfinite(stream.push([1e5, 1e23])).all()  # far, in units of each channel
+    before = stream.state_dict()
+    for x in ([0.0, 2e24], [[0.0, 0.0], [1e7, np.nan]], [1e7, np.nan], [1e7, 0.0]):
+        with pytest.raises(ValueError, match=r"`x` must be within 1e\+(06|24) in channel [01] for gru of toy, got"):
+            stream.push(x)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in stream.state_dict().items())
+    assert np.isfinite(Stream(HiPPOMemory(3), dtype="float32").push([9e29])).all()
+    assert np.isfinite(Stream(HiPPOMemory(3)).push([9e299])).all()
+    for dtype, value in (("float32", 3e38), ("float64", 1e301)):
+        with pytest.raises(ValueError, match="would overflow"):
+            Stream(HiPPOMemory(3), dtype=dtype).push([value])
 
 
 @pytest.mark.parametrize("engine", [SINGLE, DOUBLE], ids=["float32", "float64"])

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from seqkit.streaming.server.batcher import Batcher
 from seqkit.streaming.server.guard import Guard, bearer
@@ -185,11 +186,14 @@ async def _body(request: Request) -> bytes:
     parts, size = [], int(length) if length.isdecimal() else 0
     if size <= most:
         size = 0
-        async for part in request.stream():
-            size += len(part)
-            if size > most:
-                break
-            parts.append(part)
+        try:
+            async for part in request.stream():
+                size += len(part)
+                if size > most:
+                    break
+                parts.append(part)
+        except ClientDisconnect as error:  # nobody hears of it, and it is no fault of the server's
+            raise RefusedError(400, "the connection ended before the request did; send all of it") from error
     if size > most:
         raise RefusedError(413, f"a request may have {most} bytes, got {size} or more; send several")
     return b"".join(parts)

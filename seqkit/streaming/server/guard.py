@@ -39,7 +39,7 @@ class Guard:
         host, origin = headers.get("host", ""), headers.get("origin")
         if self.hosts is not None and _name(f"//{host}") not in self.hosts:
             return "this server does not go by this name; ask for 127.0.0.1 or localhost, or start it with a token"
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _place(origin) != host:
             return "pages of another site may not ask this server; open its own page"
         return None
 
@@ -67,6 +67,13 @@ def bearer(headers: Headers) -> str | None:
     """
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def _place(address: str) -> str | None:
+    try:
+        return urlsplit(address).netloc
+    except ValueError:
+        return None
 
 
 def _name(address: str) -> str | None:

@@ -49,7 +49,7 @@ class UniformEngine(Engine):
         self.spare = self.sizes[-1]
         for name in ("kind", "n_channels", "output_shape", "per_sample", "classes", "uses_rate", "takes_missing"):
             setattr(self, name, getattr(engine, name))
-        self.sample_rate, self.sample_dtype = engine.sample_rate, engine.sample_dtype
+        self.sample_rate, self.sample_dtype, self.largest = engine.sample_rate, engine.sample_dtype, engine.largest
 
     @property
     def fingerprint(self) -> str:
