@@ -116,7 +116,7 @@ def _from_peer(error: BaseException) -> bool:
 
 def _words(error: BaseException) -> str:
     """First line of an error, with its kind where that says more than "a value is wrong"; the innermost cause."""
-    while error.__cause__ is not None and "failed to run forward" in str(error):
+    while error.__cause__ is not None and "failed to run" in str(error).lower():
         error = error.__cause__
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     kind = type(error).__name__

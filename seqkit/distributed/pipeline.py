@@ -261,7 +261,11 @@ class Pipeline:
         first, end = int(rows[0]), min(int(rows[-1]) + 1, self._rows)
         if self._loss is None or first >= end:
             return output.sum() * 0  # evaluation, or a micro-batch of padding alone
-        return self._loss(output[: end - first], slice(first, end))
+        share = self._loss(output[: end - first], slice(first, end))
+        if not isinstance(share, Tensor) or share.numel() != 1:
+            got = tuple(share.shape) if isinstance(share, Tensor) else type(share).__name__
+            raise ValueError(f"`loss` must give a tensor of one number, got {got}; sum it over the rows it is given")
+        return share
 
     def _stage(self, number: int, module: nn.Module, seed: int, folder: str | None) -> CompressedStage:
         rows = self.batch_size // self.micro_batches

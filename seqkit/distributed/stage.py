@@ -63,6 +63,7 @@ class CompressedStage(PipelineStage):
         "fwd_cache",
         "bwd_cache",
         "stage_index_to_group_rank",
+        "_prepare_forward_infra",
         "_retrieve_recv_activations",
         "_retrieve_recv_grads",
         "get_fwd_recv_ops",
@@ -192,6 +193,14 @@ class CompressedStage(PipelineStage):
             raise RuntimeError(f"stage {self.stage_index} has no gradient for its input; let the loss depend on it")
         blob = self.gradient_sender.encode(ids, gradient.detach()[: len(ids)], step=self._first_message + bwd_chunk_id)
         return self._counted(self._ops(dist.isend, blob, self.stage_index - 1))
+
+    def _prepare_forward_infra(self, *args: Any, **kwargs: Any) -> Any:
+        """Makes the buffers of activations, once; torch's ask for gradients only where training comes first."""
+        out = super()._prepare_forward_infra(*args, **kwargs)
+        for infos in self.args_recv_info.values() if not self.is_first else ():
+            for info in infos:
+                cast("Any", info).buffer.requires_grad_()
+        return out
 
     def _retrieve_recv_activations(self, fwd_chunk_id: int) -> Any:
         blob = self._activations_in.pop(fwd_chunk_id, None)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from seqkit.distributed import Pipeline
+from seqkit.distributed.failures import Watch
 from seqkit.distributed.functions import RankError, run_ranks
 from seqkit.distributed.message import HEADER
 
@@ -163,6 +166,25 @@ def test_what_does_not_fit_is_refused_on_every_rank(two: list[dict[str, Any]]) -
         assert "`ids` must hold each sample once" in words["an id twice"]
         assert words["a new id"] == "nothing"  # it is sent in full
         assert "the two sides of cut 0 know different samples" in words["one end forgot"]
+
+
+@pytest.mark.parametrize(("loss", "got"), [(lambda out, rows: out[:, 0], r"\(2,\)"), (lambda out, rows: 1.0, "float")])
+def test_a_loss_is_one_number(loss: Any, got: str) -> None:
+    pipeline = object.__new__(Pipeline)
+    pipeline._loss, pipeline._rows = loss, 4
+    with pytest.raises(ValueError, match=f"`loss` must give a tensor of one number, got {got}; sum it over"):
+        pipeline._share_of_loss(torch.zeros(2, 3), torch.tensor([2, 3]))
+
+
+def test_a_wrapped_error_is_told_by_its_cause() -> None:
+    error = RuntimeError("\n    Failed to run stage backward:\n    Stage output: ...")
+    error.__cause__ = ZeroDivisionError("division by zero")
+    told: dict[str, str] = {}
+    store = SimpleNamespace(compare_set=lambda key, old, new: told.update({key: new}))
+    watch = Watch(1, store, timeout=10.0)
+    with pytest.raises(RuntimeError), watch.during("step 3"):
+        raise error
+    assert list(told.values()) == ["rank 1 failed in step 3: ZeroDivisionError: division by zero"]
 
 
 @pytest.mark.parametrize(
