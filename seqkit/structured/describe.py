@@ -54,7 +54,8 @@ def restore_structured(model: nn.Module, description: dict[str, dict[str, Any]])
         2
     """
     wanted = {name: what for name, what in description.items() if not _is(model, name, what)}
-    with torch.random.fork_rng(devices=[]):  # what is drawn is overwritten
+    devices = {parameter.device for parameter in model.parameters() if parameter.is_cuda}
+    with torch.random.fork_rng(devices=list(devices)):  # what is drawn is overwritten
         densify(model, select=lambda name, _: name in wanted or name not in description)
         layers = dict(model.named_modules())
         made: dict[int, nn.Module] = {}
@@ -70,6 +71,7 @@ def restore_structured(model: nn.Module, description: dict[str, dict[str, Any]])
                 layer.out_features,
                 what["structure"],
                 layer.bias is not None,
+                device=layer.weight.device,
                 dtype=layer.weight.dtype,
                 **what["options"],
             )

@@ -70,6 +70,10 @@ def test_a_model_is_replaced_and_the_report_is_true() -> None:
     restore_structured(other, describe_structured(model))
     other.load_state_dict(model.state_dict())
     assert torch.equal(other(x), model(x))
+    with torch.device("meta"):
+        elsewhere = network()
+    restore_structured(elsewhere, describe_structured(model))  # new layers go where the old ones were
+    assert {parameter.device.type for parameter in elsewhere.parameters()} == {"meta"}
     want = model(x)
     assert densify(model) == ["1", "4"]
     assert torch.allclose(model(x), want, atol=1e-5)
