@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import mmap
 import os
@@ -68,12 +70,14 @@ class FileRows:
         self.handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             os.close(self.handle)
             raise ValueError(
                 f"`path` must be a folder of this store alone, got {str(folder)!r}, which another one uses; "
                 "give each end of each cut its own"
             ) from error
+        except OSError:  # some network file systems know no locks
+            pass
         self.release = weakref.finalize(self, let_go, self.handle)
         os.ftruncate(self.handle, 0)
         self.grow(count)
@@ -82,7 +86,13 @@ class FileRows:
         """Makes the file `count` rows long."""
         size = count * self.width
         if hasattr(os, "posix_fallocate"):  # says now that the disk is full, where a later write would end the process
-            os.posix_fallocate(self.handle, 0, size)
+            try:
+                os.posix_fallocate(self.handle, 0, size)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                words = f"the disk is full, and message buffers need {size} bytes here; free some space and resume"
+                raise OSError(errno.ENOSPC, words, str(self.path)) from error
         else:
             os.ftruncate(self.handle, size)
         self.map = mmap.mmap(self.handle, size)
@@ -99,5 +109,6 @@ class FileRows:
 
 def let_go(handle: int) -> None:
     """Unlocks and closes a file: the map of it holds the lock too, so closing alone would not do."""
-    fcntl.flock(handle, fcntl.LOCK_UN)
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_UN)
     os.close(handle)

@@ -1,7 +1,10 @@
 """Message buffers: the same in memory and on disk, read ahead without ever reading what is old, and kept whole."""
 
+import errno
+import fcntl
 import json
 import math
+import os
 import threading
 
 import pytest
@@ -288,3 +291,29 @@ WRONG = [
 def test_wrong_arguments_are_named(call, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_a_full_disk_is_said_and_what_was_written_stays(tmp_path, monkeypatch) -> None:
+    store = MessageStore((3,), path=tmp_path)
+    n = store.nbytes // store.row_bytes
+    store.write(range(n), torch.ones(n, 3))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match=r"the disk is full, and .* need \d+ bytes here"):
+        store.write([n], torch.ones(1, 3))
+    assert torch.equal(store.read(range(n)), torch.ones(n, 3))
+    assert len(store) == n
+
+
+def test_a_file_system_without_locks_serves(tmp_path, monkeypatch) -> None:
+    def unknown(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unknown)
+    store = MessageStore((3,), path=tmp_path)
+    store.write([0], torch.ones(1, 3))
+    assert torch.equal(store.read([0]), torch.ones(1, 3))
+    store.close()
