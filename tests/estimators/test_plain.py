@@ -9,7 +9,7 @@ pytest.importorskip("lightning")
 
 from sklearn.model_selection import GridSearchCV
 
-from seqkit.estimators import HiPPOTransformer, LSSLClassifier, LSSLForecaster
+from seqkit.estimators import HiPPOFeaturesClassifier, HiPPOTransformer, LSSLClassifier, LSSLForecaster
 
 X, Y = np.random.default_rng(0).normal(size=(12, 1, 12)), np.array([0, 1] * 6)
 
@@ -26,13 +26,15 @@ def test_a_grid_of_arrays_is_searched_and_what_it_finds_is_saved(tmp_path):
 
 
 def test_other_estimators_take_them_too():
+    shares = [HiPPOFeaturesClassifier(n, random_state=0).fit(X, Y).predict_proba(X) for n in (np.int64(30), 30)]
+    np.testing.assert_array_equal(*shares)
     courses = [
         HiPPOTransformer(order, every=every, output="course").fit_transform(X)
         for order, every in ((np.int64(4), np.int32(3)), (4, 3))
     ]
     np.testing.assert_array_equal(*courses)
     wave = pd.Series(np.sin(np.arange(60.0)))
-    sizes = {"window": np.int64(8), "season": np.int64(6), "d_model": np.int64(4)}
+    sizes = {"window": np.int64(8), "season": np.int64(6), "horizon": np.int64(2), "d_model": np.int64(4)}
     made = LSSLForecaster("s4d", n_layers=1, epochs=1, random_state=0, **sizes).fit(wave, fh=[1, 2])
     plain = {name: int(value) for name, value in sizes.items()}
     same = LSSLForecaster("s4d", n_layers=1, epochs=1, random_state=0, **plain).fit(wave, fh=[1, 2])
