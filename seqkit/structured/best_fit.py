@@ -16,6 +16,9 @@ from seqkit.structured.registry import get_structure, structure_class, structure
 
 __all__ = ["Fit", "best_fit"]
 
+ROUNDING, MOST = 10, 1e-5
+"""A fit is exact within so many units of the last place, but never with a larger error than this."""
+
 
 class Fit(NamedTuple):
     """A family's approximation of a matrix.
@@ -64,7 +67,7 @@ def best_fit(
             and families whose fit takes one are fitted with it.
 
     Returns:
-        Fits in growing error; of two with the same error, the smaller first.
+        Fits in growing error; of two with the same error, and of those that are exact to rounding, the smaller first.
 
     Raises:
         ValueError: values are not finite, a budget that no family can keep, or an unknown family.
@@ -95,7 +98,8 @@ def best_fit(
     for name in dict.fromkeys(name for _, name, _ in within):
         own = sorted((one for one in within if one[1] == name), key=lambda one: -one[0])
         found += [fit(matrix, name, options, weights) for _, _, options in own[:n_tries]]
-    return sorted(found, key=lambda one: (one.error, one.n_parameters))
+    exact = min(ROUNDING * torch.finfo(matrix.dtype).eps, MOST)
+    return sorted(found, key=lambda one: (one.error if one.error > exact else 0.0, one.n_parameters))
 
 
 def size(rest: Tensor, weights: Tensor | None) -> Tensor:

@@ -109,3 +109,13 @@ def test_what_is_no_dense_matrix_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             best_fit(matrix, 0.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_of_exact_fits_the_smaller_is_first(dtype: torch.dtype) -> None:
+    low = (gaussian(24, 2) @ gaussian(2, 24)).to(dtype)
+    found = best_fit(low, 1.0, structures=["dense", "low_rank"], n_tries=9)
+    sizes = [one.n_parameters for one in found if one.error < 1e-5]
+    assert found[0].options == {"rank": 2}  # dense has no error at all, but more numbers
+    assert sizes == sorted(sizes)
+    assert 576 in sizes
