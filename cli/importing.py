@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -41,14 +42,15 @@ def again() -> str:
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """What is wrong with imported code is a line on standard error, without the line of seqkit that says it."""
-    shown = warnings.showwarning
+    """What seqkit warns of is a line on standard error, without the line of seqkit that says it."""
+    shown, own = warnings.showwarning, Path(__file__).parent.parent
 
-    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
-        if category.__name__ == "ExtensionWarning":  # by name, so that `--help` imports nothing for it
+    def show(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **more: Any) -> None:
+        ours = category is UserWarning and Path(filename).is_relative_to(own)
+        if ours or category.__name__ == "ExtensionWarning":  # by name, so that `--help` imports nothing for it
             typer.echo(f"note: {message}", err=True)
         else:
-            shown(message, category, *rest, **more)
+            shown(message, category, filename, *rest, **more)
 
     warnings.showwarning = show
     try:

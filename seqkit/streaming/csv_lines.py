@@ -21,6 +21,7 @@ _MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
 class CsvLines(LineFormat):
     r"""One row a line, below a header; a row of answers for each, with a column `error`.
 
+    Between the cells are commas, or semicolons, tabs or bars where the header has them; answers have commas.
     A column `stream` names the stream, and `columns` says of others that they name it, hold the time, or are not read,
     so that the table of a training can be given. All other columns are the channels: by name where the model knows
     names, and then columns that are none are not read; else in their order.
@@ -48,7 +49,8 @@ class CsvLines(LineFormat):
 
     def __init__(self, header: str, fields: Fields, columns: Mapping[str, str] = COLUMNS) -> None:
         super().__init__(fields)
-        given = [cell.strip() for cell in _cells(header)]
+        self._delimiter = max(",;\t|", key=header.count)  # as in tables to train on; a comma where there is none
+        given = [cell.strip() for cell in _cells(header, self._delimiter)]
         twice = [name for name in given if given.count(name) > 1]
         if twice:
             raise ValueError(f"the header has the column {shown(twice[0])} twice; name each column once")
@@ -73,14 +75,15 @@ class CsvLines(LineFormat):
         """What a row says."""
         if not line or line.isspace():
             raise ValueError(f"the line is empty; write a row of {self._width} cells")
-        cells = _cells(line)
+        cells = _cells(line, self._delimiter)
         if len(cells) != self._width:
             raise ValueError(f"the row must have {self._width} cells, as the header, got {len(cells)}")
         stream = None if self._stream is None else cells[self._stream]
         if stream == "":
             raise ValueError("the row has no name of its stream; fill it, or leave out the column")
-        row = in_range([_number(cells[place]) for place in self._places], self.fields.largest)
-        return Sample(stream, [row], None if self._time is None else _times(cells[self._time]), False)
+        commas = self._delimiter != ","
+        row = in_range([_number(cells[place], commas) for place in self._places], self.fields.largest)
+        return Sample(stream, [row], None if self._time is None else _times(cells[self._time], commas), False)
 
     def answer(self, stream: str | int | None, prediction: Any, probabilities: Sequence[float]) -> str:
         """A row with the prediction, the probabilities and an empty error."""
@@ -133,19 +136,20 @@ def _places(given: list[str], columns: list[str], fields: Fields) -> list[int]:
     return [columns.index(name) for name in known or given]
 
 
-def _cells(line: str) -> list[str]:
+def _cells(line: str, delimiter: str) -> list[str]:
     if '"' not in line:
-        return line.split(",")
+        return line.split(delimiter)
     try:
-        return next(csv.reader([line], strict=True))
+        return next(csv.reader([line], delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise ValueError(f"this is no row of CSV: {error}; a row must end on its line") from error
 
 
-def _number(cell: str) -> float:
+def _number(cell: str, commas: bool) -> float:
+    """The number of a cell, of which a comma may be the decimal point where it is nothing else."""
     try:
         if "_" not in cell:  # Python reads 1_000, tables do not
-            return float(cell)
+            return float(cell.replace(",", ".") if commas and "." not in cell else cell)
     except ValueError:
         pass
     if cell.strip().lower() in _MISSING:
@@ -153,11 +157,11 @@ def _number(cell: str) -> float:
     raise ValueError(f"`values` must be numbers, or empty where one is missing, got {shown(cell)}")
 
 
-def _times(cell: str) -> list[float]:
+def _times(cell: str, commas: bool) -> list[float]:
     if cell.strip().lower() in _MISSING:
         raise ValueError("the row has no time; fill it, or leave out the column")
     try:
-        given: str | float = float(cell)
+        given: str | float = float(cell.replace(",", ".") if commas else cell)
     except ValueError:
         given = cell
     return [seconds(given)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from seqkit.cli.importing import plain_warnings
 from seqkit.extensions import ExtensionWarning
+from seqkit.streaming import csv_lines
 
 GOOD = """
 from seqkit.models import register_model
@@ -89,8 +90,13 @@ def test_the_doctor_names_packages_and_what_they_registered(tmp_path):
     assert done.stderr == ""
 
 
-def test_the_command_line_shows_a_warning_as_a_line(capsys):
+def test_the_command_line_shows_a_warning_as_a_line(capsys, monkeypatch):
+    others = []
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *rest, **more: others.append(str(message)))
     with plain_warnings():
         warnings.simplefilter("always")
         warnings.warn("the package b could not be loaded", ExtensionWarning, stacklevel=1)
-    assert capsys.readouterr().err == "note: the package b could not be loaded\n"
+        warnings.warn_explicit("times are not read", UserWarning, csv_lines.__file__, 1)
+        warnings.warn_explicit("somebody else's", UserWarning, "/elsewhere/other.py", 7)
+    assert others == ["somebody else's"]
+    assert capsys.readouterr().err == "note: the package b could not be loaded\nnote: times are not read\n"

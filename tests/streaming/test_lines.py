@@ -389,6 +389,15 @@ def test_columns_are_what_the_training_called_them():
         CsvLines("patient,stream,x,series", fields, columns)
 
 
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_cells_are_apart_as_in_tables_to_train_on(sign):
+    form = CsvLines(sign.join(["series", "time", "x", "y"]), Fields(2, 1e38, channels=("x", "y")))
+    assert form.sample(sign.join(["a", "0,5", "1,5", "2.5"])) == Sample("a", [[1.5, 2.5]], [0.5], False)
+    assert form.sample(sign.join(['"a, b"', "1", "", "-1"])).stream == "a, b"
+    with pytest.raises(ValueError, match="must be numbers"):
+        form.sample(sign.join(["a", "2", "1,000.5", "1"]))
+
+
 def test_columns_that_are_no_channels_are_left_unread_with_a_note():
     with pytest.warns(UserWarning, match='no such channel: "note", "z"'):
         form = CsvLines("x,note,y,z", Fields(2, 1e38, channels=("x", "y")))
