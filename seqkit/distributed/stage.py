@@ -195,8 +195,9 @@ class CompressedStage(PipelineStage):
         return self._counted(self._ops(dist.isend, blob, self.stage_index - 1))
 
     def _prepare_forward_infra(self, *args: Any, **kwargs: Any) -> Any:
-        """Makes the buffers of activations, once; torch's ask for gradients only where training comes first."""
-        out = super()._prepare_forward_infra(*args, **kwargs)
+        """Makes the buffers of activations, once; torch makes them for training only where that comes first."""
+        with torch.inference_mode(False):
+            out = super()._prepare_forward_infra(*args, **kwargs)
         for infos in self.args_recv_info.values() if not self.is_first else ():
             for info in infos:
                 cast("Any", info).buffer.requires_grad_()

@@ -85,7 +85,8 @@ class Trained:
         """An evaluation, which leaves everything as it was."""
         x, _, lengths = data()
         self.pipeline.train(False)
-        self.pipeline.evaluate(x[:5], 5, lengths=lengths[:5])
+        with torch.inference_mode():
+            self.pipeline.evaluate(x[:5], 5, lengths=lengths[:5])
         self.pipeline.train()
 
     def epoch(self) -> list[float | None]:
