@@ -154,7 +154,7 @@ def pack(stack: Stack, rate: float = 1.0) -> Packed:
     place += channels + -channels % LANES
     table += [held, max((most(block) for block in stack.blocks), default=0), *levels_places(pile, stack)]
     for block in stack.blocks:
-        table += [*system_places(pile, block, rate), *block_places(pile, block, width), place, 0]
+        table += [*system_places(pile, block, rate), *block_places(pile, block), place, 0]
         place += state_size(block, width)
     return Packed(stack, torch.tensor(table), torch.cat(pile.parts), place, rate)
 
@@ -204,7 +204,7 @@ def beside(value: Tensor) -> Tensor:
     return torch.stack([tiles(one.real, one.imag) for one in value.unbind(1)], 1)
 
 
-def block_places(pile: Pile, block: Block, width: int) -> list[int]:
+def block_places(pile: Pile, block: Block) -> list[int]:
     """The rest of the record, up to X."""
     mix = [-1, -1] if block.mix is None else pile.linear(block.mix, rows=block.D.shape[1])
     out = [-1, -1] if block.out is None else pile.linear(block.out, halves=2 if block.output == "gated" else 1)

@@ -174,7 +174,7 @@ def write_page(stored: Stored[Row], roofs: dict[str, Roofs], packages: list[str]
     if folder is None or not rows:
         return []
     text = page(rows, stored.conditions, roofs, packages)
-    write_whole(folder / "bench.md", lambda part: part.write_text(text))
+    write_whole(folder / "bench.md", lambda part: part.write_text(text, encoding="utf-8"))
     files = [folder / "bench.csv", folder / "bench.md"]
     comparisons = compare(rows)
     if picture and any(one.other for one in comparisons):

@@ -82,7 +82,7 @@ def write_memory_page(stored: Stored[MemoryRow], picture: bool) -> list[Path]:
         "Beyond the inputs, outputs and gradients included; each line in a process of its own, after a tiny call.",
         markdown_table(MEMORY_COLUMNS, memory_lines(rows)),
     ]
-    write_whole(folder / "memory.md", lambda part: part.write_text("\n\n".join(parts) + "\n"))
+    write_whole(folder / "memory.md", lambda part: part.write_text("\n\n".join(parts) + "\n", encoding="utf-8"))
     files = [folder / "memory.csv", folder / "memory.md"]
     if picture and any(row.measured and row.mib > 0 for row in rows):
         draw_memory(rows, folder / "memory.png", headline(stored.conditions))

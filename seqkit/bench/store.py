@@ -67,8 +67,8 @@ class Stored(Generic[R]):
         table, facts = folder / f"{name}.csv", folder / f"{name}.json"
         if overwrite or not table.exists():
             return cls(folder, name, conditions)
-        check_conditions(folder, json.loads(facts.read_text()) if facts.exists() else {}, conditions)
-        with table.open(newline="") as file:
+        check_conditions(folder, json.loads(facts.read_text(encoding="utf-8")) if facts.exists() else {}, conditions)
+        with table.open(newline="", encoding="utf-8") as file:
             try:
                 rows = [kind.from_dict(values) for values in csv.DictReader(file)]
             except ValueError as error:
@@ -81,8 +81,8 @@ class Stored(Generic[R]):
         everything = [*self.rows, *rows]
         if self.folder is not None and everything:
             facts, text = json.dumps(self.conditions, indent=1) + "\n", as_csv(everything)
-            write_whole(self.folder / f"{self.name}.json", lambda part: part.write_text(facts))
-            write_whole(self.folder / f"{self.name}.csv", lambda part: part.write_text(text))
+            write_whole(self.folder / f"{self.name}.json", lambda part: part.write_text(facts, encoding="utf-8"))
+            write_whole(self.folder / f"{self.name}.csv", lambda part: part.write_text(text, encoding="utf-8"))
         self.rows = everything
 
 

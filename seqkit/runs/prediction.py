@@ -105,9 +105,9 @@ def write_predictions(rows: list[dict[str, Any]], path: Path) -> None:
 
     def write(part: Path) -> None:
         if path.suffix == ".json":
-            part.write_text(json.dumps(rows, indent=1) + "\n")
+            part.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
             return
-        with part.open("w", newline="") as file:
+        with part.open("w", newline="", encoding="utf-8") as file:
             write_rows(rows, file)
 
     write_whole(path, write)

@@ -292,6 +292,20 @@ def test_damaged_checkpoint_is_refused_in_one_sentence(small_run, tmp_path, dama
         train(out=folder, resume=True, progress=False)
 
 
+def test_predictions_are_utf_8_wherever_they_are_written(tmp_path):
+    code = (
+        "import pathlib, sys\n"
+        "from seqkit.runs.prediction import write_predictions\n"
+        "for name in sys.argv[1:]:\n"
+        "    write_predictions([{'series': '0', 'prediction': 'n\\xe9'}], pathlib.Path(name))\n"
+    )
+    names = [str(tmp_path / name) for name in ("a.csv", "a.json")]
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    subprocess.run([sys.executable, "-c", code, *names], env=plain, check=True)
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8") == "series,prediction\n0,né\n"
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))[0]["prediction"] == "né"
+
+
 def test_a_disk_that_fails_does_not_call_the_checkpoint_damaged(small_run, tmp_path, monkeypatch):
     """Who is told to delete it would lose a training that goes on after the disk is back."""
     folder = tmp_path / "unread"
