@@ -20,6 +20,7 @@ from seqkit.estimators.forecast_learning import continue_forecast, learn_forecas
 from seqkit.estimators.forecast_manner import ForecastManner
 from seqkit.estimators.forecast_sizes import choose_season, choose_window
 from seqkit.estimators.forecast_windows import Scaling
+from seqkit.estimators.input_check import ChecksSeries
 from seqkit.estimators.past import Past, check_known, pasts_of
 from seqkit.estimators.plain import plain
 from seqkit.estimators.sizes import AUTO
@@ -32,7 +33,7 @@ SCALES = ("series", "window")
 MTYPES = ["pd.DataFrame", "pd-multiindex", "pd_multiindex_hier"]
 
 
-class LSSLForecaster(SklearnBridge, BaseForecaster):  # type: ignore[misc] # sktime has no types
+class LSSLForecaster(SklearnBridge, ChecksSeries, BaseForecaster):  # type: ignore[misc] # sktime has no types
     """Forecasts series several steps ahead with a linear state-space layer, or any other mixer of the toolkit.
 
         model = centre + scale (linear part of the window + network of the window)

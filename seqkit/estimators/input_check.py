@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from seqkit.estimators.panel_words import check_levels, what_is_wrong
+from seqkit.estimators.panel_words import check_levels, what_is_wrong, what_is_wrong_in_series
 
-__all__ = ["ChecksInput"]
+__all__ = ["ChecksInput", "ChecksSeries"]
 
 
 class ChecksInput:
@@ -49,6 +49,29 @@ class ChecksInput:
             y = _as_array(y)
             _check_target(y, own.get_tag("object_type") == "classifier")
         return super()._check_y(y, return_to_mtype)  # type: ignore[misc]
+
+
+class ChecksSeries:
+    """Says what is wrong with a series where sktime refuses it; comes before the base class of a forecaster.
+
+    Example:
+        >>> import pandas as pd
+        >>> from seqkit.estimators import LSSLForecaster
+        >>> LSSLForecaster(horizon=1).fit(pd.Series(["1", "2"]))
+        Traceback (most recent call last):
+        ...
+        TypeError: channel 0 of `y` must hold numbers, got dtype str; convert it, such as by astype(float)
+    """
+
+    def _check_X_y(self, X: Any = None, y: Any = None, **options: Any) -> Any:  # noqa: N802 - sktime's name
+        """What sktime's method of this name returns; its errors in words of our own where the reason is found."""
+        try:
+            return super()._check_X_y(X=X, y=y, **options)  # type: ignore[misc]
+        except (TypeError, ValueError) as error:
+            words = what_is_wrong_in_series(y, "`y`") or what_is_wrong_in_series(X, "`X`")
+            if words is None:
+                raise
+            raise type(error)(words) from error
 
 
 def _as_array(y: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check_levels", "what_is_wrong"]
+__all__ = ["check_levels", "what_is_wrong", "what_is_wrong_in_series"]
 
 PANELS = "an array (series, channels, samples), a list of frames, or a frame with the index (series, time)"
 
@@ -86,6 +86,35 @@ def what_is_wrong(X: Any) -> str | None:
     keys = X.index.get_level_values(0)
     if int((keys[1:] != keys[:-1]).sum()) + 1 > keys.nunique():
         return "the rows of each series of `X` must follow each other, got them mixed; sort by X.sort_index()"
+    return None
+
+
+def what_is_wrong_in_series(y: Any, name: str) -> str | None:
+    """As `what_is_wrong`, of one series or several in a frame.
+
+    Args:
+        y: A series, or a frame with a time index or with further levels before the time.
+        name: What to call it.
+
+    Example:
+        >>> import pandas as pd
+        >>> what_is_wrong_in_series(pd.Series(["1", "2"]), "`y`")
+        'channel 0 of `y` must hold numbers, got dtype str; convert it, such as by astype(float)'
+    """
+    import pandas as pd  # noqa: PLC0415
+
+    if isinstance(y, (list, tuple, dict)) and not any(isinstance(one, pd.DataFrame) for one in y):
+        return f"{name} must be a series or a frame with a time index, got {type(y).__name__}; give pd.Series of it"
+    frame: Any = y.to_frame() if isinstance(y, pd.Series) else y
+    if not isinstance(y, (pd.Series, pd.DataFrame)):
+        return None
+    words = _of_columns(frame, name)
+    if words is not None or frame.index.nlevels == 1:
+        return words or _of_times(frame.index, name)
+    for key in frame.index.droplevel(-1).unique():
+        words = _of_times(frame.loc[key].index, f"series {key!r} of {name}")
+        if words is not None:
+            return words
     return None
 
 

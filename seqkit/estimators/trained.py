@@ -50,7 +50,7 @@ def read_training(
         X, y, sample_rate=sample_rate, told=True, channels=None if before is None else before.channels
     )
     count_rate = (sample_rate if counted else series.sample_rate) or 1.0
-    index = getattr(X, "index", None)
+    index: Any = getattr(X, "index", None)
     levels = list(index.names) if getattr(index, "nlevels", 1) == 2 else None
     channels = channels_of(X) if before is None else before.channels
     return series, Trained(series.sample_rate, count_rate, channels, levels)

@@ -115,3 +115,23 @@ def test_what_is_known_has_times_of_the_series(beside) -> None:
     pd.testing.assert_series_equal(held, model.predict([1, 2]))
     assert not held.equals(model.predict([1, 2], X=X))
     model.predict([0], X=X[:30])  # asks for nothing ahead, and says nothing
+
+
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        (pd.Series(VALUES, dtype=object), "channel 0 of `y` must hold numbers, got dtype object"),
+        (pd.Series(VALUES, index=pd.date_range("2024", periods=N)[::-1]), "the times of `y` must increase; sort"),
+        (pd.Series(VALUES, index=np.arange(N) / 2), "index of `y` must be dates, .* of float64"),
+        (pd.Series(VALUES, index=[pd.NaT, *pd.date_range("2024", periods=N - 1)]), "index of `y` has missing times"),
+        (list(VALUES), "`y` must be a series or a frame with a time index, got list"),
+    ],
+)
+def test_what_is_no_series_is_named(y, words: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=words):
+        made().fit(y)
+
+
+def test_text_beside_a_series_is_named() -> None:
+    with pytest.raises(TypeError, match="channel 'x' of `X` must hold numbers"):
+        made().fit(pd.Series(VALUES), X=pd.DataFrame({"x": ["a"] * N}))
