@@ -23,7 +23,7 @@ def parts(validation: float, seed: int = 3) -> dict[str, SeriesSet]:
     return module.sets
 
 
-def test_everything_that_is_not_for_testing_is_trained_on() -> None:
+def test_everything_that_is_not_for_testing_is_trained_on(data_root) -> None:
     whole, cut = parts(0), parts(0.1)
     assert list(whole) == ["train", "test"]
     assert whole["test"].names == cut["test"].names
