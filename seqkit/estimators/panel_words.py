@@ -104,7 +104,7 @@ def what_is_wrong_in_series(y: Any, name: str) -> str | None:
     import pandas as pd  # noqa: PLC0415
 
     if isinstance(y, (list, tuple, dict)) and not any(isinstance(one, pd.DataFrame) for one in y):
-        return f"{name} must be a series or a frame with a time index, got {type(y).__name__}; give pd.Series of it"
+        return f"{name} must be of type pd.Series or pd.DataFrame, got {type(y).__name__}; give it a time index"
     frame: Any = y.to_frame() if isinstance(y, pd.Series) else y
     if not isinstance(y, (pd.Series, pd.DataFrame)):
         return None

@@ -124,7 +124,7 @@ def test_what_is_known_has_times_of_the_series(beside) -> None:
         (pd.Series(VALUES, index=pd.date_range("2024", periods=N)[::-1]), "the times of `y` must increase; sort"),
         (pd.Series(VALUES, index=np.arange(N) / 2), "index of `y` must be dates, .* of float64"),
         (pd.Series(VALUES, index=[pd.NaT, *pd.date_range("2024", periods=N - 1)]), "index of `y` has missing times"),
-        (list(VALUES), "`y` must be a series or a frame with a time index, got list"),
+        (list(VALUES), "`y` must be of type pd.Series or pd.DataFrame, got list"),
     ],
 )
 def test_what_is_no_series_is_named(y, words: str) -> None:
