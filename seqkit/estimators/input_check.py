@@ -60,7 +60,7 @@ class ChecksSeries:
         >>> LSSLForecaster(horizon=1).fit(pd.Series(["1", "2"]))
         Traceback (most recent call last):
         ...
-        TypeError: channel 0 of `y` must hold numbers, got dtype str; convert it, such as by astype(float)
+        TypeError: channel 0 of `y` must hold numbers, got dtype str, which counts as categorical; convert it, ...
     """
 
     def _check_X_y(self, X: Any = None, y: Any = None, **options: Any) -> Any:  # noqa: N802 - sktime's name
@@ -71,6 +71,8 @@ class ChecksSeries:
             words = what_is_wrong_in_series(y, "`y`") or what_is_wrong_in_series(X, "`X`")
             if words is None:
                 raise
+            if "categorical" in str(error):  # the word for it in sktime, whose suite asks for it
+                words = words.replace("; convert", ", which counts as categorical; convert", 1)
             raise type(error)(words) from error
 
 
