@@ -10,7 +10,7 @@ from torch import Tensor
 
 from seqkit.datasets.rows import Array
 from seqkit.datasets.series import SeriesSet
-from seqkit.estimators.filters import draw_filters, draw_thresholds
+from seqkit.estimators.filters import draw_filters, draw_thresholds, memories
 from seqkit.kernels.state_features import Filters, state_features
 
 __all__ = ["FeatureMap", "prepare"]
@@ -136,7 +136,7 @@ def fit_map(series: SeriesSet, n_filters: int, n_thresholds: int, n_statistics: 
     """Draws the features for training series, all but what the features' own values fix."""
     rng = np.random.default_rng(seed)
     mean, scale = _moments(series)
-    filters = draw_filters(n_filters, series.n_channels, float(np.median(series.lengths)), rng)
+    filters = draw_filters(n_filters, series.n_channels, memories(float(np.median(series.lengths))), rng)
     fields = tuple(field.numpy() for field in filters)
     nothing = np.zeros(0)
     none = np.zeros((n_filters, 0), np.float32)

@@ -13,7 +13,7 @@ from torch import Tensor
 from seqkit.datasets.rows import Array
 from seqkit.kernels.state_features import LANES, Filters, pack, sample_outputs
 
-__all__ = ["draw_filters", "draw_thresholds", "feature_names", "statistics"]
+__all__ = ["draw_filters", "draw_thresholds", "feature_names", "memories", "statistics"]
 
 SHORTEST = 0.7
 """Shortest memory in samples."""
@@ -32,25 +32,35 @@ TOGETHER = 16
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-def draw_filters(n_filters: int, n_channels: int, length: float, rng: Generator) -> Filters:
-    """Draws filters for series of about `length` samples.
+def memories(length: float) -> tuple[float, float]:
+    """Shortest and longest memory of a filter in samples, for series of about `length` samples.
 
-    The memory tau of a filter is log-uniform from 0.7 samples to a fifth of `length`; it is a row of 1 to 4 stages of
-    tau / sqrt(m) each, which together spread over tau. Half of the filters read the slope. Numbers of stages and kinds
-    of input take turns, so that each has as many filters.
+    Example:
+        >>> memories(100.0)
+        (0.7, 20.0)
+    """
+    return SHORTEST, max(LONGEST * length, 2 * SHORTEST)
+
+
+def draw_filters(n_filters: int, n_channels: int, between: tuple[float, float], rng: Generator) -> Filters:
+    """Draws filters.
+
+    The memory tau of a filter is log-uniform between two bounds; it is a row of 1 to 4 stages of tau / sqrt(m) each,
+    which together spread over tau. Half of the filters read the slope. Numbers of stages and kinds of input take turns,
+    so that each has as many filters.
 
     Args:
         n_filters: Number of filters F.
         n_channels: Channels C; a filter mixes up to 9 of them.
-        length: Typical number of samples of a series.
+        between: Shortest and longest memory in samples, such as `memories` gives.
         rng: Source of chance.
 
     Example:
-        >>> draw_filters(5, 2, 100, np.random.default_rng(0)).mix.shape
+        >>> draw_filters(5, 2, memories(100), np.random.default_rng(0)).mix.shape
         torch.Size([5, 2])
     """
     numbers = np.arange(n_filters)
-    tau = np.exp(rng.uniform(math.log(SHORTEST), math.log(max(LONGEST * length, 2 * SHORTEST)), n_filters))
+    tau = np.exp(rng.uniform(math.log(between[0]), math.log(between[1]), n_filters))
     stages = numbers % 4 + 1
     turns = rng.uniform(0, TURNS, n_filters) * (rng.random(n_filters) > STILL)
     start = rng.uniform(0, 2 * math.pi, n_filters)
@@ -95,7 +105,7 @@ def draw_thresholds(
 
     Example:
         >>> rng = np.random.default_rng(0)
-        >>> bank = draw_filters(5, 1, 20, rng)
+        >>> bank = draw_filters(5, 1, memories(20), rng)
         >>> draw_thresholds(bank, 3, lambda at: (torch.randn(len(at), 20, 1), 1.0, None), 7, rng).shape
         torch.Size([5, 3])
     """
@@ -137,7 +147,7 @@ def feature_names(filters: Filters, columns: Sequence[str]) -> Array:
     """A name for each feature: filter, memory in training steps, number of stages, kind of input, statistic.
 
     Example:
-        >>> bank = draw_filters(1, 1, 100, np.random.default_rng(0))
+        >>> bank = draw_filters(1, 1, memories(100), np.random.default_rng(0))
         >>> str(feature_names(bank, ["maximum"])[0])
         'filter0_tau5.92_m1_value_maximum'
     """

@@ -9,6 +9,8 @@ from torch import Tensor
 from seqkit.datasets.batching import loader
 from seqkit.datasets.rows import Array
 from seqkit.datasets.series import SeriesSet
+from seqkit.estimators.bank import level_skip, start_as
+from seqkit.estimators.filters import draw_filters
 from seqkit.estimators.ridge import fit_ridge, temperature_of
 from seqkit.models import SequenceModel
 from seqkit.nn import SharePool, ValueHead
@@ -17,7 +19,10 @@ from seqkit.ssm.base import StateSpaceMixer
 __all__ = ["LEVEL_FREE", "start_from"]
 
 LEVEL_FREE = 0.75
-"""Share of filters whose answer to a constant is 0."""
+"""Share of random filters whose answer to a constant is 0."""
+
+STEEPNESS = 120.0
+"""How many times the slope of a level fits into its width, under drawn filters."""
 
 SMALL = 0.1
 """Range of most series, in deviations of the set, below which they count as small."""
@@ -33,10 +38,11 @@ PENALTIES = tuple(float(penalty) for penalty in np.logspace(-3, 6, 19))
 def start_from(model: SequenceModel, train: SeriesSet, seed: int, class_weight: list[float] | None = None) -> None:
     """Sets what a fresh model with pooled shares takes from data; any other model stays as it is.
 
-    Random state-space filters answer mostly to how high a series lies. For three quarters of them the skip D is set so
-    that a constant gives 0, and what is left is how the series moves:
-
-        D = -1 - C (-A)^{-1} B,  where the block adds its input once
+    For classes, one layer of filters without norm, activation and output map, which "auto" chooses for longer series,
+    starts as a bank drawn as that of `HiPPOFeaturesClassifier` (`start_as`), with levels so steep that they count
+    nearly yes or no. Layers of other models keep their random filters, which answer mostly to how high a series lies:
+    for three quarters of them the skip D is set so that a constant gives 0, and what is left is how the series moves
+    (`level_skip`).
 
     Levels of the pooling come from the outputs for up to 256 training series. The head starts as the ridge model of
     what is pooled, with the penalty that is best on series left out; scores of classes are divided by the temperature
@@ -63,14 +69,45 @@ def start_from(model: SequenceModel, train: SeriesSet, seed: int, class_weight: 
         return
     assert isinstance(model.encoder, torch.nn.Linear)  # there is no pooling of shares without an encoder
     model.encoder.bias.zero_()  # a constant that sets in with the first sample is a step that no series has
-    for mixer in model.backbone.mixers():
-        if isinstance(mixer, StateSpaceMixer):
-            _forget_level(mixer)
+    bank = _bank_of(model)
+    if bank is not None:
+        _draw_bank(model, bank, train, seed)
+    else:
+        for mixer in model.backbone.mixers():
+            if isinstance(mixer, StateSpaceMixer):
+                free = level_skip(mixer)
+                free[round(LEVEL_FREE * mixer.d_model) :] = -1.0
+                mixer.D.copy_(free)
     _start_level(model, train)
     random = np.random.default_rng([seed, 2])
     few = train.select(np.sort(random.permutation(len(train))[:SERIES]).tolist())
-    model.pool.set_levels(_courses(model, few), random)
+    courses = _courses(model, few)
+    if bank is not None:
+        model.pool.set_levels(courses, random, STEEPNESS)
+    else:
+        model.pool.set_levels(courses, random)
     _start_head(model, train, class_weight)
+
+
+def _bank_of(model: SequenceModel) -> StateSpaceMixer | None:
+    """The one layer of a model of classes that is a bank of filters and nothing else."""
+    if not model.info.classes:
+        return None
+    config, mixers = model.config, list(model.backbone.mixers())
+    plain = (config.norm, config.activation, config.output) == ("none", "none", "none")
+    if plain and len(mixers) == 1 and isinstance(mixers[0], StateSpaceMixer) and mixers[0].mix is None:
+        return mixers[0]
+    return None
+
+
+def _draw_bank(model: SequenceModel, mixer: StateSpaceMixer, train: SeriesSet, seed: int) -> None:
+    steps = mixer.log_dt.double().exp()
+    between = float(1 / steps.max()), float(1 / steps.min())
+    filters = draw_filters(mixer.d_model, train.n_channels, between, np.random.default_rng([seed, 3]))
+    start_as(mixer, filters, max(2, round(float(np.median(train.lengths)))))
+    assert isinstance(model.encoder, torch.nn.Linear)  # as above
+    model.encoder.weight.zero_()  # what tells missing values apart, if it is there, is learned from 0
+    model.encoder.weight[:, : train.n_channels] = filters.mix
 
 
 def _start_level(model: SequenceModel, train: SeriesSet) -> None:
@@ -94,14 +131,6 @@ def _courses(model: SequenceModel, series: SeriesSet) -> list[Tensor]:
         course = model.course(batch.values, batch.lengths, timestamps=batch.timestamps, observed=batch.observed)
         outputs += [one[:n] for one, n in zip(course, batch.lengths.tolist(), strict=True)]
     return outputs
-
-
-def _forget_level(mixer: StateSpaceMixer) -> None:
-    system = mixer.system()
-    A, B, C = (part.double() for part in (system.A, system.B, system.C))
-    answer = (C @ torch.linalg.solve(-A, B[:, :, None]))[:, :, 0]
-    answer[round(LEVEL_FREE * mixer.d_model) :] = 0.0
-    mixer.D.copy_(-1.0 - answer)
 
 
 def _start_head(model: SequenceModel, train: SeriesSet, class_weight: list[float] | None) -> None:

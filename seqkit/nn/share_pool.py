@@ -10,7 +10,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from seqkit.checks import check_positive_int
+from seqkit.checks import check_positive, check_positive_int
 from seqkit.nn.pool import Pool, PoolState, inside_lengths, register_pool
 
 __all__ = ["SharePool"]
@@ -74,7 +74,7 @@ class SharePool(Pool):
         return (self.levels + 2) * self.d_model
 
     @torch.no_grad()
-    def set_levels(self, series: Sequence[Tensor], random: Generator) -> None:
+    def set_levels(self, series: Sequence[Tensor], random: Generator, steepness: float = STEEP) -> None:
         """Takes levels, widths and units from training series.
 
         Levels of a channel are quantiles of its values in one series, drawn for it; their shares follow each other by
@@ -83,10 +83,12 @@ class SharePool(Pool):
         Args:
             series: What is pooled of each series, (L, D) each.
             random: Source of chance.
+            steepness: How many times a level's slope fits into its width: large ones count nearly yes or no.
 
         Raises:
-            ValueError: no series, or another number of channels.
+            ValueError: no series, another number of channels, or a steepness that is not positive.
         """
+        check_positive("steepness", steepness)
         if not series or any(one.dim() != 2 or one.shape[1] != self.d_model for one in series):
             raise ValueError(f"`series` must hold series of {self.d_model} channels, (L, D) each, and at least one")
         self.unit.copy_(torch.cat(list(series)).double().std(dim=0, correction=0).clamp_min(1e-12))
@@ -97,7 +99,7 @@ class SharePool(Pool):
             ranked = (series[i][:, alike] / self.unit[alike]).sort(dim=0).values
             low, middle, high = (_at(ranked, shares[:, alike] + move) for move in (-BAND, 0.0, BAND))
             self.level[:, alike] = middle
-            self.slope[:, alike] = STEEP / (high - low + NARROWEST)
+            self.slope[:, alike] = steepness / (high - low + NARROWEST)
         pooled = torch.cat([self._pooled(*self._sums(one[None]), one.new_tensor([len(one)])) for one in series])
         self.centre.copy_(pooled.mean(dim=0))
         # A value that is the same in all of training says nothing: its deviation must not make it loud.

@@ -68,6 +68,9 @@ class StateSpaceMixer(Mixer):
         True
     """
 
+    C: nn.Parameter
+    """Outputs of the states, (H, M, N), real numbers in each layer's own order; kernels are linear in it."""
+
     def __init__(
         self, d_model: int, *, order: int, channels: int, dt_min: float, dt_max: float, train_dt: bool
     ) -> None:

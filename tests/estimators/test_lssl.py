@@ -66,14 +66,15 @@ def test_auto_is_chosen_shown_and_what_is_given_stays(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("n", [10, 300, 1000])
+@pytest.mark.parametrize("n", [10, 1000, 3000])
 @pytest.mark.parametrize("length", [1, 30, 3000])
 @pytest.mark.parametrize("mixer", model_names())
 def test_the_rule_gives_valid_sizes(n, length, mixer):
     sizes = choose_sizes(DataShape(n, length, 3, True), mixer, {})
     assert sizes.epochs >= 1
     assert (sizes.patience is None) == (sizes.validation == 0)
-    assert bool(sizes.validation) == (n >= 400)
+    bank = length > 50 and mixer in ("lssl", "s4", "s4d")
+    assert bool(sizes.validation) == (n >= (2000 if bank else 400))
 
 
 def test_a_papers_own_sizes_go_before_the_rule():

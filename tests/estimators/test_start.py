@@ -1,5 +1,7 @@
 """Banks of filters with pooled shares: when they are chosen, how they start, and that they stream and know the rate."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -49,22 +51,38 @@ def test_longer_series_get_a_bank_unless_something_else_is_asked_for(shape, mixe
 
 
 @pytest.mark.parametrize(
-    ("n_series", "classes", "rate"), [(60, True, 5e-4), (60, False, 1e-5), (600, True, 5e-4), (600, False, 5e-4)]
+    ("n_series", "classes", "rate"),
+    [(60, True, 2e-5), (60, False, 1e-5), (600, True, 2e-5), (2000, True, 5e-4), (600, False, 5e-4)],
 )
-def test_values_of_few_series_keep_to_the_ridge_model(n_series, classes, rate):
+def test_models_of_few_series_keep_to_their_start(n_series, classes, rate):
     assert choose_sizes(DataShape(n_series, 120.0, 1, classes), "lssl", {}).learning_rate == rate
 
 
-@pytest.mark.parametrize("mixer", ["lssl", "s4", "s4d"])
-def test_most_filters_start_without_an_answer_to_the_level(mixer):
+def started(mixer, output="none"):
     config = choose_sizes(LONG, mixer, {"d_model": 8}).model
     info = DataInfo("toy", "classification", n_channels=1, classes=("a", "b"))
-    model = SequenceModel.from_config(config, info, seed=0)
+    model = SequenceModel.from_config(replace(config, output=output), info, seed=0)
     series = SeriesSet([np.random.default_rng(i).normal(size=(120, 1)) for i in range(6)], ["a", "b"] * 3)
     start_from(model, series, seed=0)
+    return model
+
+
+@pytest.mark.parametrize("mixer", ["lssl", "s4", "s4d"])
+def test_filters_of_the_slope_start_without_an_answer_to_the_level(mixer):
     with torch.no_grad():
-        model.encoder.weight.fill_(1.0)
-        last = model.course(torch.ones(1, 4000, 1))[0, -200:].mean(dim=0)  # fast modes ring on
+        found = started(mixer).course(torch.ones(1, 4000, 1))[0]
+    share = found[-200:].mean(dim=0).abs() / found.abs().amax(dim=0)  # a mean, as fast modes ring on
+    assert share[4:].max() < 2e-3  # the second four of eight read the slope
+    assert share[:4].max() > 0.1
+
+
+@pytest.mark.parametrize("mixer", ["lssl", "s4", "s4d"])
+def test_random_filters_of_other_models_mostly_have_no_answer_to_the_level(mixer):
+    model = started(mixer, output="linear")
+    found = model.backbone.mixers()[0]
+    with torch.no_grad():
+        ones = torch.ones(1, 4000, 8)
+        last = (ones + found(ones))[0, -200:].mean(dim=0)
     free = round(LEVEL_FREE * 8)
     assert last[:free].abs().max() < 2e-3
     assert last[free:].abs().min() > 1e-2
