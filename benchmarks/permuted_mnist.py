@@ -52,10 +52,11 @@ Published: 98.76 % by LSSL, 98.70 by S4, 98.3 by HiPPO-RNN, 97.9 by a transforme
 pixels one by one; all that is trained and all that is not linear is a perceptron of three hidden layers on its state.
 It costs little more than a perceptron on the image, and is close to one: what it shows is that the memory keeps what
 the digits need, not that it computes anything along time. 10,000 images leave a standard error of 0.11 points,
-whatever the seed, so `memory` and LSSL cannot be told apart. Of the variance of the training pixels, 31 % lie in directions that a
-memory of order 256 keeps with a tenth of their size or more, 57 % with order 512, 79 % with 784, 94 % with 1,024 and
-all with 1,250, as polynomials are finest at the two ends of a series and coarsest in its middle. The published figures
-are of networks that find their features along the series; that they are beaten at that the row does not say.
+whatever the seed, so `memory` and LSSL cannot be told apart. Of the variance of the training pixels, 31 % lie in
+directions that a memory of order 256 keeps with a tenth of their size or more, 57 % with order 512, 79 % with 784, 94 %
+with 1,024 and all with 1,250, as polynomials are finest at the two ends of a series and coarsest in its middle. The
+published figures are of networks that find their features along the series; that they are beaten at that the row does
+not say.
 
 As a stream the finished model gives what it gives for whole images (eight of the validation part, pixel by pixel: RMS
 error 5e-8); its state is 784 numbers in float64, and a step of the eight took 25 ms of one busy core, N^2 operations.

@@ -156,8 +156,8 @@ class HiPPOMemory(nn.Module):
 
         Raises:
             TypeError: u is neither float32 nor float64.
-            ValueError: shapes do not fit, values are not finite or beyond 1e30 (1e300 in float64), times do not rise, or
-                `every` and `at` are both given.
+            ValueError: shapes do not fit, values are not finite or beyond 1e30 (1e300 in float64), times do not
+                rise, or `every` and `at` are both given.
         """
         check_shape("u", u, ("B", "L", "D"), "a single series of one channel is u[None, :, None]")
         counts = None if at is None else check_counts(at, every, u.shape[1])
