@@ -46,7 +46,7 @@ def test_a_straight_course_loses_nothing() -> None:
     assert (drawn.timestamps, drawn.sample_rate, drawn.has_missing) == (None, 10.0, False)
 
 
-def test_letters_are_even_and_whole_again() -> None:
+def test_letters_are_even_and_whole_again(data_root: Path) -> None:
     options = {"drop": 0.7, "missing": "line"}
     module = SeriesDataModule(get_source("character_trajectories", **options), frame=4)  # type: ignore[arg-type]
     module.setup()
