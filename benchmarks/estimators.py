@@ -205,7 +205,8 @@ def page(rows: list[dict[str, Any]]) -> str:
         "but for the epochs named below; series of unequal length padded with zeros for sktime's. Means over the seeds",
         "that were run; what was not measured stands below each table with the reason. Seconds are",
         "CPU time, mean over the sets measured, on a shared machine. The sizes of LSSL were chosen by cross-validation",
-        "of training parts of these sets; how those of HiPPOFeatures were, [its own page](features.md) says;",
+        "of training parts of these sets, when test parts had been seen with others; how those of HiPPOFeatures were,",
+        "[its own page](features.md) says;",
         "[what was tried](estimators_tried.md) and left, another.",
         "`benchmarks/estimators.py`; each measurement is in `estimators_rows.jsonl`.",
     ]
